@@ -1,0 +1,61 @@
+# Everything here runs from a virtual environment of its own, made from requirements.lock on first use.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-from-lock
+UV ?= uv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo smoke test test-slow lint format bench lock clean
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make .venv from requirements.lock; does nothing when it is up to date.
+
+# The stamp is written last: an interrupted install is done again from the start.
+$(STAMP): requirements.lock pyproject.toml
+	@set -e; \
+	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  if $$python -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "metaobj needs Python 3.11 or newer; none found (set PYTHON=/path/to/python)" >&2; exit 1; fi; \
+	rm -f $(STAMP); \
+	$$found -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and pictures in runs/demo.
+	$(BIN)/metaobj demo --run-dir runs/demo
+
+smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work at all?
+	rm -rf runs/smoke
+	$(BIN)/metaobj train lpg --preset smoke --run-dir runs/smoke
+	$(BIN)/metaobj evaluate runs/smoke
+
+test: $(STAMP)  ## The tests, except the slow ones.
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(STAMP)  ## The slow tests.
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure speed and memory.
+	$(BIN)/python -m experiments.benchmarks.run
+
+lock:  ## Resolve requirements.lock anew (needs uv).
+	$(UV) pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
+	  --constraint requirements.constraints --output-file requirements.lock
+
+clean:  ## Remove the virtual environment and caches, not the runs.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

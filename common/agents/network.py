@@ -1,0 +1,98 @@
+"""An agent with a small neural network: dense layers, or 3x3 convolutions and dense layers, then one layer per head.
+
+Flax Linen, not NNX: a stateless parameter tree that is vmapped over lifetimes and differentiated through is exactly
+what Linen's `init` and `apply` give.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.agents.agent import AgentConfig, Heads
+from common.meta_gradient import mixed_mode_gradient
+from common.types import PRNGKey, PyTree
+
+
+class HeadedNetwork(nn.Module):
+    """Torso and heads. Observations [..., *shape] of any dtype to {head: [..., size]}."""
+
+    observation_rank: int
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    heads: tuple[tuple[str, int], ...]
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> Heads:
+        leading = observation.shape[: observation.ndim - self.observation_rank]
+        x = observation.astype(jnp.result_type(float)).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
+        for width in self.channels:
+            x = nn.relu(nn.Conv(width, (3, 3))(x))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        # Small first outputs: every lifetime starts near the uniform policy.
+        small = nn.initializers.variance_scaling(1e-2, "fan_in", "truncated_normal")
+        outputs = {name: nn.Dense(size, kernel_init=small, name=name)(x) for name, size in self.heads}
+        return {name: value.reshape(*leading, -1) for name, value in outputs.items()}
+
+
+@dataclass(frozen=True)
+class NetworkAgent:
+    """The agent with `heads` (name, size) on observations of `observation_shape`."""
+
+    observation_shape: tuple[int, ...]
+    heads: tuple[tuple[str, int], ...]
+    config: AgentConfig
+
+    @property
+    def network(self) -> HeadedNetwork:
+        channels = self.config.channels if self.config.torso == "conv" else ()
+        return HeadedNetwork(len(self.observation_shape), channels, self.config.hidden, self.heads)
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """Without the learning rate, which is data."""
+        if self.config.optimiser == "adam":
+            return optax.scale_by_adam(eps_root=self.config.adam_eps_root)
+        return optax.identity()
+
+    def init(self, key: PRNGKey) -> tuple[PyTree, PyTree]:
+        params = self.network.init(key, jnp.zeros((1, *self.observation_shape)))
+        return params, self.optimiser.init(params)
+
+    def apply(self, params: PyTree, observation: jax.Array) -> Heads:
+        return self.network.apply(params, observation)  # type: ignore[return-value]  # Linen's apply is untyped
+
+    def learn(
+        self,
+        params: PyTree,
+        optimiser_state: PyTree,
+        learning_rate: jax.Array,
+        observation: jax.Array,
+        next_observation: jax.Array,
+        weights: PyTree,
+        data: PyTree,
+        targets: Callable[..., PyTree],
+        loss: Callable[..., jax.Array],
+        remat: bool = False,
+    ) -> tuple[PyTree, PyTree, Any]:
+        def gradient(params: PyTree, weights: PyTree, data: PyTree) -> tuple[PyTree, Any]:
+            heads, next_heads = self.apply(params, observation), self.apply(params, next_observation)
+            target, aux = targets(weights, heads, next_heads, data)
+            inner = mixed_mode_gradient(lambda p, t, d: loss(self.apply(p, d[0]), t, d[1]))
+            return inner(params, target, (observation, data)), aux
+
+        if remat:
+            # Keep the inner gradient: recomputing it would cost the agent's forward and backward pass once more.
+            gradient = jax.checkpoint(
+                gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient")
+            )
+        updates, aux = gradient(params, weights, data)
+        updates, optimiser_state = self.optimiser.update(updates, optimiser_state, params)
+        params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
+        return params, optimiser_state, aux

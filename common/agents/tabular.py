@@ -1,0 +1,96 @@
+"""An agent that is a table: one row of head outputs per state, learnt by SGD.
+
+A rollout touches at most T x B of the table's rows, and a padded table may hold thousands. So the learning step works
+on the gathered rows, and its reverse pass is written out: cotangents of the table are gathered and scattered in place,
+where transposing a plain gather would write a dense table of zeros for every update.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.agents.agent import Heads
+from common.types import PRNGKey, PyTree
+
+
+@dataclass(frozen=True)
+class TabularAgent:
+    """`num_states` rows for each of the `heads` (name, size). Starts at zero: uniform policy and predictions."""
+
+    num_states: int
+    heads: tuple[tuple[str, int], ...]
+
+    def init(self, key: PRNGKey) -> tuple[PyTree, PyTree]:
+        return {name: jnp.zeros((self.num_states, size)) for name, size in self.heads}, ()
+
+    def apply(self, params: PyTree, observation: jax.Array) -> Heads:
+        return {name: table[observation] for name, table in params.items()}
+
+    def learn(
+        self,
+        params: PyTree,
+        optimiser_state: PyTree,
+        learning_rate: jax.Array,
+        observation: jax.Array,
+        next_observation: jax.Array,
+        weights: PyTree,
+        data: PyTree,
+        targets: Callable[..., PyTree],
+        loss: Callable[..., jax.Array],
+        remat: bool = False,
+    ) -> tuple[PyTree, PyTree, Any]:
+        def row_updates(rows: Heads, next_rows: Heads, weights: PyTree, constants: PyTree) -> tuple[PyTree, Any]:
+            learning_rate, data = constants
+            target, aux = targets(weights, rows, next_rows, data)
+            # The loss is a closed formula on the rows: differentiating it twice costs little, so no mixed mode here.
+            gradient = jax.grad(loss)(rows, target, data)
+            return jax.tree.map(lambda g: -learning_rate * g, gradient), aux
+
+        if remat:
+            row_updates = jax.checkpoint(row_updates)
+        params, aux = _add_to_rows(
+            row_updates, params, observation, next_observation, weights, (learning_rate, data)
+        )
+        return params, optimiser_state, aux
+
+
+def _add_to_rows(
+    row_updates: Callable[..., tuple[PyTree, Any]],
+    tables: PyTree,
+    index: jax.Array,
+    next_index: jax.Array,
+    weights: PyTree,
+    constants: PyTree,
+) -> tuple[PyTree, Any]:
+    """tables[index] += row_updates(tables[index], tables[next_index], weights, constants), with a sparse reverse."""
+
+    def gather(tables: PyTree, index: jax.Array) -> PyTree:
+        return jax.tree.map(lambda table: table[index], tables)
+
+    def scatter(tables: PyTree, index: jax.Array, rows: PyTree) -> PyTree:
+        return jax.tree.map(lambda table, row: table.at[index].add(row), tables, rows)
+
+    @jax.custom_vjp
+    def step(tables, index, next_index, weights, constants):
+        updates, aux = row_updates(gather(tables, index), gather(tables, next_index), weights, constants)
+        return scatter(tables, index, updates), aux
+
+    def forward(tables, index, next_index, weights, constants):
+        def local(rows, next_rows, weights):
+            return row_updates(rows, next_rows, weights, constants)
+
+        (updates, aux), pullback = jax.vjp(local, gather(tables, index), gather(tables, next_index), weights)
+        return (scatter(tables, index, updates), aux), (pullback, index, next_index)
+
+    def backward(residuals, cotangents):
+        pullback, index, next_index = residuals
+        tables_bar, aux_bar = cotangents
+        rows_bar, next_rows_bar, weights_bar = pullback((gather(tables_bar, index), aux_bar))
+        tables_bar = scatter(scatter(tables_bar, index, rows_bar), next_index, next_rows_bar)
+        return tables_bar, None, None, weights_bar, None
+
+    step.defvjp(forward, backward)
+    return step(tables, index, next_index, weights, constants)

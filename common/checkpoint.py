@@ -1,0 +1,294 @@
+"""Checkpoints of a training run: Orbax behind a few functions. Nothing else in the project imports Orbax.
+
+A checkpoint is one folder named after its step. It holds the leaves of the state, and a manifest with the path, shape
+and dtype of every leaf, whatever else the caller wants kept as JSON, and a SHA-256 digest of all of it. Orbax writes
+under a temporary name and renames, so a folder named after a step was whole when it was written; the digest adds that
+disk faults, truncated copies and edits are found when the checkpoint is read. Digests of the files are looked at first:
+they name what is damaged, and keep Orbax from reading it, which it does with much noise from its threads.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from common.errors import UserError
+from common.files import atomic_write
+from common.types import PyTree
+
+FORMAT_VERSION = 1
+FILES = "files.json"
+"""Digests of a checkpoint's files, added after Orbax's rename; a kill in between leaves a good checkpoint without."""
+TEMPORARY = ".orbax-checkpoint-tmp"
+"""What Orbax appends to the name of a folder that it has not finished."""
+
+# What Orbax has to say reaches the caller as one exception; the logs would only repeat it on the user's terminal, and
+# asyncio's once for each array of a damaged checkpoint.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+logging.getLogger("asyncio").addFilter(lambda record: not re.search("orbax|tensorstore", record.getMessage()))
+
+
+class CheckpointError(UserError):
+    """A checkpoint could not be written; the earlier ones are whole."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, the newest `keep` of them.
+
+    Args:
+        directory: made if missing. What a killed process left half written there is removed.
+        keep: how many checkpoints stay; an old one goes only after a new one is whole.
+        report: told one line when a checkpoint is unreadable and an older one is tried.
+    """
+
+    def __init__(self, directory: str | Path, keep: int = 2, report: Callable[[str], None] = lambda line: None) -> None:
+        if keep < 1:
+            raise UserError(f"keep: {keep} checkpoints; at least 1 must be kept")
+        self._directory = Path(directory).absolute()
+        self._keep = keep
+        self._report = report
+        self._whole: set[int] = set()  # steps that this process wrote or read back
+        self._unreadable: set[int] = set()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+        except OSError as error:
+            raise CheckpointError(f"{self._directory}: cannot keep checkpoints there: {_reason(error)}") from error
+        self._manager = self._open_manager()
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, oldest first; whether it can be read shows when it is."""
+        return sorted(int(entry.name) for entry in self._directory.iterdir() if entry.name.isdigit())
+
+    def save(self, step: int, state: PyTree, extra: dict[str, Any] | None = None) -> None:
+        """Write `state` and return when it is safe on disk. A step already saved by this process is left as it is.
+
+        Args:
+            step: its number, at least 0.
+            state: any pytree of arrays, typed PRNG keys and Python numbers, wherever they are placed.
+            extra: JSON data that goes with it.
+
+        Raises:
+            CheckpointError: the disk is full, or writing failed for another reason outside the program.
+        """
+        if step in self._whole:
+            return
+        leaves = [_plain(leaf) for leaf in jax.tree.leaves(state)]
+        header = {
+            "format_version": FORMAT_VERSION,
+            "step": step,
+            "leaves": _table(state),
+            "extra": json.loads(json.dumps(extra or {})),
+        }
+        manifest = {**header, "digest": _digest(header, leaves)}
+        try:
+            if step in self.steps():  # unreadable: the run fell back past it, and has now come here again
+                self._discard(step)
+            arguments = ocp.args.Composite(
+                state=ocp.args.StandardSave(_saved(leaves)), manifest=ocp.args.JsonSave(manifest)
+            )
+            self._manager.save(step, args=arguments, force=True)
+            if jax.process_index() == 0:
+                folder = self._directory / str(step)
+                atomic_write(folder / FILES, json.dumps(_file_digests(folder), indent=1))
+            self._whole.add(step)
+            self._unreadable.discard(step)
+            self._retire()
+        except Exception as error:
+            self._recover(step)
+            if _is_outside(error):
+                raise CheckpointError(
+                    f"{self._directory}: cannot write the checkpoint of step {step}: {_reason(error)}"
+                ) from error
+            raise
+
+    def restore_latest(self, template: PyTree) -> tuple[int, PyTree, dict[str, Any]] | None:
+        """The newest checkpoint that is whole, as (step, state, extra); None where there is no checkpoint at all.
+
+        Args:
+            template: a state of the same structure, shapes and dtypes; the restored arrays take its shardings.
+
+        Raises:
+            UserError: there are checkpoints, and none can be read into this template.
+        """
+        steps = self.steps()
+        reasons = []
+        for step in reversed(steps):
+            try:
+                state, extra = self._restore(step, template)
+            except Exception as error:  # damage shows as almost any exception, from json's to tensorstore's
+                reasons.append(f"step {step}: {_reason(error)}")
+                self._unreadable.add(step)
+                self._report(f"checkpoint of step {step} in {self._directory} is unreadable ({_reason(error)})")
+                continue
+            self._whole.add(step)
+            return step, state, extra
+        if steps:
+            raise UserError(f"{self._directory}: none of its {len(steps)} checkpoints is readable ({reasons[0]})")
+        return None
+
+    def close(self) -> None:
+        """Let go of Orbax's resources."""
+        self._manager.close()
+
+    def _restore(self, step: int, template: PyTree) -> tuple[PyTree, dict[str, Any]]:
+        _check_files(self._directory / str(step))
+        manifest = self._manager.restore(step, args=ocp.args.Composite(manifest=ocp.args.JsonRestore()))["manifest"]
+        header = {name: value for name, value in manifest.items() if name != "digest"}
+        if header["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"its format version is {header['format_version']}; this version reads {FORMAT_VERSION}")
+        _check_table(header["leaves"], _table(template))
+
+        template_leaves, structure = jax.tree.flatten(template)
+        plain = [_plain(leaf) for leaf in template_leaves]
+        wanted = ocp.args.StandardRestore(_saved(plain))
+        found = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+        leaves = [found.get(_name(index), leaf) for index, leaf in enumerate(plain)]  # an empty leaf is its template
+        if _digest(header, leaves) != manifest["digest"]:
+            raise ValueError("its content does not match its digest")
+        restored = [_like(leaf, value) for leaf, value in zip(template_leaves, leaves, strict=True)]
+        return jax.tree.unflatten(structure, restored), header["extra"]
+
+    def _retire(self) -> None:
+        """Remove what retention no longer asks for; unreadable checkpoints count for nothing."""
+        for step in self._unreadable:
+            self._discard(step)
+        self._unreadable.clear()
+        for step in self.steps()[: -self._keep]:
+            self._discard(step)
+
+    def _discard(self, step: int) -> None:
+        # Renamed first, so that a kill in the middle leaves leftovers and not a broken checkpoint.
+        if jax.process_index() == 0:
+            doomed = self._directory / f"{step}{TEMPORARY}-discarded"
+            os.replace(self._directory / str(step), doomed)
+            shutil.rmtree(doomed)
+        self._whole.discard(step)
+        self._manager.reload()
+
+    def _recover(self, step: int) -> None:
+        """After a failed save: no leftovers on disk, and none in Orbax's memory."""
+        try:
+            self._manager.close()
+        except Exception:  # repeats the failure of the save
+            logging.getLogger(__name__).debug("closing after a failed save", exc_info=True)
+        self._remove_leftovers()
+        self._manager = self._open_manager()
+        if step in self.steps() and step not in self._whole:
+            self._discard(step)
+
+    def _remove_leftovers(self) -> None:
+        if jax.process_index() == 0:
+            for leftover in self._directory.glob(f"*{TEMPORARY}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _open_manager(self) -> ocp.CheckpointManager:
+        # Retention is ours: Orbax's would count unreadable checkpoints too.
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, max_to_keep=None)
+        return ocp.CheckpointManager(self._directory, options=options)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> jax.Array | np.ndarray:
+    """A leaf as an ordinary array: keys become their data."""
+    if _is_key(leaf):
+        return jax.random.key_data(leaf)
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+
+
+def _like(leaf: Any, value: Any) -> Any:
+    """The inverse of `_plain`, with the kind of leaf that the template has."""
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+    if isinstance(leaf, jax.Array | np.ndarray):
+        return value
+    return type(leaf)(np.asarray(value).item())
+
+
+def _name(index: int) -> str:
+    return f"{index:05d}"
+
+
+def _saved(leaves: list[Any]) -> dict[str, Any]:
+    """The leaves by name, without empty arrays, which Orbax refuses and which carry nothing beyond their shape."""
+    return {_name(index): leaf for index, leaf in enumerate(leaves) if leaf.size}
+
+
+def _table(tree: PyTree) -> list[list[Any]]:
+    """[path, shape, dtype] of every leaf."""
+    table = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        table.append([jax.tree_util.keystr(path), list(array.shape), str(array.dtype)])
+    return table
+
+
+def _check_table(found: list[list[Any]], wanted: list[list[Any]]) -> None:
+    for (path, shape, dtype), (path_wanted, shape_wanted, dtype_wanted) in zip(found, wanted, strict=False):
+        if path != path_wanted:
+            raise ValueError(f"it holds another state: {path} where this run has {path_wanted}")
+        if (shape, dtype) != (shape_wanted, dtype_wanted):
+            raise ValueError(f"its {path} is {dtype}{shape}; this run's is {dtype_wanted}{shape_wanted}")
+    if len(found) != len(wanted):
+        raise ValueError(f"it holds another state: {len(found)} arrays where this run has {len(wanted)}")
+
+
+def _digest(header: dict[str, Any], leaves: list[Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        # Through bytes one leaf at a time: the host holds one leaf's copy, not the state's.
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != FILES:
+            with open(path, "rb") as file:
+                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / FILES).exists():
+        return
+    found = _file_digests(folder)
+    for name, digest in json.loads((folder / FILES).read_text()).items():
+        if name not in found:
+            raise ValueError(f"its file {name} is missing")
+        if found[name] != digest:
+            raise ValueError(f"its file {name} does not match its digest")
+
+
+def _is_outside(error: BaseException) -> bool:
+    """Whether the operating system said no, told by Python, by tensorstore or by `atomic_write`."""
+    return isinstance(error, OSError | UserError) or "os_error_code" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    """One short line about what went wrong."""
+    told = re.search(r"os_error_code='(\d+)'", str(error))
+    code = int(told.group(1)) if told else getattr(error, "errno", None)
+    if code == errno.ENOSPC:
+        return "disk full (No space left on device)"
+    if code:
+        return os.strerror(code)
+    line = " ".join(str(error).split())
+    return (line if len(line) <= 160 else line[:157] + "...") or type(error).__name__

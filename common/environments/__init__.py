@@ -1,0 +1,36 @@
+"""Environments: two pure functions and data. See `protocol` for what they have in common."""
+
+from common.environments.delayed_chain import CHAIN_NAMES, ChainParams, ChainSpec, DelayedChain, chain_spec, make_chain
+from common.environments.grid_params import GridParams, GridSpec
+from common.environments.grid_specs import GRID_NAMES, Split, grid_spec, make_grid, small_layouts
+from common.environments.grid_world import GridState, GridWorld
+from common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
+from common.environments.protocol import Box, Discrete, Environment, Space
+from common.environments.reference import optimal_return, random_return, reference_returns
+
+__all__ = [
+    "CHAIN_NAMES",
+    "GRID_NAMES",
+    "GYMNAX_NAMES",
+    "Box",
+    "ChainParams",
+    "ChainSpec",
+    "DelayedChain",
+    "Discrete",
+    "Environment",
+    "GridParams",
+    "GridSpec",
+    "GridState",
+    "GridWorld",
+    "GymnaxEnvironment",
+    "Space",
+    "Split",
+    "chain_spec",
+    "grid_spec",
+    "make_chain",
+    "make_grid",
+    "optimal_return",
+    "random_return",
+    "reference_returns",
+    "small_layouts",
+]

@@ -1,0 +1,113 @@
+"""gymnax environments behind this project's protocol: nothing resets by itself, the end is told by its kind.
+
+gymnax 1.x has all five MinAtar games (Asterix, Breakout, Freeway, Seaquest, SpaceInvaders). Left out are MNISTBandit,
+which downloads images when it is made, and nothing else.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.environments.protocol import Box, Discrete, Space
+from common.errors import UserError
+from common.types import PRNGKey, PyTree
+
+GYMNAX_NAMES = tuple(name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite")
+_BINARY = tuple(name for name in GYMNAX_NAMES if name.endswith("-MinAtar"))
+"""Games whose planes are zeros and ones, which gymnax hands out as float32."""
+
+
+@dataclass(frozen=True)
+class GymnaxEnvironment:
+    """A gymnax environment by name, with gymnax's default parameters.
+
+    Continuous actions appear as a `Box`; what needs discrete ones refuses that. MinAtar's planes are observed as bool,
+    a quarter of the memory.
+
+    Raises:
+        UserError: gymnax has no environment of this name.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in GYMNAX_NAMES:
+            raise UserError(f"gymnax environment: {self.name!r} is unknown; choose from {', '.join(GYMNAX_NAMES)}")
+
+    @property
+    def observation_space(self) -> Space:
+        """As gymnax declares it, with the shape that is really observed."""
+        environment, params = _make(self.name)
+        space = environment.observation_space(params)
+        if hasattr(space, "n"):
+            return Discrete(int(space.n))
+        shape = jax.eval_shape(environment.reset_env, jax.random.key(0), params)[0].shape
+        return Box(tuple(shape), _bound(space.low), _bound(space.high))
+
+    @property
+    def action_space(self) -> Space:
+        """As gymnax declares it."""
+        environment, params = _make(self.name)
+        space = environment.action_space(params)
+        if hasattr(space, "n"):
+            return Discrete(int(space.n))
+        return Box(tuple(space.shape), _bound(space.low), _bound(space.high))
+
+    def sample_params(self, key: PRNGKey, spec: tuple[()] = ()) -> PyTree:
+        """The default parameters as arrays; there is nothing to draw."""
+        return jax.tree.map(jnp.asarray, _make(self.name)[1])
+
+    def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
+        """Start an episode."""
+        observation, state = _make(self.name)[0].reset_env(key, params)
+        return self._narrow(observation), jax.tree.map(_strong, state)
+
+    def step(
+        self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
+    ) -> tuple[jax.Array, PyTree, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """One step. `truncated` at `params.max_steps_in_episode`, unless the world ended in that step."""
+        environment = _make(self.name)[0]
+        observation, new_state, reward, terminated, _ = environment.step_env(key, state, action, params)
+        truncated = environment.is_truncated(new_state, params) & jnp.logical_not(terminated)
+        # Some environments let a number's type drift in their first step, which a scan would not accept.
+        new_state = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, state)
+        return (
+            self._narrow(observation),
+            new_state,
+            jnp.asarray(reward, jnp.result_type(float)),
+            jnp.asarray(terminated, bool),
+            truncated,
+            {},
+        )
+
+    def observe(self, state: PyTree, params: PyTree) -> jax.Array:
+        """The observation of a state, for pictures."""
+        return _make(self.name)[0].observe(jax.random.key(0), state, None, params)
+
+    def _narrow(self, observation: jax.Array) -> jax.Array:
+        return observation.astype(bool) if self.name in _BINARY else observation
+
+
+@functools.cache
+def _make(name: str) -> tuple[Any, PyTree]:
+    """(gymnax environment, default parameters), made outside of any trace since they are kept."""
+    with jax.ensure_compile_time_eval():
+        return gymnax.make(name)
+
+
+def _strong(x: Any) -> jax.Array:
+    """An array whose type does not bend to what it is combined with."""
+    x = jnp.asarray(x)
+    return jax.lax.convert_element_type(x, x.dtype)
+
+
+def _bound(bound: Any) -> float | tuple[float, ...]:
+    values = np.asarray(bound, float)
+    if np.all(values == values.flat[0]):
+        return float(values.flat[0])
+    return tuple(values.ravel().tolist())

@@ -1,0 +1,182 @@
+"""What the optimal policy and the uniform random policy earn: undiscounted expected return of one episode.
+
+Tabular grid worlds are solved exactly by backward induction over the time limit. It uses their structure: moves are
+deterministic, so only the returning objects need an expectation, and as they return independently it is taken for
+one object after another, on values [2, ..., 2, H, W] with an axis of length two (absent, present) per object.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.environments.delayed_chain import DelayedChain
+from common.environments.grid_params import GridParams
+from common.environments.grid_world import GridWorld
+from common.environments.gymnax_adapter import GymnaxEnvironment
+from common.environments.protocol import Environment
+from common.types import PRNGKey, PyTree
+
+NUM_PLACEMENTS = 32
+"""Placements of moving objects that a world's figures are averaged over."""
+
+GYMNAX_RETURNS = {"CartPole-v1": (22.2, 500.0), "Catch-bsuite": (-0.6, 1.0), "DeepSea-bsuite": (-0.28 / 256, 0.99)}
+"""(random, optimal). CartPole: the mean of 10^5 simulated episodes; 500 steps of reward 1. Catch: the ball falls in one
+of five columns, whatever the paddle does. DeepSea 8x8: one path in 256 finds the reward of 1; every move right costs
+0.01 / 8, and half of a random path's moves go right."""
+
+
+def optimal_return(environment: Environment, params: PyTree) -> jax.Array | None:
+    """Expected return of the optimal policy from the episode's start, scalar. None where it is not known.
+
+    Where objects move it is an average over placements that are drawn with a fixed key.
+    """
+    if isinstance(environment, GridWorld):
+        return _grid_return(environment, params, jax.random.key(0), _best)
+    if isinstance(environment, DelayedChain):
+        return jnp.ones_like(params.length, jnp.result_type(float))  # the noise has mean zero
+    if isinstance(environment, GymnaxEnvironment) and environment.name in GYMNAX_RETURNS:
+        return jnp.asarray(GYMNAX_RETURNS[environment.name][1])
+    return None
+
+
+def random_return(environment: Environment, params: PyTree, key: PRNGKey | None = None) -> jax.Array | None:
+    """Expected return of the uniform random policy, scalar. None where it is not known.
+
+    `key` draws the placements that the figure is averaged over where objects move; default a fixed key.
+    """
+    if isinstance(environment, GridWorld):
+        return _grid_return(environment, params, jax.random.key(0) if key is None else key, _mean)
+    if isinstance(environment, DelayedChain):
+        return jnp.zeros_like(params.length, jnp.result_type(float))
+    if isinstance(environment, GymnaxEnvironment) and environment.name in GYMNAX_RETURNS:
+        return jnp.asarray(GYMNAX_RETURNS[environment.name][0])
+    return None
+
+
+def reference_returns(environment: Environment, params: PyTree) -> tuple[np.ndarray, np.ndarray] | None:
+    """(random [n], optimal [n]) for n worlds, or None where they are not known. Call it outside of jit.
+
+    Args:
+        environment: their environment.
+        params: parameters of n worlds of `environment`, each leaf [n, ...].
+    """
+    if isinstance(environment, GridWorld):
+        environment, params = _trimmed(environment, params)
+    elif random_return(environment, params) is None:
+        return None
+    random, optimal = _both(environment, params)
+    return np.asarray(random), np.asarray(optimal)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _both(environment: Environment, params: PyTree) -> tuple[jax.Array, jax.Array]:
+    # One world after another: each stops at its own time limit, and memory is that of one world.
+    return jax.lax.map(lambda world: (random_return(environment, world), optimal_return(environment, world)), params)
+
+
+def _trimmed(environment: GridWorld, params: GridParams) -> tuple[GridWorld, GridParams]:
+    """The same worlds without the padding that none of them needs: an absent object doubles the work."""
+    H, W = int(np.max(params.height)), int(np.max(params.width))
+    N = int(np.max(np.sum(np.asarray(params.object_exists), axis=-1)))
+    walls = np.asarray(params.walls)[:, :H, :W]
+    cells = np.asarray(params.free_cells)  # [n, padded height * padded width], the free ones first
+    y, x = cells // environment.width, cells % environment.width
+    inside = np.argsort(~((y < H) & (x < W)), axis=-1, kind="stable")[:, : H * W]
+    trimmed = dataclasses.replace(
+        params,
+        walls=jnp.asarray(walls),
+        object_positions=params.object_positions[:, :N],
+        object_rewards=params.object_rewards[:, :N],
+        end_probability=params.end_probability[:, :N],
+        return_probability=params.return_probability[:, :N],
+        object_exists=params.object_exists[:, :N],
+        free_cells=jnp.asarray(np.take_along_axis(y * W + x, inside, axis=-1), jnp.int32),
+    )
+    smaller = GridWorld(H, W, N, environment.num_states, environment.collect_action, environment.moving_objects)
+    return smaller, trimmed
+
+
+Backup = Callable[[list[jax.Array], jax.Array], jax.Array]
+"""(values of landing on each cell, one array [..., H, W] per kind of action; walls) -> values of being there."""
+
+
+def _grid_return(environment: GridWorld, params: GridParams, key: PRNGKey, backup: Backup) -> jax.Array:
+    if not environment.moving_objects:
+        return _fixed_objects_return(environment, params, backup)
+
+    def one(key: PRNGKey) -> jax.Array:
+        state = environment.reset(key, params)[1]
+        placed = dataclasses.replace(params, object_positions=environment.object_cells(state, params))
+        return _fixed_objects_return(environment, placed, backup)
+
+    return jnp.mean(jax.lax.map(one, jax.random.split(key, NUM_PLACEMENTS)))
+
+
+def _fixed_objects_return(environment: GridWorld, params: GridParams, backup: Backup) -> jax.Array:
+    """Backward induction over the number of steps left; starts on a uniform free cell with all objects present."""
+    N = environment.num_objects
+    ys, xs = params.object_positions[:, 0], params.object_positions[:, 1]
+    shape = (2,) * N + params.walls.shape
+    # What an object's column must not do in the step in which it is collected: let that object return.
+    column_return = jnp.where(jnp.eye(N, dtype=bool), 0.0, params.return_probability[:, None])  # [object, column]
+
+    def one_step(_: jax.Array, values: jax.Array) -> jax.Array:
+        landed = _after_returns(values, params.return_probability)  # [2, ..., 2, H, W]
+        columns = _after_returns(values[..., ys, xs], column_return)  # [2, ..., 2, N], per cell of an object
+        collected = landed
+        for i in range(N):
+            gone = jnp.take(columns[..., i], 0, axis=i)  # the axis of object i is dropped
+            gain = params.object_rewards[i] + (1.0 - params.end_probability[i]) * gone
+            there = (Ellipsis, ys[i], xs[i])
+            stays = jnp.take(collected[there], 0, axis=i)
+            now = jnp.stack([stays, jnp.where(params.object_exists[i], gain, stays)], axis=i)
+            # A padding object lies on some cell where another may be: leave that cell alone.
+            now = jnp.where(params.object_exists[i], now, collected[there])
+            collected = collected.at[there].set(now)
+        return backup([landed, collected] if environment.collect_action else [collected], params.walls)
+
+    values = jax.lax.fori_loop(0, params.max_steps, one_step, jnp.zeros(shape))
+    present = tuple(params.object_exists.astype(jnp.int32))
+    occupied = jnp.zeros_like(params.walls).at[ys, xs].max(params.object_exists)
+    start = ~params.walls & ~occupied
+    return jnp.sum(jnp.where(start, values[present], 0.0)) / jnp.sum(start)
+
+
+def _after_returns(values: jax.Array, probability: jax.Array) -> jax.Array:
+    """Expected values over the returns of absent objects. Values [2, ..., 2, *rest], probability [N, *part of rest]."""
+    for i, p in enumerate(probability):
+        absent, present = jnp.take(values, 0, axis=i), jnp.take(values, 1, axis=i)
+        values = jnp.stack([absent + p * (present - absent), present], axis=i)
+    return values
+
+
+def _best(landings: list[jax.Array], walls: jax.Array) -> jax.Array:
+    """Maximum over the moves. A blocked move stays, and staying is a move too, so walls just drop out."""
+    values = functools.reduce(jnp.maximum, landings)
+    best = _three_by_three(jnp.where(walls, -jnp.inf, values), jnp.maximum, -jnp.inf)
+    return jnp.where(walls, 0.0, best)
+
+
+def _mean(landings: list[jax.Array], walls: jax.Array) -> jax.Array:
+    """Mean over the moves, of which the blocked ones stay."""
+    values = jnp.where(walls, 0.0, sum(landings[1:], landings[0]) / len(landings))
+    blocked = 9.0 - _three_by_three(1.0 - walls, jnp.add, 0.0)  # [H, W]
+    return (_three_by_three(values, jnp.add, 0.0) + blocked * values) / 9.0
+
+
+def _three_by_three(
+    values: jax.Array, combine: Callable[[jax.Array, jax.Array], jax.Array], outside: float
+) -> jax.Array:
+    """Combine each cell of [..., H, W] with its eight neighbours, first along one axis, then along the other."""
+    for axis in (-1, -2):
+        length = values.shape[axis]
+        padding = [(0, 0)] * values.ndim
+        padding[axis] = (1, 1)
+        padded = jnp.pad(values, padding, constant_values=outside)
+        low, high = (jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in (0, 2))
+        values = combine(values, combine(low, high))
+    return values

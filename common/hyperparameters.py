@@ -1,0 +1,125 @@
+"""p(alpha | E): which hyperparameters a new lifetime in an environment gets, learnt from how earlier ones did.
+
+A bandit per environment over a grid of settings (Oh et al. 2020, appendix): a softmax over the settings of
+(mean of the last returns + bonus / sqrt(trials)) / temperature. Returns differ in scale between environments, so
+they are first mapped to [0, 1] by the smallest and the largest return that the environment's lifetimes have reported.
+A setting without a report counts as the best one seen, so that each is tried.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from common.errors import UserError
+from common.types import PRNGKey
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The bandit's constants."""
+
+    window: int = 10
+    """How many of a setting's latest returns are averaged."""
+    bonus: float = 0.2
+    temperature: float = 0.1
+
+
+@struct.dataclass
+class SamplerState:
+    """What has been reported. E environments, S settings (padded to the largest grid), W window."""
+
+    returns: jax.Array  # [E, S, W] float, the latest returns, a ring buffer
+    trials: jax.Array  # [E, S] int32
+    low: jax.Array  # [E] float, smallest return reported
+    high: jax.Array  # [E] float, largest return reported
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Pure functions over `SamplerState`; `grids[e]` maps a name to the environment's values for it."""
+
+    grids: tuple[tuple[tuple[str, tuple[float, ...]], ...], ...]
+    config: SamplerConfig
+
+    @property
+    def _settings(self) -> list[list[dict[str, float]]]:
+        return [
+            [dict(zip([n for n, _ in grid], values, strict=True)) for values in product(*[v for _, v in grid])]
+            for grid in self.grids
+        ]
+
+    @property
+    def table(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """({name: values [E, S]}, valid [E, S]): the settings, padded by repeating the first."""
+        settings = self._settings
+        widest = max(map(len, settings))
+        names = list(settings[0][0])
+        padded = [row + [row[0]] * (widest - len(row)) for row in settings]
+        valid = np.array([[i < len(row) for i in range(widest)] for row in settings])
+        return {n: np.array([[s[n] for s in row] for row in padded], np.float32) for n in names}, valid
+
+    def init(self) -> SamplerState:
+        _, valid = self.table
+        return SamplerState(
+            returns=jnp.zeros((*valid.shape, self.config.window)),
+            trials=jnp.zeros(valid.shape, jnp.int32),
+            low=jnp.full(valid.shape[0], jnp.inf),
+            high=jnp.full(valid.shape[0], -jnp.inf),
+        )
+
+    def probabilities(self, state: SamplerState) -> jax.Array:
+        """p(setting | environment) [E, S]; padding has probability 0."""
+        _, valid = self.table
+        kept = jnp.minimum(state.trials, self.config.window)
+        filled = jnp.arange(self.config.window) < kept[..., None]  # [E, S, W]
+        mean = jnp.sum(jnp.where(filled, state.returns, 0.0), -1) / jnp.maximum(kept, 1)
+        spread = jnp.where(state.high > state.low, state.high - state.low, 1.0)[:, None]
+        low = jnp.where(jnp.isfinite(state.low), state.low, 0.0)[:, None]
+        scaled = jnp.where(kept > 0, (mean - low) / spread, 1.0)
+        scores = scaled + self.config.bonus / jnp.sqrt(jnp.maximum(state.trials, 1))
+        return jax.nn.softmax(jnp.where(valid, scores / self.config.temperature, -jnp.inf), axis=-1)
+
+    def sample(self, key: PRNGKey, state: SamplerState, environment: jax.Array) -> tuple[jax.Array, dict]:
+        """A setting for a new lifetime in `environment`: (its index, {name: value})."""
+        logits = jnp.log(self.probabilities(state)[environment])
+        setting = jax.random.categorical(key, logits)
+        values, _ = self.table
+        return setting, {name: jnp.asarray(v)[environment, setting] for name, v in values.items()}
+
+    def update(
+        self, state: SamplerState, environment: jax.Array, setting: jax.Array, lifetime_return: jax.Array
+    ) -> SamplerState:
+        """Record one lifetime's return."""
+        slot = state.trials[environment, setting] % self.config.window
+        return SamplerState(
+            returns=state.returns.at[environment, setting, slot].set(lifetime_return),
+            trials=state.trials.at[environment, setting].add(1),
+            low=state.low.at[environment].min(lifetime_return),
+            high=state.high.at[environment].max(lifetime_return),
+        )
+
+    def best(self, state: SamplerState) -> list[dict[str, float]]:
+        """Each environment's most probable setting, on the host."""
+        chosen = np.argmax(np.asarray(self.probabilities(state)), axis=-1)
+        return [row[i] for row, i in zip(self._settings, chosen, strict=True)]
+
+
+def make_sampler(grids: Sequence[Mapping[str, Sequence[float]]], config: SamplerConfig) -> Sampler:
+    """A sampler for environments with these grids; all grids have the same names, in the same order.
+
+    Raises:
+        UserError: a grid is empty, has a learning rate that is not positive, or the names differ.
+    """
+    names = list(grids[0])
+    for grid in grids:
+        if list(grid) != names:
+            raise UserError(f"hyperparameters: every environment needs {names}, one has {list(grid)}")
+        for name, values in grid.items():
+            if not values or any(not np.isfinite(v) or v < 0 for v in values):
+                raise UserError(f"hyperparameters.{name}: {list(values)} given; needs one or more finite values >= 0")
+    return Sampler(tuple(tuple((n, tuple(map(float, v))) for n, v in g.items()) for g in grids), config)

@@ -1,0 +1,195 @@
+"""The metrics of a run: always JSON lines, and TensorBoard and Weights & Biases where asked for."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import atomic_write
+
+
+class Sink(Protocol):
+    """Another place that metrics go to."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the scalars of one step."""
+
+    def close(self) -> None:
+        """Pass on what is still held back."""
+
+
+class MetricsLog:
+    """Appends one JSON object per line to a file: `{"step": 10, "loss": 0.5, ...}`, on disk when `write` returns.
+
+    A number that is not finite is written as null, which every JSON reader understands. A last line that was torn by
+    a kill is dropped when the log is opened.
+
+    Args:
+        path: the file, made if missing.
+        sinks: where the scalars among the metrics go besides.
+    """
+
+    def __init__(self, path: str | Path, sinks: Sequence[Sink] = ()) -> None:
+        self._path = Path(path)
+        self._sinks = tuple(sinks)
+        _drop_torn_line(self._path)
+        try:
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115  closed by close()
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot write: {error.strerror}") from error
+
+    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Append the metrics of one step.
+
+        Args:
+            step: the meta-update that they belong to.
+            metrics: names to scalars or arrays (NumPy, JAX or Python), strings, None, or mappings of these.
+
+        Raises:
+            UserError: the disk is full; what of the line was written is taken back.
+        """
+        record = {"step": int(step), **{name: _plain(value) for name, value in metrics.items()}}
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        end = self._file.seek(0, 2)
+        try:
+            written = 0
+            while written < len(line):  # an unbuffered file may take a part only
+                written += self._file.write(line[written:])
+        except OSError as error:
+            self._file.truncate(end)
+            raise UserError(f"{self._path}: cannot write: {error.strerror}") from error
+        scalars = dict(_scalars(metrics))
+        for sink in self._sinks:
+            sink.write(int(step), scalars)
+
+    def truncate_to(self, step: int) -> None:
+        """Forget, atomically, every line after `step`: a resumed run writes them again."""
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if (found := _step(line)) is not None and found <= step]
+        if len(kept) == len(lines):
+            return
+        atomic_write(self._path, b"".join(kept))
+        self._file.close()
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115  closed by close()
+
+    def close(self) -> None:
+        """Close the file and the sinks."""
+        self._file.close()
+        for sink in self._sinks:
+            sink.close()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file as dictionaries, also while a run is writing it."""
+    return [json.loads(line) for line in Path(path).read_bytes().splitlines(keepends=True) if _step(line) is not None]
+
+
+class TensorBoard:
+    """Scalars as TensorBoard event files (extra `tensorboard`).
+
+    Args:
+        directory: where they go.
+        resumed_at: the step a resumed run goes on from; TensorBoard then hides what was written after it.
+    """
+
+    def __init__(self, directory: str | Path, resumed_at: int | None = None) -> None:
+        try:
+            import tensorboardX
+        except ImportError as error:
+            raise _missing("--tensorboard", "tensorboardX", "tensorboard") from error
+        purge_step = None if resumed_at is None else resumed_at + 1
+        self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=purge_step)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the scalars of one step."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """Scalars to Weights & Biases (extra `wandb`). Whether it goes online is for its own WANDB_MODE to say.
+
+    Args:
+        directory: where it keeps its files.
+        project: the project that the run appears in.
+        config: the run's resolved configuration.
+        run_id: fixed by the caller, so that a resumed run goes on in the same place.
+    """
+
+    def __init__(self, directory: str | Path, project: str, config: Mapping[str, Any], run_id: str) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise _missing("--wandb", "wandb", "wandb") from error
+        self._wandb: ModuleType = wandb
+        try:
+            self._run = wandb.init(
+                dir=str(directory), project=project, config=dict(config), id=run_id, resume="allow", name=run_id
+            )
+        except wandb.errors.Error as error:
+            raise UserError(f"--wandb: Weights & Biases did not start: {' '.join(str(error).split())}") from error
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the scalars of one step."""
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+def _missing(flag: str, package: str, extra: str) -> UserError:
+    return UserError(f"{flag}: the package {package} is not installed; install it with: pip install 'metaobj[{extra}]'")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    array = np.asarray(value)
+    if array.ndim:
+        return [_plain(item) for item in array]
+    if array.dtype.kind in "biu":
+        return array.item()
+    number = float(array)
+    return number if math.isfinite(number) else None
+
+
+def _scalars(metrics: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers among the metrics, names joined with "/"; not finite ones stay as they are."""
+    scalars: list[tuple[str, float]] = []
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            scalars += _scalars(value, f"{prefix}{name}/")
+        elif value is not None and not isinstance(value, str) and np.ndim(value) == 0:
+            scalars.append((f"{prefix}{name}", float(value)))
+    return scalars
+
+
+def _step(line: bytes) -> int | None:
+    """The step of a line; None for one that is torn or is no metrics."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _drop_torn_line(path: Path) -> None:
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            atomic_write(path, content[:whole])

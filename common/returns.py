@@ -1,0 +1,36 @@
+"""Return estimates on [T, B] rollouts."""
+
+import jax
+import jax.numpy as jnp
+
+from common.types import Rollout
+
+
+def lambda_returns(
+    rollout: Rollout, next_values: jax.Array, discount: float | jax.Array, lambda_: float | jax.Array
+) -> jax.Array:
+    """TD(lambda) returns, right at terminations, truncations and the rollout's end.
+
+    G_t = r_t + gamma (1 - terminated_t) [(1 - l_t) V(s'_t) + l_t G_{t+1}], where l_t = lambda within an episode and 0
+    where the next step belongs to another one or was not taken (Sutton & Barto 2018, chapter 12). V(s'_t) is the value
+    of the true successor, so a truncated step bootstraps from its episode's last observation.
+
+    Args:
+        rollout: [T, B].
+        next_values: V(s'_t) [T, B].
+
+    Returns:
+        G [T, B]; the generalised advantage estimate is G - V(s).
+    """
+    ended = rollout.terminated | rollout.truncated
+    continues = jnp.where(rollout.terminated, 0.0, discount)
+
+    def step(following: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        reward, continues, mix, value = inputs
+        result = reward + continues * ((1 - mix) * value + mix * following)
+        return result, result
+
+    mix = jnp.where(ended, 0.0, lambda_).at[-1].set(0.0)
+    first = jnp.zeros_like(next_values[-1])
+    _, returns = jax.lax.scan(step, first, (rollout.reward, continues, mix, next_values), reverse=True)
+    return returns

@@ -1,0 +1,83 @@
+"""T steps on B environments, with resets, and what happened to the episodes on the way."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from common.environments.protocol import Environment
+from common.types import PRNGKey, PyTree, Rollout
+
+
+@struct.dataclass
+class Worlds:
+    """B environments in mid-episode."""
+
+    state: PyTree  # [B, ...]
+    observation: jax.Array  # [B, *observation shape]
+    episode_return: jax.Array  # [B] sum of the rewards of the episode so far
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended within a rollout."""
+
+    count: jax.Array  # [] how many
+    total_return: jax.Array  # [] sum of their undiscounted returns
+
+
+def reset(key: PRNGKey, environment: Environment, params: PyTree, batch: int) -> Worlds:
+    """Start an episode in each of `batch` environments with the same `params`."""
+    observation, state = jax.vmap(environment.reset, (0, None))(jax.random.split(key, batch), params)
+    return Worlds(state=state, observation=observation, episode_return=jnp.zeros(batch))
+
+
+def rollout(
+    key: PRNGKey,
+    environment: Environment,
+    params: PyTree,
+    worlds: Worlds,
+    policy: Callable[[jax.Array], jax.Array],
+    steps: int,
+) -> tuple[Worlds, Rollout, Episodes]:
+    """Act for `steps` steps; an ended episode is followed by a new one.
+
+    Args:
+        policy: observations [B, ...] to action logits [B, A]. Stop its gradients: actions are sampled.
+
+    Returns:
+        The environments after the last step, the steps [T, B, ...], and the episodes that ended.
+    """
+    batch = worlds.episode_return.shape[0]
+    logits = jax.eval_shape(policy, worlds.observation)
+    action_key, step_key, reset_key = jax.random.split(key, 3)
+    # All noise is drawn at once: within the scan, drawing it would be most of the cost of a small world.
+    gumbel = jax.random.gumbel(action_key, (steps, *logits.shape), logits.dtype)
+    step_keys = jax.random.split(step_key, (steps, batch))
+    reset_keys = jax.random.split(reset_key, (steps, batch))
+
+    def step(worlds: Worlds, noise: tuple[jax.Array, PRNGKey, PRNGKey]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
+        gumbel, step_keys, reset_keys = noise
+        action = jnp.argmax(policy(worlds.observation) + gumbel, axis=-1)  # [B]
+        next_observation, state, reward, terminated, truncated, _ = jax.vmap(environment.step, (0, 0, 0, None))(
+            step_keys, worlds.state, action, params
+        )
+        truncated = truncated & ~terminated
+        ended = terminated | truncated
+        first_observation, first_state = jax.vmap(environment.reset, (0, None))(reset_keys, params)
+
+        def choose(first: jax.Array, later: jax.Array) -> jax.Array:
+            return jnp.where(ended.reshape(ended.shape + (1,) * (later.ndim - 1)), first, later)
+
+        episode_return = worlds.episode_return + reward
+        after = Worlds(
+            state=jax.tree.map(choose, first_state, state),
+            observation=choose(first_observation, next_observation),
+            episode_return=jnp.where(ended, 0.0, episode_return),
+        )
+        transition = Rollout(worlds.observation, action, reward, terminated, truncated, next_observation)
+        return after, (transition, Episodes(jnp.sum(ended), jnp.sum(jnp.where(ended, episode_return, 0.0))))
+
+    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (gumbel, step_keys, reset_keys))
+    return worlds, steps_taken, Episodes(*jax.tree.map(jnp.sum, episodes))

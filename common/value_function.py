@@ -1,0 +1,91 @@
+"""The value function that each lifetime learns for itself; no gradient of the meta-objective goes through it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.agents.agent import Agent, AgentConfig
+from common.agents.network import NetworkAgent
+from common.agents.tabular import TabularAgent
+from common.types import PRNGKey, PyTree
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """How a lifetime's value function learns."""
+
+    tabular_step_size: float = 0.5
+    """Share of the way that a visited state's value goes towards the mean of its targets."""
+    learning_rate: float = 1e-3
+    """Adam's, for value networks."""
+    lambda_: float = 0.95
+    """Of the lambda-returns that are both the targets and the advantages' estimates."""
+
+
+class ValueFunction(Protocol):
+    """V(s), and one step towards targets."""
+
+    def init(self, key: PRNGKey) -> PyTree: ...
+
+    def apply(self, params: PyTree, observation: jax.Array) -> jax.Array: ...
+
+    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree: ...
+
+
+@dataclass(frozen=True)
+class TabularValue:
+    """One value per state. A step averages over a state's visits, so it is stable however often a state is met."""
+
+    num_states: int
+    config: ValueConfig
+
+    def init(self, key: PRNGKey) -> PyTree:
+        return jnp.zeros(self.num_states)
+
+    def apply(self, params: PyTree, observation: jax.Array) -> jax.Array:
+        return params[observation]
+
+    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree:
+        errors = jnp.stack([targets - params[observation], jnp.ones_like(targets)], -1)  # [T, B, 2]
+        sums = jnp.zeros((self.num_states, 2), errors.dtype).at[observation].add(errors)
+        return params + self.config.tabular_step_size * sums[:, 0] / jnp.maximum(sums[:, 1], 1.0)
+
+
+@dataclass(frozen=True)
+class NetworkValue:
+    """The agent's kind of network with one output, learnt by Adam on the mean squared error."""
+
+    agent: NetworkAgent
+    config: ValueConfig
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.adam(self.config.learning_rate)
+
+    def init(self, key: PRNGKey) -> PyTree:
+        params, _ = self.agent.init(key)
+        return params, self.optimiser.init(params)
+
+    def apply(self, params: PyTree, observation: jax.Array) -> jax.Array:
+        return self.agent.apply(params[0], observation)["value"][..., 0]
+
+    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree:
+        weights, optimiser_state = params
+
+        def loss(weights: PyTree) -> jax.Array:
+            return 0.5 * jnp.mean((self.agent.apply(weights, observation)["value"][..., 0] - targets) ** 2)
+
+        updates, optimiser_state = self.optimiser.update(jax.grad(loss)(weights), optimiser_state, weights)
+        return optax.apply_updates(weights, updates), optimiser_state
+
+
+def make_value_function(config: ValueConfig, agent: Agent) -> ValueFunction:
+    """The value function that suits an agent: a table beside a table, the same torso beside a network."""
+    if isinstance(agent, TabularAgent):
+        return TabularValue(agent.num_states, config)
+    assert isinstance(agent, NetworkAgent)
+    torso = AgentConfig(agent.config.torso, agent.config.hidden, agent.config.channels, "adam")
+    return NetworkValue(NetworkAgent(agent.observation_shape, (("value", 1),), torso), config)

@@ -1,0 +1,56 @@
+"""The loss that LPG's weights descend: how well the agent does after K updates, and four regularisers.
+
+Minus E[log pi(a|s) A + b0 H(pi) + b1 H(y) - b2 |pi_hat|^2 - b3 |y_hat|^2] (Oh et al. 2020, section 3.3). A is the
+advantage under the lifetime's own value function; the entropies are the updated agent's, the two squares are means
+over the steps of the K updates.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from common.agents.agent import Heads
+from common.objective import Batch
+from common.types import Metrics
+
+
+@dataclass(frozen=True)
+class MetaLossConfig:
+    """The regularisers' weights."""
+
+    policy_entropy: float = 0.01
+    """b0."""
+    prediction_entropy: float = 0.001
+    """b1."""
+    policy_target: float = 0.001
+    """b2."""
+    prediction_target: float = 0.001
+    """b3."""
+    use_value: bool = True
+    """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """H of the categorical distributions with these logits [..., n], in nats, [...]."""
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.sum(jnp.exp(log_p) * log_p, -1)
+
+
+def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+    """See `common.objective.LearnedObjective.meta_loss`."""
+    rollout = batch.rollout
+    log_pi = jax.nn.log_softmax(heads["policy"])
+    log_pi_a = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]  # [T, B]
+    advantages = jax.lax.stop_gradient(batch.advantages if config.use_value else batch.rewards_to_go)  # [T, B]
+    assert log_pi_a.shape == advantages.shape == rollout.reward.shape, (log_pi_a.shape, advantages.shape)
+    policy_entropy = jnp.mean(entropy(heads["policy"]))
+    prediction_entropy = jnp.mean(entropy(heads["prediction"]))
+    gain = (
+        jnp.mean(log_pi_a * advantages)
+        + config.policy_entropy * policy_entropy
+        + config.prediction_entropy * prediction_entropy
+        - config.policy_target * updates["pi_hat_squared"]
+        - config.prediction_target * updates["y_hat_squared"]
+    )
+    return -gain, {"policy_entropy": policy_entropy, "prediction_entropy": prediction_entropy}

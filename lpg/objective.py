@@ -1,0 +1,131 @@
+"""LPG: the learned policy gradient (Oh et al. 2020, "Discovering Reinforcement Learning Algorithms", arXiv 2007.08794).
+
+From the end of a rollout to its start, a network reads x_t = [r_t, d_t, gamma, pi(a_t|s_t), phi(y(s_t)),
+phi(y(s_{t+1}))] and gives each step a policy target pi_hat and a categorical prediction target y_hat. The agent
+ascends E[log pi(a|s) pi_hat - alpha_y KL(y(s) || y_hat)]; what its prediction y means is for the objective to discover.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from common.agents.agent import Heads
+from common.objective import Batch
+from common.types import Metrics, PRNGKey, PyTree
+from lpg.lstm import backward_lstm, init_lstm
+from lpg.meta_loss import MetaLossConfig, meta_loss
+
+
+@dataclass(frozen=True)
+class LPGConfig:
+    """The network that is the objective."""
+
+    units: int = 256
+    """H, of the LSTM."""
+    prediction_size: int = 30
+    """m, categories of the prediction y."""
+    embedding_units: int = 16
+    """Hidden units of phi."""
+    bootstrap: bool = True
+    """Whether the network reads phi(y); without, an ablation."""
+    lifetime_inputs: bool = False
+    """Also read n / N and log N, the update's number and the lifetime's length (Jackson et al. 2024)."""
+
+
+def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:
+    return {"kernel": jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), "bias": jnp.zeros(outputs)}
+
+
+def _apply_dense(weights: PyTree, x: jax.Array) -> jax.Array:
+    return x @ weights["kernel"] + weights["bias"]
+
+
+@dataclass(frozen=True)
+class LPG:
+    """The learned objective: an update rule with weights eta. See `common.objective.LearnedObjective`."""
+
+    config: LPGConfig = LPGConfig()
+    meta_loss_config: MetaLossConfig = MetaLossConfig()
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ("learning_rate", "kl_weight")
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        return {"policy": num_actions, "prediction": self.config.prediction_size}
+
+    def init(self, key: PRNGKey) -> PyTree:
+        phi_keys, lstm_key, policy_key, prediction_key = jax.random.split(key, 4)
+        hidden_key, output_key = jax.random.split(phi_keys)
+        config = self.config
+        features = 6 + 2 * config.lifetime_inputs
+        return {
+            "phi": {
+                "hidden": _dense(hidden_key, config.prediction_size, config.embedding_units),
+                "output": _dense(output_key, config.embedding_units, 1),
+            },
+            "lstm": init_lstm(lstm_key, features, config.units),
+            "policy": _dense(policy_key, config.units, 1),
+            "prediction": _dense(prediction_key, config.units, config.prediction_size),
+        }
+
+    def embed(self, weights: PyTree, logits: jax.Array) -> jax.Array:
+        """phi(y) of predictions given as logits [..., m]: what the network reads of them, [...]."""
+        hidden = jax.nn.relu(_apply_dense(weights["phi"]["hidden"], jax.nn.softmax(logits)))
+        return _apply_dense(weights["phi"]["output"], hidden)[..., 0]
+
+    def network(
+        self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
+        """pi_hat [T, B] and the logits of y_hat [T, B, m].
+
+        The carry is cut wherever an episode ends. After a termination there is nothing to bootstrap from, so
+        phi(y_{t+1}) is 0 and d_t is 1; a truncated step reads its episode's last observation, as the last step of the
+        rollout does.
+        """
+        rollout = batch.rollout
+        shape = rollout.reward.shape
+        dtype = heads["policy"].dtype
+        log_pi = jax.nn.log_softmax(heads["policy"])  # [T, B, A]
+        pi = jnp.exp(jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0])  # [T, B]
+        if self.config.bootstrap:
+            both = jnp.stack([heads["prediction"], next_heads["prediction"]])
+            phi, next_phi = self.embed(weights, both)  # [T, B] each
+            next_phi = jnp.where(rollout.terminated, 0.0, next_phi)
+        else:
+            phi = next_phi = jnp.zeros(shape, dtype)
+        features = [rollout.reward, rollout.terminated, jnp.broadcast_to(batch.discount, shape), pi, phi, next_phi]
+        if self.config.lifetime_inputs:
+            features += [jnp.broadcast_to(value, shape) for value in (batch.progress, batch.log_length)]
+        x = jnp.stack([feature.astype(dtype) for feature in features], -1)  # [T, B, D]
+        keep = 1.0 - (rollout.terminated | rollout.truncated).astype(dtype)
+        hidden = backward_lstm(weights["lstm"], x, keep)  # [T, B, H]
+        return _apply_dense(weights["policy"], hidden)[..., 0], _apply_dense(weights["prediction"], hidden)
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        pi_hat, y_hat = self.network(weights, heads, next_heads, batch)
+        log_y_hat = jax.nn.log_softmax(y_hat)
+        about = {
+            "pi_hat_squared": jnp.mean(pi_hat**2),
+            "y_hat_squared": jnp.mean(jnp.sum(jnp.exp(2 * log_y_hat), -1)),
+            "pi_hat_mean": jnp.mean(pi_hat),
+            "kl": jnp.mean(kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)),
+        }
+        return (pi_hat, log_y_hat), about
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        pi_hat, log_y_hat = targets
+        log_pi = jax.nn.log_softmax(heads["policy"])
+        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+        kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
+        return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
+
+    def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+        return meta_loss(self.meta_loss_config, heads, batch, updates)
+
+
+def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """KL(p || q) = sum p (log p - log q) over the last axis."""
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
+

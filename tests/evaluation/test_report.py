@@ -1,0 +1,116 @@
+import csv
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from common.errors import UserError
+from common.evaluation import report
+from common.evaluation.results import SummaryRow, load_curves
+
+
+def _written(directory, curves, **options) -> str:
+    stream = io.StringIO()
+    report.write(directory, curves, console=Console(file=stream, width=80), repetitions=100, **options)
+    return stream.getvalue()
+
+
+def _line(text: str, *parts: str) -> str:
+    """The first line that has all the parts, with single spaces."""
+    lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+    return next(line for line in lines if all(part in line for part in parts))
+
+
+@pytest.fixture
+def methods(make_curves):
+    return [make_curves("LPG", 0.9), make_curves("A2C", 0.6, seed=1)]
+
+
+def test_files_hold_the_rows_and_the_curves(methods, tmp_path):
+    rows = report.write(tmp_path / "report", methods, baseline="A2C", repetitions=100)
+    with open(tmp_path / "report" / "summary.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == list(SummaryRow._fields)
+    assert [float(line["final"]) for line in lines] == [row.final for row in rows]
+    assert [curves.method for curves in load_curves(tmp_path / "report" / "curves.csv")] == ["LPG", "A2C"]
+    for name in ("learning_curves.png", "intervals.png"):
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_tell_the_numbers_of_the_rows(methods, tmp_path):
+    text = _written(tmp_path, methods, baseline="A2C")
+    rows = report.write(tmp_path, methods, baseline="A2C", repetitions=100)
+    grids = next(row for row in rows if row.kind == "group" and row.group == "held-out grids")
+    shown = _line(text, "held-out grids", "LPG")
+    assert f"{grids.final:.3f} [{grids.final_low:.3f}, {grids.final_high:.3f}]" in shown
+    assert f"{grids.area:.3f} [{grids.area_low:.3f}, {grids.area_high:.3f}]" in shown
+    difference = next(row for row in rows if row.kind == "comparison" and row.group == "CartPole")
+    shown = _line(text, "CartPole", "LPG", "final")
+    assert f"{difference.final:+.1f} [{difference.final_low:+.1f}, {difference.final_high:+.1f}] *" in shown
+    assert shown.endswith("1 of 1 100 %")
+    assert _line(text, "CartPole-v1", "return").count(" / ") == 2
+    assert "(2 x 4, score)" in text and "(1 x 4, return)" in text
+    assert "left out of 'all normalised': CartPole" in re.sub(r"\s+", " ", text)
+
+
+def test_tables_fit_eighty_columns(methods, tmp_path):
+    long = [dataclasses.replace(entry, method=f"a rather long name of a method {entry.method}") for entry in methods]
+    for curves in (methods, long):
+        text = _written(tmp_path, curves, baseline=curves[1].method)
+        tables = text.split("Files in")[0]
+        assert max(len(line) for line in tables.splitlines()) <= 80
+        assert "…" not in tables
+
+
+def test_intervals_around_zero_are_not_marked(make_curves, tmp_path):
+    text = _written(tmp_path, [make_curves("LPG"), make_curves("A2C", seed=1)], baseline="A2C")
+    assert "] *" not in _line(text, "held-out", "final")
+
+
+def test_no_comparison_table_without_a_baseline(methods, tmp_path):
+    assert "Difference" not in _written(tmp_path, methods)
+
+
+def test_names_are_never_markup(methods, tmp_path):
+    named = [dataclasses.replace(entry, tasks=["[red]a", "$x$ $", "[/]", "d"]) for entry in methods]
+    text = _written(tmp_path, named, baseline="A2C")
+    assert "[red]a" in text and "[/]" in text and "$x$ $" in text
+
+
+def test_one_seed_is_said(make_curves, tmp_path):
+    assert "One seed only" in _written(tmp_path, [make_curves(seeds=1)])
+    assert "One seed only" not in _written(tmp_path, [make_curves(seeds=2)])
+
+
+def test_many_tasks_are_left_to_the_file(make_curves, tmp_path):
+    few = make_curves(bins=5)
+    many = dataclasses.replace(
+        few,
+        tasks=[f"t{i}" for i in range(60)],
+        returns=np.tile(few.returns[:1], (60, 1, 1)),
+        reference=None,
+        groups=None,
+    )
+    assert "The 60 single tasks are in summary.csv." in _written(tmp_path, [many])
+
+
+def test_nothing_is_written_for_methods_that_cannot_be_compared(methods, tmp_path):
+    with pytest.raises(UserError, match="baseline"):
+        report.write(tmp_path / "report", methods, baseline="PPO")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.5, -0.0001, 1.0), "+0.500 [+0.000, +1.000]"),
+        ((0.002, 0.0004, 0.004), "+0.0020 [+0.0004, +0.0040]"),
+        ((-12.0, -20.25, 3.0), "-12.0 [-20.2, +3.0]"),
+        ((1234.6, 900.0, 2000.0), "+1235 [+900, +2000]"),
+    ],
+)
+def test_numbers_keep_the_digits_that_matter(numbers, text):
+    assert report._with_interval(*numbers, sign="+") == text

@@ -1,0 +1,364 @@
+"""Checkpoints: exact restores, and what happens when the disk, a copy or the process fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from common.checkpoint import CheckpointError, Checkpoints
+from common.errors import UserError
+from common.types import PyTree
+
+
+@flax.struct.dataclass
+class State:
+    params: dict[str, jax.Array]
+    optimiser: Any
+    key: jax.Array
+    keys: jax.Array
+    mask: jax.Array
+    empty: jax.Array
+    host: np.ndarray
+    count: int
+    nothing: None = None
+
+
+def make_state(seed: int) -> State:
+    params = {
+        "w": jax.random.normal(jax.random.key(seed), (5, 3)),
+        "half": jnp.full((2,), seed + 0.3, jnp.bfloat16),
+        "int": jnp.arange(seed, seed + 4, dtype=jnp.int8),
+    }
+    return State(
+        params=params,
+        optimiser=optax.adam(1e-3).init(params["w"]),
+        key=jax.random.key(seed),
+        keys=jax.random.split(jax.random.key(seed, impl="rbg"), (2, 3)),
+        mask=jnp.array([True, False, bool(seed % 2)]),
+        empty=jnp.zeros((0, 3)),
+        host=np.array([seed, 2**40], np.int64),
+        count=seed,
+    )
+
+
+def assert_same(found: PyTree, wanted: PyTree) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert type(one) is type(other)
+        if isinstance(other, int):
+            assert one == other
+            continue
+        assert one.dtype == other.dtype and one.shape == other.shape
+        if jax.dtypes.issubdtype(other.dtype, jax.dtypes.prng_key):
+            one, other = jax.random.key_data(one), jax.random.key_data(other)
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with checkpoints of the steps 1, 2 and 3, for tests to copy."""
+    folder = tmp_path_factory.mktemp("three")
+    checkpoints = Checkpoints(folder, keep=3)
+    for step in (1, 2, 3):
+        checkpoints.save(step, make_state(step), {"step": step})
+    checkpoints.close()
+    return folder
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_restores_every_kind_of_leaf_exactly(three: Path) -> None:
+    found = Checkpoints(three).restore_latest(make_state(0))
+    assert found is not None
+    step, state, extra = found
+    assert step == 3 and extra == {"step": 3}
+    assert isinstance(state, State) and isinstance(state.optimiser[0], optax.ScaleByAdamState)
+    assert_same(state, make_state(3))
+    np.testing.assert_array_equal(jax.random.normal(state.key, (4,)), jax.random.normal(jax.random.key(3), (4,)))
+
+
+def test_nothing_saved_restores_none(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "new").restore_latest(make_state(0)) is None
+
+
+def test_a_small_state_saves_fast(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, make_state(0))
+    durations = []
+    for step in range(1, 5):
+        start = time.perf_counter()
+        checkpoints.save(step, make_state(step))
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.5
+
+
+def test_keeps_the_newest(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (5, 10, 15):
+        checkpoints.save(step, make_state(step))
+    assert checkpoints.steps() == [10, 15]
+    assert Checkpoints(tmp_path).steps() == [10, 15]
+    assert sorted(os.listdir(tmp_path)) == ["10", "15"]
+
+
+def test_keep_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="keep: 0"):
+        Checkpoints(tmp_path, keep=0)
+
+
+def test_every_truncated_or_missing_file_is_noticed(three: Path, tmp_path: Path) -> None:
+    """Each file of the newest in turn."""
+    template = make_state(0)
+    for name in files_of(three / "3"):
+        for damage in ("truncated", "missing"):
+            folder = tmp_path / f"{damage}-{name.replace('/', '-')}"
+            shutil.copytree(three, folder)
+            victim = folder / "3" / name
+            if damage == "truncated":
+                os.truncate(victim, victim.stat().st_size // 2)
+            else:
+                victim.unlink()
+            reports: list[str] = []
+            checkpoints = Checkpoints(folder, report=reports.append)
+            found = checkpoints.restore_latest(template)
+            assert found is not None
+            assert_same(found[1], make_state(found[0]))
+            if (name, damage) == ("files.json", "missing"):  # as after a kill between the rename and this file
+                assert found[0] == 3 and not reports
+            else:
+                assert found[0] == 2, (name, damage)
+                assert len(reports) == 1 and "step 3" in reports[0] and "\n" not in reports[0]
+                assert name in reports[0] or name == "files.json"
+            shutil.rmtree(folder)
+
+
+def test_after_a_fallback_the_run_writes_that_step_again(three: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(three, folder)
+    shutil.rmtree(folder / "3" / "state")
+    checkpoints = Checkpoints(folder, keep=2)
+    found = checkpoints.restore_latest(make_state(0))
+    assert found is not None and found[0] == 2
+    checkpoints.save(3, make_state(33))
+    assert checkpoints.steps() == [2, 3]
+    found = Checkpoints(folder).restore_latest(make_state(0))
+    assert found is not None and found[0] == 3
+    assert_same(found[1], make_state(33))
+
+
+def test_unreadable_ones_do_not_count_for_retention(three: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(three, folder)
+    shutil.rmtree(folder / "3" / "state")
+    checkpoints = Checkpoints(folder, keep=2)
+    checkpoints.restore_latest(make_state(0))
+    checkpoints.save(4, make_state(4))
+    assert checkpoints.steps() == [2, 4]
+
+
+@pytest.mark.parametrize("change", ["digest", "extra", "step"])
+def test_digest_mismatch_is_noticed(three: Path, tmp_path: Path, change: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(three, folder)
+    (folder / "3" / "files.json").unlink()
+    file = folder / "3" / "manifest" / "metadata"
+    manifest = json.loads(file.read_text())
+    manifest[change] = {"digest": "0" * 64, "extra": {"step": 4}, "step": 4}[change]
+    file.write_text(json.dumps(manifest))
+    reports: list[str] = []
+    found = Checkpoints(folder, report=reports.append).restore_latest(make_state(0))
+    assert found is not None and found[0] == 2
+    assert len(reports) == 1 and "digest" in reports[0]
+
+
+def test_swapped_arrays_are_noticed(three: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(three, folder)
+    shutil.rmtree(folder / "3" / "state")
+    shutil.copytree(folder / "1" / "state", folder / "3" / "state")  # whole to Orbax, of another step
+    (folder / "3" / "files.json").unlink()
+    reports: list[str] = []
+    found = Checkpoints(folder, report=reports.append).restore_latest(make_state(0))
+    assert found is not None and found[0] == 2 and "digest" in reports[0]
+
+
+def test_none_readable_is_one_line(three: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(three, folder)
+    for step in "123":
+        shutil.rmtree(folder / step / "state")
+    with pytest.raises(UserError, match="none of its 3 checkpoints is readable") as caught:
+        Checkpoints(folder).restore_latest(make_state(0))
+    assert "\n" not in str(caught.value)
+
+
+def test_another_state_is_told_by_its_first_leaf(three: Path) -> None:
+    template = make_state(0)
+    template = template.replace(params={**template.params, "w": jnp.zeros((5, 4))})
+    with pytest.raises(UserError, match=r"params\['w'\] is float32\[5, 3\]; this run's is float32\[5, 4\]"):
+        Checkpoints(three).restore_latest(template)
+
+
+def test_a_failed_write_leaves_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, make_state(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints._manager, "save", _disk_full)
+        with pytest.raises(CheckpointError, match="step 2: disk full"):
+            checkpoints.save(2, make_state(2))
+    assert os.listdir(tmp_path) == ["1"]
+    checkpoints.save(3, make_state(3))  # room again
+    assert checkpoints.steps() == [3]
+
+
+def _disk_full(*arguments: object, **options: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_error_of_the_program_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        Checkpoints(tmp_path).save(1, make_state(1), {"not": object()})
+
+
+def test_disk_full_on_a_real_file_system(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
+    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        state = {"w": jax.random.normal(jax.random.key(0), (60_000,))}  # 240 kB that do not compress
+        checkpoints = Checkpoints(mount, keep=10)
+        with pytest.raises(CheckpointError, match="disk full") as caught:
+            for step in range(10):
+                checkpoints.save(step, state)
+        assert "\n" not in str(caught.value)
+        whole = checkpoints.steps()
+        assert 1 <= len(whole) < 10 and sorted(map(int, os.listdir(mount))) == whole
+        found = Checkpoints(mount).restore_latest(state)
+        assert found is not None and found[0] == whole[-1]
+        assert_same(found[1], state)
+        checkpoints.close()
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
+    """A write that the system refuses, where mounting is not allowed."""
+    script = """
+    import resource, signal, sys
+    import jax
+    from common.checkpoint import CheckpointError, Checkpoints
+    checkpoints = Checkpoints(sys.argv[1])
+    checkpoints.save(1, {"w": jax.numpy.ones(10)})
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        checkpoints.save(2, {"w": jax.random.normal(jax.random.key(0), (100_000,))})
+    except CheckpointError as error:
+        print(error)
+    checkpoints.save(3, {"w": jax.numpy.ones(10)})
+    """
+    done = run(script, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{tmp_path}: cannot write the checkpoint of step 2: File too large"]
+    assert done.stderr == ""
+    assert sorted(os.listdir(tmp_path)) == ["1", "3"]
+
+
+def test_killed_while_saving(tmp_path: Path) -> None:
+    """However a run is killed, the next one opens the newest whole checkpoint and clears what is left of the other."""
+    script = """
+    import sys
+    import jax
+    from common.checkpoint import Checkpoints
+    state = {"w": jax.numpy.arange(1000), "key": jax.random.key(0)}
+    checkpoints = Checkpoints(sys.argv[1], report=lambda line: print("unreadable", line, flush=True))
+    found = checkpoints.restore_latest(state)
+    step = 0
+    if found is not None:
+        step, state, _ = found
+        assert (state["w"] == jax.numpy.arange(1000) + step).all()
+    print("open", *checkpoints.steps(), flush=True)
+    while True:
+        step += 1
+        state = {**state, "w": state["w"] + 1}
+        checkpoints.save(step, state)
+        print("saved", step, flush=True)
+    """
+    last = 0
+    for attempt in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        opened = process.stdout.readline().split()
+        assert opened[0] == "open" and [*opened[1:], "0"][-2 if last else -1] >= str(0)
+        assert not list(tmp_path.glob("*tmp*")) or attempt == 0
+        for _ in range(2):
+            process.stdout.readline()
+        time.sleep(0.007 * attempt)  # somewhere within the next saves
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().splitlines()
+        process.wait()
+        process.stdout.close()
+        assert not any("unreadable" in line for line in rest)
+        whole = Checkpoints(tmp_path).steps()
+        assert whole and whole[-1] >= last + 2
+        last = whole[-1]
+        assert all(name.isdigit() for name in os.listdir(tmp_path))
+
+
+def test_shardings_of_the_template_are_respected(tmp_path: Path) -> None:
+    """Saved from one device, restored onto two, and back."""
+    script = """
+    import sys
+    import jax, numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from common.checkpoint import Checkpoints
+
+    def state(seed):
+        return {"w": jax.random.normal(jax.random.key(seed), (4, 3)), "keys": jax.random.split(jax.random.key(seed), 4)}
+
+    sharding = NamedSharding(Mesh(np.array(jax.devices()), ("lifetimes",)), PartitionSpec("lifetimes"))
+    one, two = state(1), jax.device_put(state(0), sharding)
+    checkpoints = Checkpoints(sys.argv[1])
+    checkpoints.save(1, one)
+    _, found, _ = Checkpoints(sys.argv[1]).restore_latest(two)
+    for name in found:
+        assert found[name].sharding.is_equivalent_to(sharding, found[name].ndim), (name, found[name].sharding)
+        assert len(found[name].addressable_shards) == 2
+    checkpoints.save(2, found)
+    _, back, _ = Checkpoints(sys.argv[1]).restore_latest(state(0))
+    for name in back:
+        assert len(back[name].devices()) == 1
+    assert (back["w"] == one["w"]).all() and (jax.random.key_data(back["keys"]) == jax.random.key_data(one["keys"])).all()
+    """
+    done = run(script, str(tmp_path), XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def run(script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        timeout=120,
+    )
