@@ -284,6 +284,8 @@ def _is_outside(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     """One short line about what went wrong."""
+    if isinstance(error, UserError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
     told = re.search(r"os_error_code='(\d+)'", str(error))
     code = int(told.group(1)) if told else getattr(error, "errno", None)
     if code == errno.ENOSPC:

@@ -103,6 +103,18 @@ class Sampler:
             high=state.high.at[environment].max(lifetime_return),
         )
 
+    def update_all(
+        self, state: SamplerState, environments: jax.Array, settings: jax.Array, returns: jax.Array, ended: jax.Array
+    ) -> SamplerState:
+        """Record the returns of the lifetimes in `ended` [L] (a mask), in their order."""
+
+        def record(carry: tuple[SamplerState, jax.Array]) -> tuple[SamplerState, jax.Array]:
+            state, left = carry
+            i = jnp.argmax(left)
+            return self.update(state, environments[i], settings[i], returns[i]), left.at[i].set(False)
+
+        return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), record, (state, ended))[0]
+
     def best(self, state: SamplerState) -> list[dict[str, float]]:
         """Each environment's most probable setting, on the host."""
         chosen = np.argmax(np.asarray(self.probabilities(state)), axis=-1)

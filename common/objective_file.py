@@ -48,7 +48,7 @@ def save(path: str | Path, eta: PyTree, metadata: Mapping[str, Any]) -> None:
     """
     if not isinstance(metadata.get("kind"), str):
         raise ValueError(f"metadata: kind is {metadata.get('kind')!r}; it must name the kind of objective")
-    arrays = {name: np.ascontiguousarray(array) for name, array in flatten(eta).items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in flatten(eta).items()}
     entry = json.loads(json.dumps({**metadata, "format_version": FORMAT_VERSION}))
     entry["digest"] = _digest(arrays, entry)
     # One metadata entry: with several their order in the file would change from process to process.
@@ -159,7 +159,7 @@ def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> st
     rest = {name: value for name, value in metadata.items() if name != "digest"}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(json.dumps([name, list(arrays[name].shape), str(array.dtype)]).encode())
+        array = arrays[name]
+        digest.update(json.dumps([name, list(array.shape), str(array.dtype)]).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

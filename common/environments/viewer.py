@@ -124,7 +124,7 @@ def _render_grid(environment: GridWorld, state: GridState, params: GridParams) -
         box = _box(y, x, 7)
         if present[i]:
             draw.ellipse(box, fill=shade)
-            text = f"{reward:+.0f}" if reward == round(reward) else f"{reward:+.1f}"
+            text = f"{reward:+.0f}" if reward == round(reward) else f"{reward:+.2f}".replace("0.", ".")
             draw.text(_centre(y, x), text, fill=PAPER if strength > 0.6 else INK, font=_font(13), anchor="mm")
         else:
             draw.ellipse(box, outline=shade, width=2)

@@ -71,6 +71,12 @@ def test_seeds_are_redrawn_within_tasks_only():
     assert point == low == high == pytest.approx(5.0)
 
 
+def test_seeds_are_redrawn_for_each_task_on_its_own():
+    # With the same seeds drawn in both tasks the mean would always be 0.5.
+    point, low, high = stratified_bootstrap([[0.0, 1.0], [1.0, 0.0]], mean)
+    assert (point, low, high) == (0.5, 0.0, 1.0)
+
+
 def test_measures_of_a_run_are_redrawn_together():
     scores = np.random.default_rng(3).normal(size=(3, 8))
     together = stratified_bootstrap(np.stack([scores, -scores]), repetitions=300)

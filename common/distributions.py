@@ -1,0 +1,103 @@
+"""What is trained on: environments, with how many lifetimes of each and what agents live in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from common.agents.agent import AgentConfig
+from common.environments.grid_specs import Split
+from common.errors import UserError
+
+Grid = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Lifetimes in one environment."""
+
+    environment: str
+    """A name that `common.environments.registry.make_environment` knows."""
+    lifetimes: int = 1
+    """How many live at once; in an evaluation, how many agents."""
+    num_environments: int = 16
+    """B, environments that each agent acts in at once."""
+    updates: int = 250
+    """N, agent updates in a lifetime."""
+    learning_rates: tuple[float, ...] = (20.0, 40.0, 80.0)
+    """The grid of the agent's learning rate."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    split: Split = "training"
+
+
+DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
+CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
+NETWORK_RATES = (0.0005, 0.002, 0.008)
+
+_TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
+_MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_small_sparse", "random_very_dense")
+_TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
+
+
+def _paper(scale: int) -> tuple[Entry, ...]:
+    """The fourteen training environments of Oh et al. 2020, equally often; `scale` lifetimes each."""
+    tabular = [
+        Entry(f"grid/{name}", lifetimes=scale, num_environments=64, updates=2500) for name in _TABULAR_GRIDS
+    ]
+    moving = [
+        Entry(f"grid/{name}", scale, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS
+    ]
+    chains = [Entry(f"chain/{name}", lifetimes=scale, num_environments=64, updates=2500) for name in _TABULAR_CHAINS]
+    distractor = Entry("chain/state_distractor", scale, 64, 2500, NETWORK_RATES, DENSE)
+    return (*tabular, *moving, *chains, distractor)
+
+
+DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
+    "small-layouts": (Entry("grid/small_layouts", lifetimes=32),),
+    "small-mix": (
+        Entry("grid/small_layouts", lifetimes=16),
+        Entry("chain/short", lifetimes=4),
+    ),
+    "tabular": (
+        *(Entry(f"grid/{name}", lifetimes=3, updates=1000) for name in _TABULAR_GRIDS),
+        Entry("grid/random_small_worlds", lifetimes=17, updates=500),
+        *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
+    ),
+    "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
+    "lpg-paper": _paper(64),
+}
+
+
+def make_distribution(name: str, scale: int = 1) -> tuple[Entry, ...]:
+    """The entries of a named distribution, with `scale` times its lifetimes; "a+b" joins distributions, and a name that
+    is no distribution but an environment ("module:object" among them) is a distribution of its own.
+
+    Raises:
+        UserError: the name is unknown or the scale not positive.
+    """
+    from common.environments.registry import make_environment
+
+    if scale < 1:
+        raise UserError(f"scale: {scale} given; must be at least 1")
+    entries: list[Entry] = []
+    for part in name.split("+"):
+        if part in DISTRIBUTIONS:
+            entries += DISTRIBUTIONS[part]
+            continue
+        try:
+            environment, _ = make_environment(part, "training")
+        except UserError as error:
+            known = ", ".join(DISTRIBUTIONS)
+            raise UserError(f"distribution: {part!r} is none of {known}, nor an environment: {error}") from None
+        entries.append(Entry(part, lifetimes=16, **default_agent(environment)))
+    return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)
+
+
+def default_agent(environment: object) -> dict:
+    """Agent and learning rates that suit an environment's observations."""
+    from common.environments.protocol import Discrete
+
+    space = environment.observation_space  # type: ignore[attr-defined]
+    if isinstance(space, Discrete):
+        return {}
+    torso: Literal["conv", "dense"] = "conv" if len(space.shape) == 3 else "dense"
+    return {"agent": CONV if torso == "conv" else DENSE, "learning_rates": NETWORK_RATES}

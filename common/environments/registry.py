@@ -1,0 +1,60 @@
+"""Environments by name: native worlds, gymnax's, and a user's own."""
+
+import importlib
+from typing import Any
+
+from common.environments.delayed_chain import CHAIN_NAMES, make_chain
+from common.environments.grid_specs import GRID_NAMES, Split, make_grid
+from common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
+from common.environments.protocol import Environment
+from common.errors import UserError
+from common.types import PRNGKey, PyTree
+
+
+def environment_names() -> list[str]:
+    """All names that `make_environment` knows, without those of users' own modules."""
+    return [f"grid/{name}" for name in GRID_NAMES] + [f"chain/{name}" for name in CHAIN_NAMES] + list(GYMNAX_NAMES)
+
+
+def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTree]:
+    """An environment and the distribution of its `params` (a spec for `sample_params`).
+
+    Args:
+        name: "grid/...", "chain/...", a gymnax name, or "module:object" for an environment of one's own: an instance
+            of a class with `reset`, `step`, `observation_space` and `action_space`.
+        split: which part of the distribution: "training" and "held_out" have nothing in common. Only native worlds
+            have parts.
+
+    Raises:
+        UserError: the name is unknown, or what it names is not an environment.
+    """
+    family, _, rest = name.partition("/")
+    if family == "grid" and rest in GRID_NAMES:
+        return make_grid(rest, split)
+    if family == "chain" and rest in CHAIN_NAMES:
+        return make_chain(rest, split)
+    if name in GYMNAX_NAMES:
+        return GymnaxEnvironment(name), ()
+    if ":" in name:
+        return _import(name), ()
+    raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")
+
+
+def sample_params(environment: Environment, key: PRNGKey, spec: PyTree) -> PyTree:
+    """Draw `params` for a lifetime; environments without `sample_params` have none, the empty tuple."""
+    sample: Any = getattr(environment, "sample_params", None)
+    return sample(key, spec) if sample is not None else ()
+
+
+def _import(name: str) -> Environment:
+    module_name, _, attribute = name.partition(":")
+    try:
+        environment = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"environment: {name!r} cannot be imported: {error}") from error
+    missing = [
+        part for part in ("reset", "step", "observation_space", "action_space") if not hasattr(environment, part)
+    ]
+    if missing:
+        raise UserError(f"environment: {name!r} has no {', '.join(missing)}")
+    return environment

@@ -1,0 +1,165 @@
+"""One meta-update, and compiled chunks of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh, PartitionSpec
+
+from common.config import MetaTrainingConfig
+from common.devices import AXIS, everywhere, spread
+from common.distributions import Entry
+from common.hyperparameters import Sampler, SamplerState
+from common.lifetime import Lifetime
+from common.objective import LearnedObjective
+from common.population import Family, begin, meta_gradient, renew
+from common.types import Metrics, PyTree
+
+
+@struct.dataclass
+class TrainingState:
+    """Everything that goes on from meta-update to meta-update."""
+
+    step: jax.Array  # [] int32, meta-updates so far
+    eta: PyTree
+    optimiser: PyTree
+    sampler: SamplerState
+    populations: tuple[Lifetime, ...]  # one per family, [L, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MetaTrainer:
+    """An objective, what it is trained on and how: makes states and moves them on."""
+
+    objective: LearnedObjective
+    entries: Sequence[Entry]
+    families: Sequence[Family]
+    sampler: Sampler
+    config: MetaTrainingConfig
+    mesh: Mesh
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps of the whole population in one meta-update: K rollouts and the one that judges."""
+        per_rollout = sum(f.program.num_environments * f.lifetimes.size for f in self.families)
+        return per_rollout * self.config.rollout_steps * (self.config.inner_updates + 1)
+
+    @cached_property
+    def optimiser(self) -> optax.GradientTransformation:
+        """Of eta."""
+        rate: optax.ScalarOrSchedule = self.config.learning_rate
+        if self.config.schedule == "cosine":
+            rate = optax.cosine_decay_schedule(self.config.learning_rate, self.config.meta_updates)
+        return optax.adam(rate)
+
+    def init(self) -> TrainingState:
+        """The state before the first meta-update, placed on the mesh."""
+        eta_key, *keys = jax.random.split(jax.random.key(self.config.seed), 1 + len(self.families))
+        whole, parted = everywhere(self.mesh), spread(self.mesh)
+
+        def rest() -> tuple[PyTree, PyTree, SamplerState]:
+            eta = self.objective.init(eta_key)
+            return eta, self.optimiser.init(eta), self.sampler.init()
+
+        eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)()
+
+        def population(family: Family, key: jax.Array) -> Lifetime:
+            members = family.lifetimes
+            new = jax.jit(
+                lambda state, keys: begin(family, self.sampler, state, keys, jnp.asarray(members)),
+                out_shardings=parted,
+            )
+            return new(sampler, jax.random.split(key, members.size))
+
+        populations = tuple(population(f, k) for f, k in zip(self.families, keys, strict=True))
+        step = jax.device_put(jnp.int32(0), whole)
+        return TrainingState(step=step, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations)
+
+    def step(self, state: TrainingState) -> tuple[TrainingState, Metrics]:
+        """One meta-update: (state, metrics)."""
+        parts, whole = PartitionSpec(AXIS), PartitionSpec()
+        advance = jax.shard_map(
+            self._advance,
+            mesh=self.mesh,
+            in_specs=(whole, whole, parts),
+            out_specs=(whole, whole, parts, whole),
+            # The gradients are taken per device and summed by hand in `_advance`; with the check on, JAX would sum
+            # gradients of the replicated eta by itself.
+            check_vma=False,
+        )
+        gradient, sampler, populations, metrics = advance(state.eta, state.sampler, state.populations)
+        updates, optimiser = self.optimiser.update(gradient, state.optimiser, state.eta)
+        eta = optax.apply_updates(state.eta, updates)
+        metrics["meta_gradient_norm"] = optax.global_norm(gradient)
+        return TrainingState(
+            step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations
+        ), metrics
+
+    def _advance(
+        self, eta: PyTree, sampler: SamplerState, populations: tuple[Lifetime, ...]
+    ) -> tuple[PyTree, SamplerState, tuple[Lifetime, ...], Metrics]:
+        """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings."""
+        results = [
+            meta_gradient(self.objective, family, self.config, eta, population)
+            for family, population in zip(self.families, populations, strict=True)
+        ]
+        totals, lived, metrics = zip(*results, strict=True)
+        finite = jax.lax.psum(sum(jnp.sum(m["finite"]) for m in metrics), AXIS)
+        gradient = jax.tree.map(lambda *parts: jax.lax.psum(sum(parts), AXIS) / jnp.maximum(finite, 1), *totals)
+
+        ended = [population.updates >= population.length for population in lived]
+        reports = [
+            (
+                population.task,
+                population.setting,
+                population.reward_sum / population.steps,
+                end & population.counts & m["finite"],
+            )
+            for population, end, m in zip(lived, ended, metrics, strict=True)
+        ]
+        everyone = jax.lax.all_gather(
+            jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True
+        )
+        sampler = self.sampler.update_all(sampler, *everyone)
+        populations = tuple(
+            renew(family, self.sampler, sampler, population, end | ~m["finite"])
+            for family, population, end, m in zip(self.families, lived, ended, metrics, strict=True)
+        )
+        summary = self._summary(lived, metrics)
+        summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
+        return gradient, sampler, populations, summary
+
+    def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
+        """Means over all lifetimes with a finite gradient, and returns by environment."""
+        joined = {name: jnp.concatenate([m[name] for m in metrics]) for name in metrics[0]}
+        tasks = jnp.concatenate([population.task for population in populations])
+        finite = joined.pop("finite")
+        joined = {name: jnp.where(finite, value, 0.0) for name, value in joined.items()}
+        episodes, episode_return = joined.pop("episodes"), joined.pop("episode_return")
+
+        def by_task(values: jax.Array) -> jax.Array:
+            return jax.lax.psum(jax.ops.segment_sum(values, tasks, len(self.entries)), AXIS)
+
+        count = jax.lax.psum(jnp.sum(finite), AXIS)
+        summary = {
+            name: jax.lax.psum(jnp.sum(value), AXIS) / jnp.maximum(count, 1) for name, value in joined.items()
+        }
+        summary["not_finite"] = jax.lax.psum(jnp.sum(~finite), AXIS)
+        summary["gradient_norm_max"] = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
+        summary["task_reward"] = by_task(joined["reward"]) / jnp.maximum(by_task(finite.astype(jnp.float32)), 1)
+        summary["task_episodes"] = by_task(episodes)
+        summary["task_return_sum"] = by_task(episode_return)
+        return summary
+
+    @cached_property
+    def run_chunk(self) -> Callable[[TrainingState], tuple[TrainingState, Metrics]]:
+        """`log_every` meta-updates, compiled; takes the state's memory. Metrics [log_every, ...]."""
+
+        def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
+            return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
+
+        return jax.jit(chunk, donate_argnums=0)

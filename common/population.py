@@ -1,0 +1,205 @@
+"""A population: lifetimes of several families, their meta-gradient, their ends and new beginnings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.agents.agent import make_agent
+from common.config import MetaTrainingConfig
+from common.distributions import Entry
+from common.environments.registry import make_environment, sample_params
+from common.errors import UserError
+from common.hyperparameters import Sampler, SamplerState
+from common.lifetime import Lifetime, Program, act, start, update
+from common.meta_gradient import clip_by_norm, sum_over_chunks
+from common.objective import LearnedObjective, UpdateRule
+from common.types import Metrics, PRNGKey, PyTree
+from common.value_function import ValueConfig, make_value_function
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Lifetimes that share one program."""
+
+    program: Program
+    tasks: tuple[int, ...]  # indices of its environments in the distribution
+    specs: PyTree  # [tasks, ...] what each environment's params are drawn from
+    updates: np.ndarray  # [tasks] lifetime lengths
+    lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
+
+
+def make_families(
+    entries: Sequence[Entry],
+    rule: UpdateRule,
+    *,
+    rollout_steps: int,
+    discount: float,
+    value: ValueConfig,
+    remat: bool = False,
+) -> list[Family]:
+    """Group the entries of a distribution by program.
+
+    Raises:
+        UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable.
+    """
+    groups: dict[Program, list[int]] = {}
+    specs = []
+    for index, entry in enumerate(entries):
+        for name in ("lifetimes", "num_environments", "updates"):
+            if getattr(entry, name) < 1:
+                raise UserError(f"{entry.environment}.{name}: {getattr(entry, name)} given; must be at least 1")
+        environment, spec = make_environment(entry.environment, entry.split)
+        agent = make_agent(entry.agent, environment.observation_space, environment.action_space, rule.heads)
+        program = Program(
+            environment=environment,
+            agent=agent,
+            value_function=make_value_function(value, agent),
+            num_environments=entry.num_environments,
+            rollout_steps=rollout_steps,
+            discount=discount,
+            lambda_=value.lambda_,
+            remat=remat,
+        )
+        groups.setdefault(program, []).append(index)
+        specs.append(spec)
+    return [
+        Family(
+            program=program,
+            tasks=tuple(members),
+            specs=jax.tree.map(lambda *leaves: np.stack(leaves), *(specs[i] for i in members)),
+            updates=np.array([entries[i].updates for i in members], np.int32),
+            lifetimes=np.concatenate([np.full(entries[i].lifetimes, at) for at, i in enumerate(members)]),
+        )
+        for program, members in groups.items()
+    ]
+
+
+def begin(family: Family, sampler: Sampler, state: SamplerState, keys: PRNGKey, members: jax.Array) -> Lifetime:
+    """New lifetimes, staggered: the first life of the i-th of L is cut to (i + 1) / L of its length, so that ends are
+    spread evenly from the start. Cut lives do not report to the sampler.
+
+    Args:
+        keys: [L], one each.
+        members: [L], index of each lifetime's environment within the family.
+    """
+    size = members.shape[0]
+    # A fixed shuffle, so that each environment's lifetimes are spread as well.
+    share = jnp.asarray((np.random.default_rng(0).permutation(size) + 1) / size)
+
+    def one(key: PRNGKey, member: jax.Array, share: jax.Array) -> Lifetime:
+        full = jnp.asarray(family.updates)[member]
+        length = jnp.ceil(share * full).astype(jnp.int32)
+        return _renewed(family, sampler, state, key, member, length, length == full)
+
+    return jax.vmap(one)(keys, members, share)
+
+
+def _renewed(
+    family: Family,
+    sampler: Sampler,
+    state: SamplerState,
+    key: PRNGKey,
+    member: jax.Array,
+    length: jax.Array,
+    counts: jax.Array,
+) -> Lifetime:
+    params_key, setting_key, key = jax.random.split(key, 3)
+    task = jnp.asarray(family.tasks, jnp.int32)[member]
+    spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
+    setting, hyperparameters = sampler.sample(setting_key, state, task)
+    params = sample_params(family.program.environment, params_key, spec)
+    return start(key, family.program, params, task, setting.astype(jnp.int32), hyperparameters, length, counts)
+
+
+def largest_chunk(lifetimes: int, limit: int) -> int:
+    """The largest divisor of `lifetimes` that is at most `limit`."""
+    return max(size for size in range(1, min(lifetimes, limit) + 1) if lifetimes % size == 0)
+
+
+def lifetime_meta_loss(
+    objective: LearnedObjective, program: Program, inner_updates: int, eta: PyTree, lifetime: Lifetime
+) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
+    """K updates of one lifetime by the objective, then how well its agent does: (loss, (the lifetime, metrics))."""
+
+    def one_update(lifetime: Lifetime, _: None) -> tuple[Lifetime, Any]:
+        lifetime, about, statistics = update(program, objective, eta, lifetime)
+        return lifetime, (about, statistics)
+
+    lifetime, (about, statistics) = jax.lax.scan(one_update, lifetime, None, length=inner_updates)
+    about, statistics = jax.tree.map(lambda x: jnp.mean(x, 0), (about, statistics))
+    lifetime, batch, judged = act(program, lifetime)
+    heads = program.agent.apply(lifetime.agent, batch.rollout.observation)
+    loss, metrics = objective.meta_loss(heads, batch, about)
+    episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, statistics.episodes, judged.episodes)
+    metrics = {
+        "meta_loss": loss,
+        "reward": (statistics.reward * inner_updates + judged.reward) / (inner_updates + 1),
+        "value_loss": judged.value_loss,
+        "episodes": episodes.count.astype(loss.dtype),
+        "episode_return": episodes.total_return,
+        **about,
+        **metrics,
+    }
+    return loss, (lifetime, metrics)
+
+
+def meta_gradient(
+    objective: LearnedObjective,
+    family: Family,
+    config: MetaTrainingConfig,
+    eta: PyTree,
+    population: Lifetime,
+) -> tuple[PyTree, Lifetime, Metrics]:
+    """Live on for K updates, and sum the meta-gradients of a family's lifetimes on this device.
+
+    Returns:
+        The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
+        ("finite" among them).
+    """
+
+    def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
+        return lifetime_meta_loss(objective, family.program, config.inner_updates, eta, lifetime)
+
+    def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
+        clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
+        finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
+        clipped = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), clipped)
+        was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
+        metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
+        return clipped, (lifetime, metrics)
+
+    def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        gradients, outputs = jax.vmap(one)(part)
+        return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
+
+    size = largest_chunk(population.updates.shape[0], config.chunk)
+    total, (population, metrics) = sum_over_chunks(chunk, population, size)
+    return total, population, metrics
+
+
+def renew(
+    family: Family, sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array
+) -> Lifetime:
+    """Start the lifetimes in `ended` [L] anew, one by one in place: the cost follows the number of ends."""
+    member_of_task = np.zeros(max(family.tasks) + 1, np.int32)
+    member_of_task[list(family.tasks)] = np.arange(len(family.tasks))
+
+    def body(carry: tuple[Lifetime, jax.Array]) -> tuple[Lifetime, jax.Array]:
+        population, left = carry
+        i = jnp.argmax(left)
+        member = jnp.asarray(member_of_task)[population.task[i]]
+        full = jnp.asarray(family.updates)[member]
+        new = _renewed(family, sampler, state, population.key[i], member, full, jnp.bool_(True))
+        return jax.tree.map(lambda p, n: p.at[i].set(n), population, new), left.at[i].set(False)
+
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), body, (population, ended))[0]
+
+
+def sampler_grids(entries: Sequence[Entry], shared: Mapping[str, Sequence[float]]) -> list[dict[str, Sequence[float]]]:
+    """Each entry's grid of hyperparameters: its own learning rates, and what the rule adds for all."""
+    return [{"learning_rate": entry.learning_rates, **shared} for entry in entries]

@@ -1,0 +1,140 @@
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.environments import (
+    GridParams,
+    GridWorld,
+    GymnaxEnvironment,
+    grid_spec,
+    make_chain,
+    make_grid,
+    optimal_return,
+    random_return,
+    reference_returns,
+    small_layouts,
+)
+from common.rollout import reset, rollout
+
+OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
+
+
+def tiny(collect_action: bool, seed: int, max_steps: int = 5) -> tuple[GridWorld, GridParams]:
+    """A 3x3 world with up to three objects and a wall, padded to 4x4 and four objects."""
+    environment = GridWorld(4, 4, 4, 16 * 16, collect_action=collect_action)
+    spec = grid_spec(
+        environment, height=3, width=3, objects=OBJECTS, min_objects=2, max_steps=max_steps, max_random_walls=2
+    )
+    return environment, environment.sample_params(jax.random.key(seed), spec)
+
+
+def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> float:
+    """Recursion over explicit states, actions and every combination of what may come back, from the rules alone."""
+    walls = np.asarray(params.walls)
+    exists = np.flatnonzero(np.asarray(params.object_exists)).tolist()
+    cells = {tuple(np.asarray(params.object_positions)[i].tolist()): i for i in exists}
+    rewards, ends, returns = (
+        np.asarray(x, float).tolist()
+        for x in (params.object_rewards, params.end_probability, params.return_probability)
+    )
+
+    @functools.cache
+    def value(y: int, x: int, present: frozenset, left: int) -> float:
+        if left == 0:
+            return 0.0
+        outcomes = []
+        for action in range(environment.action_space.n):
+            to = (y + action % 9 // 3 - 1, x + action % 3 - 1)
+            if not (0 <= to[0] < 4 and 0 <= to[1] < 4) or walls[to]:
+                to = (y, x)
+            hit = cells.get(to)
+            collects = hit in present and (not environment.collect_action or action >= 9)
+            absent = [i for i in exists if i not in present]
+            expected = 0.0
+            for back in itertools.product((False, True), repeat=len(absent)):
+                probability = np.prod([returns[i] if b else 1 - returns[i] for i, b in zip(absent, back, strict=True)])
+                after = present - {hit} if collects else present
+                after |= {i for i, b in zip(absent, back, strict=True) if b}
+                expected += probability * value(*to, frozenset(after), left - 1)
+            outcomes.append(rewards[hit] + (1 - ends[hit]) * expected if collects else expected)
+        return max(outcomes) if optimal else sum(outcomes) / len(outcomes)
+
+    starts = [(y, x) for y, x in itertools.product(range(3), range(3)) if not walls[y, x] and (y, x) not in cells]
+    return sum(value(*cell, frozenset(exists), int(params.max_steps)) for cell in starts) / len(starts)
+
+
+@pytest.mark.parametrize("collect_action", [False, True])
+def test_equals_exhaustive_recursion(collect_action):
+    worlds = [tiny(collect_action, seed) for seed in range(4)]
+    assert {int(w.object_exists.sum()) for _, w in worlds} == {2, 3}
+    environment = worlds[0][0]
+    params = jax.tree.map(lambda *x: jnp.stack(x), *(w for _, w in worlds))
+    random, optimal = reference_returns(environment, params)
+    for i, (_, world) in enumerate(worlds):
+        assert random[i] == pytest.approx(brute_force(environment, world, optimal=False), abs=1e-5)
+        assert optimal[i] == pytest.approx(brute_force(environment, world, optimal=True), abs=1e-5)
+    # Without trimming, under vmap, the padding changes nothing.
+    mapped = jax.jit(jax.vmap(lambda w: optimal_return(environment, w)))(params)
+    np.testing.assert_allclose(mapped, optimal, rtol=1e-5)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_random_return_equals_simulation(moving):
+    environment = GridWorld(4, 5, 3, 160, moving_objects=moving)
+    params = environment.sample_params(
+        jax.random.key(0), grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20)
+    )
+
+    def uniform(observation):
+        return jnp.zeros((observation.shape[0], 9))
+
+    worlds = reset(jax.random.key(1), environment, params, 4000)
+    # The time limit ends every first episode within this rollout.
+    steps = jax.jit(lambda: rollout(jax.random.key(2), environment, params, worlds, uniform, 20)[1])()
+    ended = np.asarray(steps.terminated | steps.truncated)
+    first = np.cumsum(ended, axis=0) - ended == 0  # [T, B]
+    simulated = np.sum(np.asarray(steps.reward) * first, axis=0)
+    error = simulated.std() / np.sqrt(len(simulated))
+    computed = float(random_return(environment, params, jax.random.key(3)))
+    assert error < 0.05
+    assert computed == pytest.approx(simulated.mean(), abs=5 * error + (0.08 if moving else 0.0))
+
+
+def test_known_optimum():
+    environment = GridWorld(1, 9, 1, 18)
+    spec = grid_spec(environment, height=1, width=9, objects=[(1, 1, 0)], max_steps=8)
+    params = environment.sample_params(jax.random.key(0), spec)
+    assert optimal_return(environment, params) == pytest.approx(1.0)  # every cell is within reach
+    nearer = dataclasses.replace(params, max_steps=jnp.asarray(1), object_positions=jnp.array([[0, 0]]))
+    assert optimal_return(environment, nearer) == pytest.approx(1 / 8)  # of eight starts only the neighbour's
+
+
+def test_small_layouts_have_much_to_learn():
+    environment, spec = small_layouts()
+    params = jax.vmap(environment.sample_params, (0, None))(jax.random.split(jax.random.key(0), 8), spec)
+    random, optimal = reference_returns(environment, params)
+    assert (optimal > 3 * np.maximum(random, 1.0)).all()
+
+
+def test_largest_named_worlds_are_finite():
+    environment, spec = make_grid("longer_horizon", "held_out")
+    params = jax.vmap(environment.sample_params, (0, None))(jax.random.split(jax.random.key(0), 1), spec)
+    random, optimal = reference_returns(environment, params)
+    assert random[0] < 0 < optimal[0] < 20
+
+
+def test_chains_and_gymnax():
+    environment, spec = make_chain("long_noisy")
+    params = jax.vmap(environment.sample_params, (0, None))(jax.random.split(jax.random.key(0), 3), spec)
+    random, optimal = reference_returns(environment, params)
+    assert (random.tolist(), optimal.tolist()) == ([0.0] * 3, [1.0] * 3)
+    for name, best in (("CartPole-v1", 500.0), ("Acrobot-v1", None)):
+        adapted = GymnaxEnvironment(name)
+        params = jax.tree.map(lambda x: jnp.stack([x, x]), adapted.sample_params(jax.random.key(0)))
+        result = reference_returns(adapted, params)
+        assert result is None if best is None else result[1].tolist() == [best, best]

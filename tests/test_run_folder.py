@@ -1,0 +1,147 @@
+"""Run folders: who may use one, with which configuration, and what a crash leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import UserError
+from common.files import atomic_write
+from common.run_folder import RunFolder, read_config
+
+CONFIG: dict[str, Any] = {"seed": 0, "agent": {"hidden": (32, 16), "rate": 0.1, "name": None}, "updates": 100}
+
+
+def refused(path: Path, match: str, config: dict[str, Any] = CONFIG, **options: Any) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        RunFolder.open(path, config, **options)
+    assert "\n" not in str(caught.value)
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return {**CONFIG, **fields}
+
+
+def test_a_new_run_has_its_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "one"
+    with RunFolder.open(path, CONFIG) as run:
+        assert run.config["agent"]["hidden"] == [32, 16] and not run.resumed
+        assert run.checkpoints.parent == run.metrics.parent == run.objective.parent == path
+    record = json.loads((path / "config.json").read_text())
+    assert set(record) == {"format_version", "package_version", "config"}
+    assert read_config(path) == run.config
+    assert sorted(os.listdir(path)) == ["config.json", "run.lock"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    assert read_config(tmp_path)["seed"] == 0
+
+
+def test_a_start_killed_before_its_configuration_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").touch()
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    RunFolder.open(tmp_path, CONFIG).close()
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "run.lock"]
+
+
+def test_refuses_what_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    refused(tmp_path, "not empty")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+    refused(tmp_path / "thesis.tex", "is a file")
+    refused(tmp_path / "thesis.tex" / "run", "cannot be made|is a file|Not a directory")
+    refused(tmp_path, "holds no run to resume", resume=True)
+
+
+def test_refuses_a_second_run(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    refused(tmp_path, "already holds a run; pass --resume .* or another --run-dir")
+
+
+def test_refuses_to_resume_what_is_not_there(tmp_path: Path) -> None:
+    refused(tmp_path / "typo", "holds no run to resume", resume=True)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_resumes_with_the_same_configuration(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    with RunFolder.open(tmp_path, CONFIG, resume=True) as run:
+        assert run.resumed
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (changed(agent={**CONFIG["agent"], "rate": 0.2}), r"another agent\.rate: the run has 0\.1, given 0\.2"),
+        (changed(agent={**CONFIG["agent"], "hidden": (32,)}), r"another agent\.hidden: .*\[32, 16\], given \[32\]"),
+        (changed(seed=1, updates=5), "another seed: the run has 0, given 1"),
+        (changed(seed="0"), 'another seed: the run has 0, given "0"'),
+        (changed(extra=1), "another extra: the run has absent, given 1"),
+        ({"seed": 0, "agent": CONFIG["agent"]}, "another updates: the run has 100, given absent"),
+    ],
+)
+def test_refuses_another_configuration(tmp_path: Path, config: dict[str, Any], match: str) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    before = (tmp_path / "config.json").read_bytes()
+    refused(tmp_path, match, config, resume=True)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_named_fields_may_differ(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    RunFolder.open(tmp_path, changed(updates=200), resume=True, may_differ={"updates"}).close()
+    assert read_config(tmp_path)["updates"] == 200
+    refused(tmp_path, "another seed", changed(seed=3, updates=7), resume=True, may_differ={"updates"})
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("{", "is not the configuration of a run"),
+        ("[]", "is not the configuration of a run"),
+        ('{"format_version": 99, "config": {}}', "format version is 99; this version of metaobj reads 1"),
+    ],
+)
+def test_refuses_a_configuration_it_cannot_read(tmp_path: Path, content: str, match: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    refused(tmp_path, match, resume=True)
+
+
+def test_in_use_by_another_process_until_it_dies(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from common.run_folder import RunFolder; "
+        "run = RunFolder.open(sys.argv[1], {'seed': 0}); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        refused(tmp_path, "in use", {"seed": 0}, resume=True)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    RunFolder.open(tmp_path, {"seed": 0}, resume=True).close()
+
+
+def test_a_refused_resume_lets_go_of_the_lock(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, CONFIG).close()
+    refused(tmp_path, "another seed", changed(seed=1), resume=True)
+    RunFolder.open(tmp_path, CONFIG, resume=True).close()
+
+
+def test_atomic_write_replaces_or_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    atomic_write(path, "old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match="cannot write: No space left on device"):
+        atomic_write(path, "lost")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
