@@ -1,7 +1,8 @@
 # Everything here runs from a virtual environment of its own, made from requirements.lock on first use.
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-from-lock
+LOCKED := $(VENV)/.locked
+STAMP := $(VENV)/.installed
 UV ?= uv
 
 .DEFAULT_GOAL := help
@@ -12,17 +13,19 @@ help:  ## Show the targets.
 
 setup: $(STAMP)  ## Make .venv from requirements.lock; does nothing when it is up to date.
 
-# The stamp is written last: an interrupted install is done again from the start.
-$(STAMP): requirements.lock pyproject.toml
-	@set -e; \
+$(STAMP): $(LOCKED) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The stamps are written last: an interrupted install is done again from the start.
+$(LOCKED): requirements.lock
+	@set -e; found=; \
 	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	  if $$python -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo "metaobj needs Python 3.11 or newer; none found (set PYTHON=/path/to/python)" >&2; exit 1; fi; \
-	rm -f $(STAMP); \
 	$$found -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and pictures in runs/demo.

@@ -108,7 +108,8 @@ class TensorBoard:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Take the scalars of one step."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            if math.isfinite(value):  # it draws nothing for others, and complains on the terminal
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write out what is buffered."""

@@ -153,7 +153,7 @@ def test_tensorboard_is_driven_as_it_expects(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=SummaryWriter))
     sink = TensorBoard(tmp_path, resumed_at=4)
-    sink.write(5, {"loss": 0.5})
+    sink.write(5, {"loss": 0.5, "bad": math.nan})
     sink.close()
     assert calls == [(str(tmp_path), 5), ("loss", 0.5, 5), "closed"]
 

@@ -27,7 +27,9 @@ METADATA: dict[str, Any] = {
 def make_eta() -> dict[str, Any]:
     return {
         "lstm": {"kernel": jax.random.normal(jax.random.key(0), (3, 8)), "bias": jnp.arange(8.0)},
-        "head": {"out": {"kernel": np.ones((2, 2), np.float64), "scale": jnp.float32(3), "count": np.int32([1, 2])}},
+        "head": {
+            "out": {"kernel": np.ones((2, 2), np.float64), "scale": jnp.float32(3), "count": np.array([1, 2], np.int32)}
+        },
         "empty": {"kernel": jnp.zeros((0, 4))},
     }
 

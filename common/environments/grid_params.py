@@ -4,6 +4,8 @@ Everything is padded to height H, width W and N objects, which are read off the 
 distributions of one padding share one program.
 """
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from flax import struct
 
 from common.types import PRNGKey
 
+Layout: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+"""(height, width, walls [H, W], object positions [N, 2], object exists [N])."""
 ANY, TRAINING, HELD_OUT = 0, 1, 2
 """Values of `GridSpec.split`. Of all layouts, one in four is held out."""
 
@@ -28,7 +32,7 @@ class GridParams:
     return_probability: jax.Array  # [N] per step, that an absent object comes back
     object_exists: jax.Array  # [N] bool, false for padding; those that exist come first
     max_steps: jax.Array  # [] int32
-    free_cells: jax.Array  # [H * W] int32, y * W + x of the cells where an episode may place things, then others
+    free_cells: jax.Array  # [H * W] int32, y * W + x of the cells where an episode may place things, then zeros
     num_free: jax.Array  # [] int32 how many of `free_cells` are free
     split: jax.Array  # [] int32, see `GridSpec`; read where objects move
 
@@ -64,21 +68,18 @@ def sample_grid_params(key: PRNGKey, spec: GridSpec, moving_objects: bool) -> Gr
     rewards = jnp.asarray(spec.object_rewards)
     split = jnp.asarray(spec.split, jnp.int32)
 
-    def draw(layout_key: PRNGKey) -> tuple[jax.Array, ...]:
-        return _sample_layout(layout_key, spec)
+    def wanted(layout: Layout) -> jax.Array:
+        held_out = is_held_out(*layout)
+        return moving_objects | (split == ANY) | ((split == HELD_OUT) == held_out)
 
-    def wrong_split(carry: tuple[PRNGKey, tuple[jax.Array, ...]]) -> jax.Array:
-        held_out = is_held_out(*carry[1])
-        return ((split == TRAINING) & held_out) | ((split == HELD_OUT) & ~held_out)
-
-    def redraw(carry: tuple[PRNGKey, tuple[jax.Array, ...]]) -> tuple[PRNGKey, tuple[jax.Array, ...]]:
+    def draw(carry: tuple[PRNGKey, Layout, jax.Array]) -> tuple[PRNGKey, Layout, jax.Array]:
         next_key, draw_key = jax.random.split(carry[0])
-        return next_key, draw(draw_key)
+        layout = _sample_layout(draw_key, spec)
+        return next_key, layout, wanted(layout)
 
-    layout = redraw((layout_key, ()))
-    if not moving_objects:
-        layout = jax.lax.while_loop(wrong_split, redraw, layout)
-    height, width, walls, positions, exists = layout[1]
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(_sample_layout, layout_key, spec))
+    _, layout, _ = jax.lax.while_loop(lambda carry: ~carry[2], draw, (layout_key, nothing, jnp.zeros((), bool)))
+    height, width, walls, positions, exists = layout
 
     free = ~walls
     if not moving_objects:
@@ -94,7 +95,7 @@ def sample_grid_params(key: PRNGKey, spec: GridSpec, moving_objects: bool) -> Gr
         return_probability=jnp.where(exists, _log_uniform(u_return, *jnp.asarray(spec.return_probability)), 0.0),
         object_exists=exists,
         max_steps=jnp.clip(max_steps, steps[0], steps[1]),
-        free_cells=jnp.argsort(~free.reshape(-1), stable=True).astype(jnp.int32),
+        free_cells=_free_first(free.reshape(-1)),
         num_free=jnp.sum(free, dtype=jnp.int32),
         split=split,
     )
@@ -119,8 +120,8 @@ def _mix(x: jax.Array) -> jax.Array:
     return x ^ (x >> 13)
 
 
-def _sample_layout(key: PRNGKey, spec: GridSpec) -> tuple[jax.Array, ...]:
-    """(height, width, walls [H, W], object positions [N, 2], object exists [N]), regardless of the split."""
+def _sample_layout(key: PRNGKey, spec: GridSpec) -> Layout:
+    """A layout of the distribution, regardless of the split."""
     H, W = spec.walls.shape[-2:]
     N = spec.object_rewards.shape[-1]
     u = jax.random.uniform(key, (4 + H * W,))
@@ -138,6 +139,12 @@ def _sample_layout(key: PRNGKey, spec: GridSpec) -> tuple[jax.Array, ...]:
     exists = jnp.arange(N) < num_objects
     cells = jnp.where(exists, order[jnp.minimum(num_walls + jnp.arange(N), H * W - 1)], 0)
     return height, width, walls, jnp.stack([cells // W, cells % W], axis=-1).astype(jnp.int32), exists
+
+
+def _free_first(free: jax.Array) -> jax.Array:
+    """Indices of the true entries of [n] in ascending order, then zeros. (Compiles faster than a sort.)"""
+    slots = jnp.where(free, jnp.cumsum(free) - 1, free.size)
+    return jnp.zeros(free.size, jnp.int32).at[slots].set(jnp.arange(free.size, dtype=jnp.int32), mode="drop")
 
 
 def _uniform_integer(u: jax.Array, low: jax.Array | int, high: jax.Array | int) -> jax.Array:

@@ -83,9 +83,8 @@ def _trimmed(environment: GridWorld, params: GridParams) -> tuple[GridWorld, Gri
     H, W = int(np.max(params.height)), int(np.max(params.width))
     N = int(np.max(np.sum(np.asarray(params.object_exists), axis=-1)))
     walls = np.asarray(params.walls)[:, :H, :W]
-    cells = np.asarray(params.free_cells)  # [n, padded height * padded width], the free ones first
+    cells = np.asarray(params.free_cells)[:, : H * W]  # [n, H * W], free ones first and all of them inside
     y, x = cells // environment.width, cells % environment.width
-    inside = np.argsort(~((y < H) & (x < W)), axis=-1, kind="stable")[:, : H * W]
     trimmed = dataclasses.replace(
         params,
         walls=jnp.asarray(walls),
@@ -94,7 +93,7 @@ def _trimmed(environment: GridWorld, params: GridParams) -> tuple[GridWorld, Gri
         end_probability=params.end_probability[:, :N],
         return_probability=params.return_probability[:, :N],
         object_exists=params.object_exists[:, :N],
-        free_cells=jnp.asarray(np.take_along_axis(y * W + x, inside, axis=-1), jnp.int32),
+        free_cells=jnp.asarray(y * W + x, jnp.int32),
     )
     smaller = GridWorld(H, W, N, environment.num_states, environment.collect_action, environment.moving_objects)
     return smaller, trimmed

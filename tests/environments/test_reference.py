@@ -17,11 +17,13 @@ from common.environments import (
     optimal_return,
     random_return,
     reference_returns,
-    small_layouts,
 )
 from common.rollout import reset, rollout
 
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
+
+
+sample = jax.jit(GridWorld.sample_params, static_argnums=0)
 
 
 def tiny(collect_action: bool, seed: int, max_steps: int = 5) -> tuple[GridWorld, GridParams]:
@@ -30,7 +32,7 @@ def tiny(collect_action: bool, seed: int, max_steps: int = 5) -> tuple[GridWorld
     spec = grid_spec(
         environment, height=3, width=3, objects=OBJECTS, min_objects=2, max_steps=max_steps, max_random_walls=2
     )
-    return environment, environment.sample_params(jax.random.key(seed), spec)
+    return environment, sample(environment, jax.random.key(seed), spec)
 
 
 def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> float:
@@ -86,9 +88,8 @@ def test_equals_exhaustive_recursion(collect_action):
 @pytest.mark.parametrize("moving", [False, True])
 def test_random_return_equals_simulation(moving):
     environment = GridWorld(4, 5, 3, 160, moving_objects=moving)
-    params = environment.sample_params(
-        jax.random.key(0), grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20)
-    )
+    spec = grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20)
+    params = sample(environment, jax.random.key(0), spec)
 
     def uniform(observation):
         return jnp.zeros((observation.shape[0], 9))
@@ -108,22 +109,15 @@ def test_random_return_equals_simulation(moving):
 def test_known_optimum():
     environment = GridWorld(1, 9, 1, 18)
     spec = grid_spec(environment, height=1, width=9, objects=[(1, 1, 0)], max_steps=8)
-    params = environment.sample_params(jax.random.key(0), spec)
+    params = sample(environment, jax.random.key(0), spec)
     assert optimal_return(environment, params) == pytest.approx(1.0)  # every cell is within reach
     nearer = dataclasses.replace(params, max_steps=jnp.asarray(1), object_positions=jnp.array([[0, 0]]))
     assert optimal_return(environment, nearer) == pytest.approx(1 / 8)  # of eight starts only the neighbour's
 
 
-def test_small_layouts_have_much_to_learn():
-    environment, spec = small_layouts()
-    params = jax.vmap(environment.sample_params, (0, None))(jax.random.split(jax.random.key(0), 8), spec)
-    random, optimal = reference_returns(environment, params)
-    assert (optimal > 3 * np.maximum(random, 1.0)).all()
-
-
 def test_largest_named_worlds_are_finite():
     environment, spec = make_grid("longer_horizon", "held_out")
-    params = jax.vmap(environment.sample_params, (0, None))(jax.random.split(jax.random.key(0), 1), spec)
+    params = jax.jit(jax.vmap(environment.sample_params, (0, None)))(jax.random.split(jax.random.key(0), 1), spec)
     random, optimal = reference_returns(environment, params)
     assert random[0] < 0 < optimal[0] < 20
 

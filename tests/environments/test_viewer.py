@@ -11,8 +11,8 @@ from common.environments.viewer import AGENT, BANNER, CELL, WALL, episode_gif, r
 @pytest.mark.parametrize("name", ["longer_horizon", "random_small"])
 def test_grid_picture_shows_agent_and_walls(name):
     environment, spec = make_grid(name)
-    params = environment.sample_params(jax.random.key(0), spec)
-    _, state = environment.reset(jax.random.key(1), params)
+    params = jax.jit(environment.sample_params)(jax.random.key(0), spec)
+    _, state = jax.jit(environment.reset)(jax.random.key(1), params)
     image = render(environment, state, params)
     height, width = int(params.height), int(params.width)
     assert image.shape == (height * CELL + 1 + BANNER, width * CELL + 1, 3) and image.dtype == np.uint8

@@ -1,0 +1,138 @@
+"""Training fresh agents by a fixed rule and recording how they do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.environments.reference import reference_returns
+from common.environments.registry import sample_params
+from common.lifetime import Lifetime, start, update
+from common.objective import UpdateRule
+from common.population import Family
+from common.types import PRNGKey, PyTree
+
+
+class Record(NamedTuple):
+    """What L agents did in each bin of their lifetimes."""
+
+    returns: np.ndarray  # [L, bins] mean return of the episodes that ended in the bin
+    env_steps: np.ndarray  # [bins] environment steps of one agent by the end of the bin
+    random: np.ndarray | None  # [L] expected return of the uniform policy, where it can be computed
+    optimal: np.ndarray | None  # [L] of the best policy
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Returns mapped so that the uniform policy has 0 and the best 1; as they are where no reference is known."""
+        if self.random is None or self.optimal is None:
+            return self.returns
+        return (self.returns - self.random[:, None]) / (self.optimal - self.random)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Worlds:
+    """Environments drawn for an evaluation: the same ones for every rule and every setting."""
+
+    params: PyTree  # [L, ...]
+    reference: tuple[np.ndarray, np.ndarray] | None  # random and optimal return, [L] each
+
+
+def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_learning: float = 0.05) -> Worlds:
+    """Draw `count` worlds of a family's environment.
+
+    A world in which the best policy hardly beats the uniform one (a return less than `worth_learning` higher) has no
+    meaningful score; another is drawn in its place.
+    """
+    environment = family.program.environment
+    spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
+    draw = jax.jit(jax.vmap(lambda k: sample_params(environment, k, spec)))
+    params = draw(jax.random.split(key, 2 * count))
+    if not jax.tree.leaves(params):
+        return Worlds(params, None)
+    reference = reference_returns(environment, jax.tree.map(lambda leaf: leaf[: 2 * count], params))
+    if reference is None:
+        return Worlds(jax.tree.map(lambda leaf: leaf[:count], params), None)
+    random, optimal = reference
+    chosen = np.flatnonzero(optimal - random > worth_learning)[:count]
+    chosen = np.resize(chosen, count)
+    return Worlds(jax.tree.map(lambda leaf: leaf[chosen], params), (random[chosen], optimal[chosen]))
+
+
+def train_agents(
+    rule: UpdateRule,
+    weights: PyTree,
+    family: Family,
+    worlds: Worlds,
+    updates: int,
+    hyperparameters: Mapping[str, np.ndarray],
+    key: PRNGKey,
+    bins: int,
+) -> Record:
+    """Train one fresh agent per world by `rule`.
+
+    Args:
+        worlds: L of them.
+        updates: agent updates; rounded up to a multiple of `bins`.
+        hyperparameters: {name: [L]}.
+
+    Returns:
+        Curves of L agents.
+    """
+    size = len(next(iter(hyperparameters.values())))
+    per_bin = -(-updates // bins)
+    settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
+    returns, counts, rewards = _train(
+        rule, family.program, per_bin, bins, weights, worlds.params, settings, jax.random.split(key, size)
+    )
+    program = family.program
+    env_steps = np.arange(1, bins + 1) * per_bin * program.rollout_steps * program.num_environments
+    filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
+    random, optimal = worlds.reference if worlds.reference is not None else (None, None)
+    return Record(filled, env_steps, random, optimal)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _train(
+    rule: UpdateRule,
+    program: object,
+    per_bin: int,
+    bins: int,
+    weights: PyTree,
+    params: PyTree,
+    settings: Mapping[str, jax.Array],
+    keys: PRNGKey,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each."""
+
+    def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
+        lifetime = start(
+            key, program, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
+        )
+
+        def one_update(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, jax.Array]]:
+            lifetime, _, statistics = update(program, rule, weights, lifetime)
+            return lifetime, (statistics.episodes.total_return, statistics.episodes.count)
+
+        def one_bin(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, ...]]:
+            lifetime, (totals, counts) = jax.lax.scan(one_update, lifetime, None, length=per_bin)
+            return lifetime, (jnp.sum(totals), jnp.sum(counts), jnp.mean(lifetime.worlds.episode_return))
+
+        return jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
+
+    return jax.vmap(one)(keys, params, settings)
+
+
+def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """Mean returns [L, bins]. A bin in which no episode ended takes the bin before it, or the first one that has some;
+    a life in which none ever ended takes the running episodes' return."""
+    means = np.where(counts > 0, returns / np.maximum(counts, 1), np.nan)
+    filled = means.copy()
+    for at in range(1, filled.shape[1]):
+        filled[:, at] = np.where(np.isnan(filled[:, at]), filled[:, at - 1], filled[:, at])
+    for at in range(filled.shape[1] - 2, -1, -1):
+        filled[:, at] = np.where(np.isnan(filled[:, at]), filled[:, at + 1], filled[:, at])
+    return np.where(np.isnan(filled), running, filled)

@@ -1,0 +1,35 @@
+"""Update rules that people wrote, for comparison. They take part in everything but meta-training."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from common.agents.agent import Heads
+from common.objective import Batch
+from common.types import Metrics, PyTree
+
+
+@dataclass(frozen=True)
+class A2C:
+    """Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783), synchronous.
+
+    The critic is the lifetime's own value function and the advantages its generalised estimates, so a comparison with
+    a learned objective has the same networks, rollouts and environment steps on both sides.
+    """
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ("learning_rate", "entropy_weight")
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        return {"policy": num_actions}
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        return batch.advantages, {}
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        log_pi = jax.nn.log_softmax(heads["policy"])
+        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+        entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+        return -jnp.mean(log_pi_a * targets + batch.hyperparameters["entropy_weight"] * entropy)
