@@ -1,7 +1,7 @@
 """gymnax environments behind this project's protocol: nothing resets by itself, the end is told by its kind.
 
-gymnax 1.x has all five MinAtar games (Asterix, Breakout, Freeway, Seaquest, SpaceInvaders). Left out are MNISTBandit,
-which downloads images when it is made, and nothing else.
+All five MinAtar games are there (Asterix, Breakout, Freeway, Seaquest, SpaceInvaders). Only MNISTBandit-bsuite is left
+out: it downloads images when it is made.
 """
 
 import functools

@@ -7,13 +7,15 @@ from common.environments import CHAIN_NAMES, Box, Discrete, chain_spec, make_cha
 from common.environments.delayed_chain import CHAIN, DISTRACTED_CHAIN, ChainParams, DelayedChain
 from common.errors import UserError
 
+step = jax.jit(DelayedChain.step, static_argnums=0)
+
 
 def play(environment: DelayedChain, params: ChainParams, actions: list[int]) -> list[tuple]:
     _, state = environment.reset(jax.random.key(0), params)
     steps = []
     for i, action in enumerate(actions):
-        observation, state, reward, terminated, truncated, _ = environment.step(
-            jax.random.key(i + 1), state, jnp.asarray(action), params
+        observation, state, reward, terminated, truncated, _ = step(
+            environment, jax.random.key(i + 1), state, jnp.asarray(action), params
         )
         steps.append((np.asarray(observation), float(reward), bool(terminated), bool(truncated)))
     return steps

@@ -31,7 +31,7 @@ def run(environment: GymnaxEnvironment, steps: int, batch: int, action: int | No
     return go(jax.random.key(1))
 
 
-@pytest.mark.parametrize("name", [*DISCRETE, "Breakout-MinAtar", "Asterix-MinAtar"])
+@pytest.mark.parametrize("name", [*DISCRETE, "Breakout-MinAtar", "SpaceInvaders-MinAtar"])
 def test_scans_and_observations_are_in_their_space(name):
     environment = GymnaxEnvironment(name)
     first, (observation, reward, terminated, truncated) = run(environment, 30, 4)
@@ -70,8 +70,8 @@ def test_end_at_the_time_limit_counts_as_the_world_ending():
 
 
 def test_same_numbers_as_gymnax():
-    environment = GymnaxEnvironment("Freeway-MinAtar")
-    original, params = gymnax.make("Freeway-MinAtar")
+    environment = GymnaxEnvironment("Breakout-MinAtar")
+    original, params = gymnax.make("Breakout-MinAtar")
     key = jax.random.key(7)
     observation, state = original.reset(key, params)
     ours, our_state = environment.reset(key, environment.sample_params(key))

@@ -6,12 +6,13 @@ from PIL import Image
 
 from common.environments import GymnaxEnvironment, make_chain, make_grid
 from common.environments.viewer import AGENT, BANNER, CELL, WALL, episode_gif, render, render_array
+from tests.environments.sampling import sample_world
 
 
 @pytest.mark.parametrize("name", ["longer_horizon", "random_small"])
 def test_grid_picture_shows_agent_and_walls(name):
     environment, spec = make_grid(name)
-    params = jax.jit(environment.sample_params)(jax.random.key(0), spec)
+    params = sample_world(environment, spec)
     _, state = jax.jit(environment.reset)(jax.random.key(1), params)
     image = render(environment, state, params)
     height, width = int(params.height), int(params.width)

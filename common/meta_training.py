@@ -1,0 +1,252 @@
+"""The host's side of meta-training: compile, run in chunks, log, checkpoint, resume, stop on a signal."""
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from common import objective_file, plotting
+from common.checkpoint import CheckpointError, Checkpoints
+from common.config import MetaTrainingConfig
+from common.devices import make_mesh
+from common.distributions import make_distribution
+from common.errors import UserError
+from common.hyperparameters import make_sampler
+from common.meta_step import MetaTrainer, TrainingState
+from common.metrics import MetricsLog, Sink, read_metrics
+from common.plugin import Plugin
+from common.population import make_families, sampler_grids
+from common.progress import Progress
+from common.run_folder import RunFolder
+from common.types import Metrics, PyTree
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    finished: bool
+    step: int
+    objective: Path
+    signal: int | None = None
+
+
+def make_trainer(plugin: Plugin, config: MetaTrainingConfig, devices: int | None = None) -> MetaTrainer:
+    """Everything that is fixed during a run.
+
+    Raises:
+        UserError: the configuration cannot be run.
+    """
+    objective = plugin.build(config)
+    entries = make_distribution(config.distribution, config.scale)
+    families = make_families(
+        entries,
+        objective,
+        rollout_steps=config.rollout_steps,
+        discount=config.discount,
+        value=config.value,
+        remat=config.remat,
+    )
+    sampler = make_sampler(sampler_grids(entries, plugin.hyperparameters(config)), config.sampler)
+    mesh = make_mesh([family.lifetimes.size for family in families], devices)
+    return MetaTrainer(objective, entries, families, sampler, config, mesh)
+
+
+def meta_train(
+    plugin: Plugin,
+    config: MetaTrainingConfig,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    devices: int | None = None,
+    sinks: Callable[[RunFolder, int], Sequence[Sink]] = lambda run, step: (),
+    console: Console | None = None,
+) -> Outcome:
+    """Meta-train, from the start or from where a run folder stands, and leave the objective in the folder.
+
+    Args:
+        plugin: the kind of objective.
+        config: its configuration.
+        run_dir: made if missing.
+        resume: go on with the run that is there; its configuration must be this one.
+        devices: over how many devices lifetimes are spread; all that fit by default.
+        sinks: further places that metrics go to, made from (the folder, the step resumed at).
+        console: where progress is shown; None shows nothing.
+
+    Raises:
+        UserError: the folder or the configuration does not fit.
+        CheckpointError: a checkpoint cannot be written; the earlier ones are whole.
+    """
+    console = console or Console(quiet=True)
+    trainer = make_trainer(plugin, config, devices)
+    with RunFolder.open(run_dir, asdict(config), resume=resume) as run:
+        checkpoints = Checkpoints(
+            run.checkpoints, config.keep_checkpoints, lambda line: console.print(f"[yellow]warning[/] {line}")
+        )
+        state = trainer.init()
+        restored = checkpoints.restore_latest(state) if resume else None
+        seconds = 0.0
+        if restored is not None:
+            step, state, extra = restored
+            seconds = extra["seconds"]
+            console.print(f"resumed from step {step}", highlight=False)
+        step = int(state.step)
+        log = MetricsLog(run.metrics, list(sinks(run, step)))
+        log.truncate_to(step)
+        saver = _Saver(plugin, trainer, run, checkpoints)
+        try:
+            outcome = _loop(trainer, state, step, seconds, log, saver, run, console)
+        finally:
+            log.close()
+            checkpoints.close()
+        draw(trainer, run)
+    return outcome
+
+
+@dataclass
+class _Saver:
+    plugin: Plugin
+    trainer: MetaTrainer
+    run: RunFolder
+    checkpoints: Checkpoints
+
+    def __call__(self, step: int, state: TrainingState, seconds: float) -> None:
+        self.checkpoints.save(step, state, {"seconds": seconds})
+        save_objective(self.run.objective, self.plugin, self.trainer, state)
+
+
+def save_objective(path: Path, plugin: Plugin, trainer: MetaTrainer, state: TrainingState) -> None:
+    """Write eta with what is needed to use it elsewhere. The bytes depend on the state alone."""
+    step = int(state.step)
+    settings = trainer.sampler.best(jax.device_get(state.sampler))
+    metadata = {
+        "kind": plugin.kind,
+        "objective": plugin.describe(trainer.config),
+        "configuration": asdict(trainer.config),
+        "entries": [asdict(entry) for entry in trainer.entries],
+        "settings": settings,
+        "meta_updates": step,
+        "environment_steps": step * trainer.steps_per_update,
+    }
+    objective_file.save(path, jax.device_get(state.eta), metadata)
+
+
+def _loop(
+    trainer: MetaTrainer,
+    state: TrainingState,
+    step: int,
+    seconds: float,
+    log: MetricsLog,
+    save: _Saver,
+    run: RunFolder,
+    console: Console,
+) -> Outcome:
+    config = trainer.config
+    stopped: list[int] = []
+    with _signals(stopped), Progress(console, config.meta_updates, step) as progress:
+        progress.note(f"compiling for {trainer.mesh.size} device(s)")
+        if step == 0:
+            save(0, state, seconds)
+        chunk = trainer.run_chunk.lower(state).compile()
+        while step < config.meta_updates and not stopped:
+            before = time.monotonic()
+            state, metrics = chunk(state)
+            step += config.log_every
+            metrics = jax.device_get(metrics)
+            took = time.monotonic() - before
+            seconds += took
+            row = summarise(trainer, metrics, took)
+            row["seconds"] = seconds
+            row["environment_steps"] = step * trainer.steps_per_update
+            at_checkpoint = step % config.checkpoint_every == 0 or step == config.meta_updates
+            if at_checkpoint:
+                row["sampler"] = np.asarray(trainer.sampler.probabilities(state.sampler)).round(6).tolist()
+            log.write(step, row)
+            progress.update(step, row)
+            if at_checkpoint or stopped:
+                save(step, state, seconds)
+    done = step >= config.meta_updates
+    return Outcome(done, step, run.objective, stopped[0] if stopped and not done else None)
+
+
+def summarise(trainer: MetaTrainer, metrics: Metrics, seconds: float) -> dict[str, Any]:
+    """One line of metrics from the chunk's [log_every, ...]: means, sums of counts, values by environment."""
+    metrics = dict(metrics)
+    episodes, returns = metrics.pop("task_episodes").sum(0), metrics.pop("task_return_sum").sum(0)
+    rewards = metrics.pop("task_reward").mean(0)
+    row: dict[str, Any] = {}
+    for name, values in sorted(metrics.items()):
+        counted = name in ("ended", "not_finite")
+        row[name] = int(values.sum()) if counted else float(values.max() if name.endswith("_max") else values.mean())
+    updates = len(next(iter(metrics.values())))
+    row["steps_per_second"] = updates * trainer.steps_per_update / seconds
+    for at, entry in enumerate(trainer.entries):
+        row[f"reward/{entry.environment}"] = float(rewards[at])
+        if episodes[at]:
+            row[f"episode_return/{entry.environment}"] = float(returns[at] / episodes[at])
+    return row
+
+
+def draw(trainer: MetaTrainer, run: RunFolder) -> None:
+    """Pictures of the run so far: its curves, and what the hyperparameter sampler came to."""
+    rows = read_metrics(run.metrics)
+    if not rows:
+        return
+    plotting.training_curve(run.path / "training.png", rows)
+    tables = [row["sampler"] for row in rows if "sampler" in row]
+    if not tables:
+        return
+    by_grid: dict[Any, list[int]] = {}
+    for at, grid in enumerate(trainer.sampler.grids):
+        by_grid.setdefault(grid, []).append(at)
+    for number, (grid, tasks) in enumerate(by_grid.items()):
+        sizes = [len(values) for _, values in grid]
+        probabilities = np.array(tables[-1])[tasks][:, : int(np.prod(sizes))].reshape(len(tasks), *sizes)
+        names = [trainer.entries[task].environment for task in tasks]
+        path = run.path / ("sampler.png" if number == 0 else f"sampler_{number + 1}.png")
+        plotting.sampler_table(path, probabilities, axes=list(grid), tasks=names)
+
+
+class _signals:
+    """While it is open, SIGINT and SIGTERM are noted; a second one is obeyed at once."""
+
+    def __init__(self, stopped: list[int]) -> None:
+        self._stopped = stopped
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        def note(number: int, frame: FrameType | None) -> None:
+            if self._stopped:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self._stopped.append(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._old[number] = signal.signal(number, note)
+            except ValueError:  # not in the main thread: signals are somebody else's business
+                return
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["CheckpointError", "Outcome", "UserError", "make_trainer", "meta_train", "save_objective"]
+
+
+def load_objective(path_or_name: str | Path, kind: str | None = None) -> tuple[Plugin, Any, PyTree, Mapping[str, Any]]:
+    """(plugin, objective, eta, metadata) of an objective file, a run folder or `pretrained:NAME`."""
+    from common.plugin import get_plugin
+
+    arrays, metadata = objective_file.load(path_or_name, kind)
+    plugin = get_plugin(metadata["kind"])
+    eta = jax.tree.map(jax.numpy.asarray, objective_file.unflatten(arrays))
+    return plugin, plugin.rebuild(metadata["objective"]), eta, metadata

@@ -1,0 +1,54 @@
+"""How an objective makes itself known: an entry point in the group `metaobj.objectives`.
+
+Anyone's package can add one; `common` imports none by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from common.config import MetaTrainingConfig
+from common.errors import UserError
+from common.objective import LearnedObjective
+from common.types import PyTree
+
+GROUP = "metaobj.objectives"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One kind of learned objective."""
+
+    kind: str
+    summary: str
+    presets: Mapping[str, MetaTrainingConfig]
+    """Named configurations, all of one type; a subclass of `MetaTrainingConfig`."""
+    default_preset: str
+    build: Callable[[MetaTrainingConfig], LearnedObjective]
+    hyperparameters: Callable[[MetaTrainingConfig], Mapping[str, Sequence[float]]]
+    """The agents' hyperparameters beside the learning rate, {name: values}, that the sampler chooses from."""
+    describe: Callable[[MetaTrainingConfig], dict[str, Any]]
+    """What an objective file must hold to build the objective again, as JSON data."""
+    rebuild: Callable[[Mapping[str, Any]], LearnedObjective]
+    """The inverse of `describe`."""
+    inspect: Callable[[LearnedObjective, PyTree, Mapping[str, Any], Path], list[Path]]
+    """Draw what the objective does: (objective, eta, metadata, folder) -> the pictures."""
+
+
+def plugins() -> dict[str, Plugin]:
+    """The installed objectives by kind."""
+    found = {}
+    for entry in metadata.entry_points(group=GROUP):
+        plugin = entry.load()
+        found[plugin.kind] = plugin
+    return found
+
+
+def get_plugin(kind: str) -> Plugin:
+    """The objective of a kind; UserError where none is installed."""
+    found = plugins()
+    if kind not in found:
+        raise UserError(f"objective: {kind!r} is unknown; choose from {', '.join(sorted(found))}")
+    return found[kind]

@@ -1,0 +1,57 @@
+"""LPG's configuration and presets."""
+
+from dataclasses import dataclass, field
+
+from common.config import MetaTrainingConfig
+from common.errors import UserError
+from common.hyperparameters import SamplerConfig
+from lpg.meta_loss import MetaLossConfig
+from lpg.objective import LPGConfig
+
+
+@dataclass(frozen=True)
+class LPGTraining(MetaTrainingConfig):
+    """Meta-training of LPG."""
+
+    network: LPGConfig = field(default_factory=LPGConfig)
+    meta_loss: MetaLossConfig = field(default_factory=MetaLossConfig)
+    kl_weights: tuple[float, ...] = (0.1, 0.5, 1.0)
+    """The grid of alpha_y, the weight of the agent's prediction loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("units", "prediction_size", "embedding_units"):
+            if getattr(self.network, name) < 1:
+                raise UserError(f"network.{name}: {getattr(self.network, name)} given; must be at least 1")
+
+
+_SMALL = LPGConfig(units=32, prediction_size=8)
+_CAREFUL = MetaLossConfig(policy_entropy=0.05)
+"""A meta-loss with little entropy lets the rule grow greedy: K updates see no further."""
+
+PRESETS: dict[str, LPGTraining] = {
+    "smoke": LPGTraining(
+        distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5, network=_SMALL, meta_loss=_CAREFUL
+    ),
+    "lpg-demo": LPGTraining(
+        distribution="small-layouts", meta_updates=400, checkpoint_every=100, network=_SMALL, meta_loss=_CAREFUL
+    ),
+    "lpg-cpu": LPGTraining(
+        distribution="small-layouts+tabular",
+        meta_updates=6000,
+        log_every=20,
+        checkpoint_every=200,
+        network=LPGConfig(units=64, prediction_size=16),
+        meta_loss=_CAREFUL,
+    ),
+    "lpg-paper": LPGTraining(
+        distribution="lpg-paper",
+        meta_updates=100_000,
+        learning_rate=1e-4,
+        schedule="constant",
+        lifetime_gradient_clip=0.0,
+        log_every=20,
+        checkpoint_every=200,
+        sampler=SamplerConfig(window=10, bonus=0.2, temperature=0.1),
+    ),
+}

@@ -1,0 +1,44 @@
+"""LPG as the command and the training loop see it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from common.config import MetaTrainingConfig
+from common.plugin import Plugin
+from lpg.config import PRESETS, LPGTraining
+from lpg.inspection import inspect
+from lpg.meta_loss import MetaLossConfig
+from lpg.objective import LPG, LPGConfig
+
+
+def _build(config: MetaTrainingConfig) -> LPG:
+    assert isinstance(config, LPGTraining)
+    return LPG(config.network, config.meta_loss)
+
+
+def _hyperparameters(config: MetaTrainingConfig) -> Mapping[str, Sequence[float]]:
+    assert isinstance(config, LPGTraining)
+    return {"kl_weight": config.kl_weights}
+
+
+def _describe(config: MetaTrainingConfig) -> dict[str, Any]:
+    assert isinstance(config, LPGTraining)
+    return {"network": asdict(config.network), "meta_loss": asdict(config.meta_loss)}
+
+
+def _rebuild(description: Mapping[str, Any]) -> LPG:
+    return LPG(LPGConfig(**description["network"]), MetaLossConfig(**description["meta_loss"]))
+
+
+plugin = Plugin(
+    kind="lpg",
+    summary="learned policy gradient (Oh et al. 2020): on-policy, discrete actions, update targets",
+    presets=PRESETS,
+    default_preset="lpg-demo",
+    build=_build,
+    hyperparameters=_hyperparameters,
+    describe=_describe,
+    rebuild=_rebuild,
+    inspect=inspect,
+)
