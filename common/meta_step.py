@@ -17,7 +17,7 @@ from common.hyperparameters import Sampler, SamplerState
 from common.lifetime import Lifetime
 from common.objective import LearnedObjective
 from common.population import Family, begin, meta_gradient, renew
-from common.types import Metrics, PyTree
+from common.types import Metrics, PRNGKey, PyTree
 
 
 @struct.dataclass
@@ -61,11 +61,12 @@ class MetaTrainer:
         eta_key, *keys = jax.random.split(jax.random.key(self.config.seed), 1 + len(self.families))
         whole, parted = everywhere(self.mesh), spread(self.mesh)
 
-        def rest() -> tuple[PyTree, PyTree, SamplerState]:
-            eta = self.objective.init(eta_key)
+        def rest(key: PRNGKey) -> tuple[PyTree, PyTree, SamplerState]:
+            eta = self.objective.init(key)
             return eta, self.optimiser.init(eta), self.sampler.init()
 
-        eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)()
+        # Keys are arguments: XLA would spend seconds on folding what is drawn from a constant one.
+        eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)(eta_key)
 
         def population(family: Family, key: jax.Array) -> Lifetime:
             members = family.lifetimes

@@ -131,6 +131,7 @@ def save_objective(path: Path, plugin: Plugin, trainer: MetaTrainer, state: Trai
         "objective": plugin.describe(trainer.config),
         "configuration": asdict(trainer.config),
         "entries": [asdict(entry) for entry in trainer.entries],
+        "hyperparameters": {name: list(v) for name, v in plugin.hyperparameters(trainer.config).items()},
         "settings": settings,
         "meta_updates": step,
         "environment_steps": step * trainer.steps_per_update,

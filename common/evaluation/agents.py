@@ -8,7 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
+from common.devices import AXIS, make_mesh
 from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
 from common.lifetime import Lifetime, start, update
@@ -109,6 +111,7 @@ def _train(
     """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each."""
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
+        # Agents are spread over the devices; they share `weights` and nothing else.
         lifetime = start(
             key, program, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
         )
@@ -123,7 +126,9 @@ def _train(
 
         return jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
 
-    return jax.vmap(one)(keys, params, settings)
+    mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
+    everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
+    return everyone(keys, params, settings)
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:

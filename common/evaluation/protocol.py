@@ -1,0 +1,153 @@
+"""The evaluation protocol: tune on training environments, then train fresh agents on a suite.
+
+Every method gets the same worlds, networks, rollouts and environment steps. Its hyperparameters are chosen per kind of
+agent on worlds from the training part, never on the suite: each setting of the method's grid trains agents there, and
+the one with the best sum of final and mean score is used throughout the suite.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import jax
+import numpy as np
+
+from common.agents.agent import AgentConfig
+from common.distributions import Entry
+from common.errors import UserError
+from common.evaluation.agents import Record, draw_worlds, train_agents
+from common.evaluation.results import Curves, Reference
+from common.evaluation.statistics import interquartile_mean
+from common.objective import UpdateRule
+from common.population import Family, make_families
+from common.types import PyTree
+from common.value_function import ValueConfig
+
+Settings = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Sizes of an evaluation."""
+
+    seeds: int = 64
+    """Agents per environment of the suite; each lives in a world of its own where worlds differ."""
+    tuning_seeds: int = 32
+    """Agents per setting and training environment."""
+    bins: int = 25
+    """Points of a learning curve."""
+    seed: int = 0
+    rollout_steps: int = 20
+    discount: float = 0.995
+    value: ValueConfig = ValueConfig()
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "tuning_seeds", "bins", "rollout_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} given; must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A rule that agents learn by, its weights, and the settings it may be tuned over."""
+
+    name: str
+    rule: UpdateRule
+    weights: PyTree
+    grid: Callable[[AgentConfig], Mapping[str, Sequence[float]]]
+    """The grid for a kind of agent; "learning_rate" is in it."""
+
+    def settings(self, agent: AgentConfig) -> list[Settings]:
+        """All combinations of the grid."""
+        grid = self.grid(agent)
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def _family(protocol: Protocol, method: Method, entry: Entry) -> Family:
+    return make_families(
+        [entry],
+        method.rule,
+        rollout_steps=protocol.rollout_steps,
+        discount=protocol.discount,
+        value=protocol.value,
+    )[0]
+
+
+def tune(
+    protocol: Protocol, method: Method, entries: Sequence[Entry], report: Callable[[str], None] = lambda line: None
+) -> tuple[Settings, list[tuple[Settings, float]]]:
+    """The method's best setting on training environments that share a kind of agent, and each setting's score.
+
+    A setting's score is the mean over the environments of the interquartile mean, over agents, of final plus mean
+    score. Where no reference returns are known, scores are scaled to [0, 1] by the best and worst agent met.
+    """
+    settings = method.settings(entries[0].agent)
+    count = protocol.tuning_seeds
+    totals = np.zeros(len(settings))
+    for number, entry in enumerate(entries):
+        family = _family(protocol, method, replace(entry, split="training"))
+        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed + 1), number))
+        worlds = draw_worlds(family, 0, worlds_key, count)
+        scores = []
+        for at, setting in enumerate(settings):
+            report(f"tuning {method.name} on {entry.environment}: setting {at + 1}/{len(settings)}")
+            record = _train(protocol, method, family, worlds, entry, setting, agents_key, count)
+            scores.append(_finite(record.scores))
+        stacked = np.stack(scores)  # [settings, L, bins]
+        if worlds.reference is None:
+            span = stacked.max() - stacked.min()
+            stacked = (stacked - stacked.min()) / (span if span > 0 else 1.0)
+        final = interquartile_mean(stacked[:, None, :, -1])
+        area = interquartile_mean(stacked.mean(-1)[:, None])
+        totals += (final + area) / len(entries)
+    best = int(np.argmax(totals))
+    return settings[best], list(zip(settings, totals.tolist(), strict=True))
+
+
+def evaluate(
+    protocol: Protocol,
+    method: Method,
+    suite: Sequence[Entry],
+    settings: Callable[[Entry], Settings],
+    report: Callable[[str], None] = lambda line: None,
+) -> Curves:
+    """Train `protocol.seeds` fresh agents on each environment of the suite with the settings chosen for it."""
+    records: list[Record] = []
+    for number, entry in enumerate(suite):
+        report(f"training {protocol.seeds} agents by {method.name} on {entry.environment}")
+        family = _family(protocol, method, entry)
+        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed), number))
+        worlds = draw_worlds(family, 0, worlds_key, protocol.seeds)
+        record = _train(protocol, method, family, worlds, entry, settings(entry), agents_key, protocol.seeds)
+        records.append(record)
+    known = np.array([record.random is not None for record in records])
+    return Curves(
+        method=method.name,
+        tasks=[entry.environment for entry in suite],
+        returns=np.stack([_finite(record.scores) for record in records]),
+        env_steps=np.stack([record.env_steps for record in records]),
+        reference=Reference(np.where(known, 0.0, np.nan), np.where(known, 1.0, np.nan)),
+        groups=[entry.environment.partition("/")[0] if known[i] else entry.environment for i, entry in enumerate(suite)],
+    )
+
+
+def _train(
+    protocol: Protocol,
+    method: Method,
+    family: Family,
+    worlds: object,
+    entry: Entry,
+    setting: Settings,
+    key: jax.Array,
+    count: int,
+) -> Record:
+    hyperparameters = {name: np.full(count, value) for name, value in setting.items()}
+    return train_agents(
+        method.rule, method.weights, family, worlds, entry.updates, hyperparameters, key, protocol.bins
+    )
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """A diverged agent gets the worst score that any agent had."""
+    finite = np.isfinite(scores)
+    return np.where(finite, scores, scores[finite].min() if finite.any() else 0.0)

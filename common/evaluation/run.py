@@ -1,0 +1,110 @@
+"""An objective file against A2C on a suite: tuning, training, report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from common.agents.agent import AgentConfig
+from common.distributions import NETWORK_RATES, Entry, make_distribution
+from common.evaluation import report
+from common.evaluation.baselines import A2C
+from common.evaluation.protocol import Method, Protocol, Settings, evaluate, tune
+from common.evaluation.results import Curves, SummaryRow
+from common.evaluation.suites import make_suite
+from common.files import atomic_write
+from common.meta_training import load_objective
+
+TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
+DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
+
+
+def a2c() -> Method:
+    """A2C with its grid: 20 settings per kind of agent."""
+
+    def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
+        rates = TABULAR_RATES if agent.torso == "tabular" else DENSE_RATES
+        return {"learning_rate": rates, "entropy_weight": ENTROPY_WEIGHTS}
+
+    return Method("A2C", A2C(), (), grid)
+
+
+def learned(name: str, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:
+    """A learned objective, tuned over the settings it was trained with."""
+    rates: dict[str, tuple[float, ...]] = {}
+    for entry in metadata["entries"]:
+        known = rates.get(entry["agent"]["torso"], ())
+        rates[entry["agent"]["torso"]] = tuple(sorted({*known, *entry["learning_rates"]}))
+    names = [n for n in objective.hyperparameters if n != "learning_rate"]
+    shared = {n: metadata["hyperparameters"][n] for n in names}
+
+    def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
+        if agent.torso in rates:
+            return {"learning_rate": rates[agent.torso], **shared}
+        return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
+
+    return Method(name, objective, eta, grid)
+
+
+def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 3) -> list[Entry]:
+    """Training environments for tuning a kind of agent: those of the objective's own distribution, at most `limit`,
+    the most frequent first; where it has none of that kind, the small random grid."""
+    own = make_distribution(metadata["configuration"]["distribution"])
+    same = sorted((e for e in own if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
+    if same:
+        return [replace(entry, agent=agent) for entry in same]
+    if agent.torso == "tabular":
+        return [Entry("grid/small_layouts")]
+    return [Entry("grid/random_small", updates=1000, agent=agent, learning_rates=NETWORK_RATES)]
+
+
+def evaluate_objective(
+    path: str,
+    suite_name: str,
+    directory: Path,
+    protocol: Protocol,
+    baselines: bool = True,
+    console: Console | None = None,
+) -> list[SummaryRow]:
+    """Evaluate, print the table, leave CSV files and pictures in `directory`.
+
+    Raises:
+        UserError: the objective or the suite cannot be used.
+    """
+    console = console or Console(quiet=True)
+    plugin, objective, eta, metadata = load_objective(path)
+    suite = make_suite(suite_name)
+    methods = [learned(plugin.kind.upper(), objective, eta, metadata)] + ([a2c()] if baselines else [])
+    configuration = metadata["configuration"]
+    protocol = replace(protocol, rollout_steps=configuration["rollout_steps"], discount=configuration["discount"])
+    curves: list[Curves] = []
+    chosen: dict[str, dict[str, Any]] = {}
+    with console.status("evaluating") as status:
+
+        def say(line: str) -> None:
+            status.update(line)
+
+        for method in methods:
+            best: dict[AgentConfig, Settings] = {}
+            for agent in dict.fromkeys(entry.agent for entry in suite):
+                best[agent], table = tune(protocol, method, tuning_entries(metadata, agent), say)
+                chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
+            curves.append(evaluate(protocol, method, suite, lambda entry, best=best: best[entry.agent], say))
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = report.write(directory, curves, baseline="A2C" if baselines else None, console=console)
+    record = {"objective": path, "suite": suite_name, "protocol": asdict(protocol), "tuning": chosen}
+    atomic_write(directory / "evaluation.json", json.dumps(record, indent=1) + "\n")
+    for method in methods:
+        for label, entry in chosen[method.name].items():
+            values = ", ".join(f"{name} {value:g}" for name, value in entry["best"].items())
+            console.print(f"{method.name}, {label} agents: {values} (best of {len(entry['scores'])})", highlight=False)
+    return rows
+
+
+def _label(agent: AgentConfig) -> str:
+    widths = "-".join(map(str, (agent.channels if agent.torso == "conv" else ()) + agent.hidden))
+    return agent.torso if agent.torso == "tabular" else f"{agent.torso} {widths}"
