@@ -23,7 +23,7 @@ class Entry:
     """B, environments that each agent acts in at once."""
     updates: int = 250
     """N, agent updates in a lifetime."""
-    learning_rates: tuple[float, ...] = (20.0, 40.0, 80.0)
+    learning_rates: tuple[float, ...] = (40.0, 80.0, 160.0)
     """The grid of the agent's learning rate."""
     agent: AgentConfig = field(default_factory=AgentConfig)
     split: Split = "training"
@@ -31,6 +31,7 @@ class Entry:
 
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
 CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
+PAPER_RATES = (20.0, 40.0, 80.0)
 NETWORK_RATES = (0.0005, 0.002, 0.008)
 
 _TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
@@ -41,12 +42,12 @@ _TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
 def _paper(scale: int) -> tuple[Entry, ...]:
     """The fourteen training environments of Oh et al. 2020, equally often; `scale` lifetimes each."""
     tabular = [
-        Entry(f"grid/{name}", lifetimes=scale, num_environments=64, updates=2500) for name in _TABULAR_GRIDS
+        Entry(f"grid/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS
     ]
     moving = [
         Entry(f"grid/{name}", scale, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS
     ]
-    chains = [Entry(f"chain/{name}", lifetimes=scale, num_environments=64, updates=2500) for name in _TABULAR_CHAINS]
+    chains = [Entry(f"chain/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_CHAINS]
     distractor = Entry("chain/state_distractor", scale, 64, 2500, NETWORK_RATES, DENSE)
     return (*tabular, *moving, *chains, distractor)
 

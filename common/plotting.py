@@ -20,7 +20,7 @@ from common.evaluation.results import ALL, Curves, check_comparable, final_and_a
 from common.evaluation.statistics import FloatArray
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's, no yellow
-_INK, _MUTED, _GRID = "#262626", "#6b6b6b", "#e4e4e4"
+INK, MUTED, _GRID = "#262626", "#6b6b6b", "#e4e4e4"
 _TITLE, _LABEL, _TICK = 11.5, 9.5, 8.5  # font sizes in points
 _DPI = 150
 _MAX_PANELS = 24
@@ -50,7 +50,7 @@ def learning_curves(
     for panel, group in zip(panels, groups, strict=True):
         first = curves[0]
         in_steps = all(_budgets_agree(entry, group) for entry in curves)
-        for colour, entry in zip(_colours(len(curves)), curves, strict=True):
+        for colour, entry in zip(colours(len(curves)), curves, strict=True):
             x = _progress(entry, group, in_steps)
             by_bin = np.moveaxis(entry.values(group), -1, 0)  # [bins, tasks, seeds]
             middle, low, high = statistics.stratified_bootstrap(
@@ -62,7 +62,7 @@ def learning_curves(
         panel.set_xlim(left=0)
         count = len(first.rows(group))
         name = "all normalised groups" if group == ALL else group
-        _style(
+        style_panel(
             panel,
             title=f"{name} ({count} task{'s' * (count != 1)})",
             x_label="environment steps" if in_steps else "share of the step budget",
@@ -73,9 +73,9 @@ def learning_curves(
     limits = [limit for panel in scored for limit in panel.get_ylim()]
     for panel in scored:
         panel.set_ylim(min(limits), max(limits))
-    _title(figure, "Learning curves on the evaluation tasks", f"IQM over tasks and seeds, {_band(confidence)}")
-    _legend(figure, [entry.method for entry in curves])
-    _save(figure, path)
+    set_title(figure, "Learning curves on the evaluation tasks", f"IQM over tasks and seeds, {_band(confidence)}")
+    add_legend(figure, [entry.method for entry in curves])
+    save_figure(figure, path)
 
 
 def interval_plot(
@@ -101,13 +101,13 @@ def interval_plot(
     blocks = [normalised] if normalised else []
     blocks += [[group] for group in first.group_names if not first.is_normalised(group)]
     lines = [len(block) * (len(curves) + 0.8) for block in blocks]
-    figure = _figure(9.0, 1.3 + 0.75 * len(blocks) + 0.21 * sum(lines))
+    figure = new_figure(9.0, 1.3 + 0.75 * len(blocks) + 0.21 * sum(lines))
     rows = figure.subplots(
         len(blocks), 2, squeeze=False, sharex="row", sharey="row", gridspec_kw={"height_ratios": lines}
     )
     for axes, block in zip(rows, blocks, strict=True):
         for g, group in enumerate(block):
-            for m, (colour, entry) in enumerate(zip(_colours(len(curves)), curves, strict=True)):
+            for m, (colour, entry) in enumerate(zip(colours(len(curves)), curves, strict=True)):
                 interval = statistics.stratified_bootstrap(
                     final_and_area(entry.values(group)), statistics.interquartile_mean, repetitions, seed, confidence
                 )
@@ -126,13 +126,13 @@ def interval_plot(
                 panel.axhline((above + below) / 2, color=_GRID, linewidth=0.8)
             panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             panel.margins(x=0.08)
-            _style(panel, x_label=label, grid_axis="x")
+            style_panel(panel, x_label=label, grid_axis="x")
             panel.tick_params(axis="y", length=0, labelsize=_LABEL)
     for panel, title in zip(rows[0], ("final (last 10 % of bins)", "mean over the lifetime (AUC)"), strict=True):
-        panel.set_title(title, fontsize=_LABEL + 1, color=_INK, loc="left")
-    _title(figure, "Final performance and area under the curve", f"IQM over tasks and seeds, {_band(confidence)}")
-    _legend(figure, [entry.method for entry in curves])
-    _save(figure, path)
+        panel.set_title(title, fontsize=_LABEL + 1, color=INK, loc="left")
+    set_title(figure, "Final performance and area under the curve", f"IQM over tasks and seeds, {_band(confidence)}")
+    add_legend(figure, [entry.method for entry in curves])
+    save_figure(figure, path)
 
 
 def training_curve(
@@ -182,9 +182,9 @@ def training_curve(
         lost = f" ({np.sum(~finite)} not finite)" if not finite.all() else ""
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _style(panel, title=key.replace("_", " ") + lost, x_label="meta-updates")
-    _title(figure, title)
-    _save(figure, path)
+        style_panel(panel, title=key.replace("_", " ") + lost, x_label="meta-updates")
+    set_title(figure, title)
+    save_figure(figure, path)
 
 
 def sampler_table(
@@ -222,20 +222,20 @@ def sampler_table(
     for panel, name, grid in zip(panels, names, table, strict=False):
         panel.imshow(grid, cmap="Blues", vmin=0, vmax=top, aspect="auto")
         for row, column in np.ndindex(cells) if cells[0] * cells[1] <= 40 else ():
-            colour = "white" if grid[row, column] > 0.6 * top else _INK
+            colour = "white" if grid[row, column] > 0.6 * top else INK
             text = f"{grid[row, column]:.2f}"
             panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
         panel.set_xticks(range(cells[1]), [_short(value) for value in x_values])
         panel.set_yticks(range(cells[0]), [_short(value) for value in y_values])
-        _style(panel, title=name, x_label=x_name, y_label=y_name, grid_axis=None)
+        style_panel(panel, title=name, x_label=x_name, y_label=y_name, grid_axis=None)
         panel.tick_params(length=0)
     bar = figure.colorbar(panels[0].images[0], ax=panels, shrink=0.8, aspect=30, pad=0.02)
-    _style(bar.ax, y_label="probability", grid_axis=None)
+    style_panel(bar.ax, y_label="probability", grid_axis=None)
     bar.outline.set_visible(False)
     parts = [f"first {shown} of {len(table)} tasks"] if shown < len(table) else []
     parts += [f"summed over {', '.join(name for name, _ in axes[2:])}"] if len(axes) > 2 else []
-    _title(figure, "Hyperparameter sampler: probability of each setting", "; ".join(parts))
-    _save(figure, path)
+    set_title(figure, "Hyperparameter sampler: probability of each setting", "; ".join(parts))
+    save_figure(figure, path)
 
 
 def _series(rows: Sequence[Mapping[str, object]], key: str, x_key: str) -> tuple[FloatArray, FloatArray]:
@@ -275,7 +275,7 @@ def _progress(entry: Curves, group: str, in_steps: bool) -> FloatArray:
     return steps[0] if in_steps else (100 * steps / steps[:, -1:]).mean(axis=0)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.04)
     return Figure(figsize=(width, height), layout=layout)
 
@@ -284,14 +284,14 @@ def _grid_of_panels(count: int, width: float, height: float, max_columns: int) -
     """A figure with `count` panels of about the given size in inches, in rows as even as can be."""
     rows = math.ceil(count / max_columns)
     columns = math.ceil(count / rows)
-    figure = _figure(max(6.0, width * columns), height * rows + 1.0)
+    figure = new_figure(max(6.0, width * columns), height * rows + 1.0)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in grid[count:]:
         panel.remove()
     return figure, list(grid[:count])
 
 
-def _style(
+def style_panel(
     panel: Axes,
     title: str = "",
     x_label: str = "",
@@ -305,21 +305,21 @@ def _style(
     for spine in panel.spines.values():
         spine.set_visible(False)
     if grid_axis == "both":
-        panel.spines["bottom"].set(visible=True, color=_MUTED)
-    panel.tick_params(labelsize=_TICK, colors=_MUTED, labelcolor=_INK, length=3)
+        panel.spines["bottom"].set(visible=True, color=MUTED)
+    panel.tick_params(labelsize=_TICK, colors=MUTED, labelcolor=INK, length=3)
     if title:
-        panel.set_title(_plain(_wrapped(title, 40)), fontsize=_LABEL + 1, color=_INK, loc="left")
-    panel.set_xlabel(_plain(x_label), fontsize=_LABEL, color=_MUTED)
-    panel.set_ylabel(_plain(y_label), fontsize=_LABEL, color=_MUTED)
+        panel.set_title(_plain(_wrapped(title, 40)), fontsize=_LABEL + 1, color=INK, loc="left")
+    panel.set_xlabel(_plain(x_label), fontsize=_LABEL, color=MUTED)
+    panel.set_ylabel(_plain(y_label), fontsize=_LABEL, color=MUTED)
 
 
-def _title(figure: Figure, title: str, subtitle: str = "") -> None:
-    figure.suptitle(_plain(title) + (f"\n{_plain(subtitle)}" if subtitle else ""), fontsize=_TITLE, color=_INK)
+def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
+    figure.suptitle(_plain(title) + (f"\n{_plain(subtitle)}" if subtitle else ""), fontsize=_TITLE, color=INK)
 
 
-def _legend(figure: Figure, names: Sequence[str]) -> None:
+def add_legend(figure: Figure, names: Sequence[str]) -> None:
     """Below the panels, where it covers no data."""
-    handles = [Line2D([], [], color=colour, linewidth=3) for colour in _colours(len(names))]
+    handles = [Line2D([], [], color=colour, linewidth=3) for colour in colours(len(names))]
     figure.legend(
         handles,
         [_plain(name) for name in names],
@@ -327,11 +327,11 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
         ncols=min(len(names), 5),
         frameon=False,
         fontsize=_LABEL,
-        labelcolor=_INK,
+        labelcolor=INK,
     )
 
 
-def _colours(count: int) -> list[str]:
+def colours(count: int) -> list[str]:
     return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
 
 
@@ -352,6 +352,6 @@ def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float | int | np.number) else str(value)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_figure(str(path), dpi=_DPI, facecolor="white", format="png")
