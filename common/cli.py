@@ -1,15 +1,18 @@
 """The command `metaobj`."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import tyro
 from rich.console import Console
@@ -34,23 +37,37 @@ OBJECTIVE is a file, a run folder, or pretrained:NAME. `metaobj COMMAND --help` 
 """
 
 
+def _called(metavar: str) -> Any:
+    """How a value is called in a help screen, where a default of None goes without saying."""
+
+    def hint(default: str) -> str:
+        return "" if default == "None" else f"(default: {default})"
+
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
+
+
+Objective: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OBJECTIVE")]
+Folder: TypeAlias = Annotated[Path | None, _called("DIR")]
+Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
+
+
 @dataclass(frozen=True)
 class EvaluateArguments:
     """Train fresh agents by a frozen objective, and by A2C, on tasks it never saw."""
 
-    objective: tyro.conf.Positional[str]
+    objective: Objective
     """A file, a run folder, or pretrained:NAME."""
-    suite: str = "held-out-layouts"
+    suite: Annotated[str, _called("NAME")] = "held-out-layouts"
     """A suite's name, several joined by "+", or an environment's name."""
     seeds: int = 64
     """Agents per environment."""
-    tuning_seeds: int = 32
+    tuning_seeds: int = 64
     """Agents per setting and training environment."""
     baselines: bool = True
     """Compare with A2C, tuned on the training distribution."""
     seed: int = 0
     """Of worlds, agents and actions."""
-    out: Path | None = None
+    out: Folder = None
     """Where tables and pictures go; by default evaluation-SUITE beside the objective."""
 
 
@@ -58,9 +75,9 @@ class EvaluateArguments:
 class InspectArguments:
     """Draw what an objective does."""
 
-    objective: tyro.conf.Positional[str]
+    objective: Objective
     """A file, a run folder, or pretrained:NAME."""
-    out: Path | None = None
+    out: Folder = None
     """Where the pictures go; by default inspection beside the objective."""
 
 
@@ -68,22 +85,22 @@ class InspectArguments:
 class RunArguments:
     """Where and how a run goes on."""
 
-    preset: str | None = None
-    """A named configuration; `metaobj list` tells them."""
-    run_dir: Path = Path("runs/latest")
+    preset: Annotated[str | None, _called("NAME")] = None
+    """A named configuration, whose values are the defaults below; `metaobj list` tells the names."""
+    run_dir: Annotated[Path, _called("DIR")] = Path("runs/latest")
     """The run folder."""
-    resume: bool = False
+    resume: Switch = False
     """Go on with the run in the folder; its configuration is taken from there."""
-    devices: int | None = None
+    devices: Annotated[int | None, _called("INT")] = None
     """Over how many devices lifetimes are spread; by default all that divide them."""
-    tensorboard: bool = False
+    tensorboard: Switch = False
     """Also write TensorBoard files into the run folder."""
-    wandb: str | None = None
+    wandb: Annotated[str | None, _called("PROJECT")] = None
     """Also log to this Weights & Biases project."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 2 wrong input, 128 + signal when stopped by one."""
+    """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 128 + signal when stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     console = Console(highlight=False)
     try:
@@ -91,11 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _complain("out of memory; a smaller chunk, scale, network or number of seeds needs less")
+        sys.exit(1)
 
 
 def _complain(text: str) -> None:
@@ -116,7 +138,7 @@ def _run(arguments: list[str], console: Console) -> int:
     command, *rest = arguments
     if command not in commands:
         raise UserError(f"command: {command!r} is unknown; choose from {', '.join(commands)}")
-    if command != "list":
+    if command != "list" and not {"-h", "--help"} & set(rest):
         use_all_cores()
         join_cluster()
     return commands[command](rest, console)
@@ -128,15 +150,65 @@ def _parse(kind: Any, arguments: list[str], program: str, default: Any = None) -
     keywords = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(heard):
-            return tyro.cli(kind, args=arguments, prog=f"metaobj {program}", **keywords)
+            parsed, unknown = tyro.cli(
+                kind, args=arguments, prog=f"metaobj {program}", return_unknown_args=True, **keywords
+            )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        words = re.sub(r"\x1b\[[0-9;]*m|[─-╿]", " ", heard.getvalue())
-        text = " ".join(words.split())
-        text = re.sub(r"^(Parsing error|Unrecognized options|Invalid \w+)\s+", r"\1: ", text)
-        text = re.sub(r"\s*For full helptext.*$", "", text)
-        raise UserError(text or f"wrong arguments; see metaobj {program} --help") from None
+        raise UserError(_in_one_line(heard.getvalue()) or f"wrong arguments; see metaobj {program} --help") from None
+    if unknown:
+        raise UserError(_not_expected(unknown[0], arguments, _flags(kind), program))
+    return parsed
+
+
+def _in_one_line(told: str) -> str:
+    """What tyro has to say of a value: the first part of its box, told in the words of all other errors."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", "", line).strip() for line in told.splitlines()]
+    if lines and not lines[0].strip("─-"):
+        lines = lines[1:]
+    parts = [" ".join(part.split()) for part in re.split(r"[─-]{8,}", "\n".join(lines))]
+    text = next((part for part in parts[1:] or parts if part), "")
+    for pattern, words in (
+        (r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)", r"\1: \2 given; must be a whole number"),
+        (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: \2 given; must be a number"),
+        (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: \2 given; must be numbers"),
+        (r"Error parsing (\S+): no type matching \{None\}\|INT .*? from \[(.*?)\].*", r"\1: \2 given; must be a whole number"),
+        (r"Error parsing (\S+): (.*)", r"\1: \2"),
+        (r"Missing value for argument '(\S+)'.*", r"\1: no value given"),
+        (r"[Ii]nvalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.", r"\2: \1 given; choose from \3"),
+        (r"Missing from .*?: (\S+) (.*?) \(required\)", r"\1: missing: \2"),
+    ):
+        if re.fullmatch(pattern, text):
+            return re.sub(pattern, words, text)
+    return text
+
+
+def _not_expected(word: str, arguments: list[str], flags: list[str], program: str) -> str:
+    """What to say of an argument that no field takes."""
+    if word.startswith("--"):
+        name = word.partition("=")[0].replace("_", "-")
+        ends = [flag for flag in flags if flag.rpartition(".")[2] == name.removeprefix("--")]
+        similar = ends or get_close_matches(name, flags, 2)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else f"see metaobj {program} --help"
+        return f"{name}: is unknown; {hint}"
+    at = next((i for i, argument in enumerate(arguments) if argument == word or argument.endswith(f"={word}")), 0)
+    if at < len(arguments) and arguments[at] != word:
+        return f"{arguments[at].partition('=')[0]}: takes no value, {word!r} given"
+    after = f" after {arguments[at - 1]}" if at else ""
+    return f"{word!r}: is not expected{after}; see metaobj {program} --help"
+
+
+def _flags(kind: Any, prefix: str = "--") -> list[str]:
+    """All flags of a dataclass, or of a tuple of annotated ones."""
+    if get_origin(kind) is tuple:
+        return [flag for part in get_args(kind) for flag in _flags(get_args(part)[0])]
+    found = []
+    for field in fields(kind):
+        hint = get_type_hints(kind)[field.name]
+        name = prefix + re.sub("_(?!$)", "-", field.name)
+        found += _flags(hint, name + ".") if is_dataclass(hint) else [name]
+    return found
 
 
 def _train(arguments: list[str], console: Console) -> int:
@@ -151,13 +223,13 @@ def _train(arguments: list[str], console: Console) -> int:
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
-    chosen = _first_value(rest, "--preset")
-    run_dir = Path(_first_value(rest, "--run-dir") or RunArguments.run_dir)
+    chosen = _last_value(rest, "--preset")
+    run_dir = Path(_last_value(rest, "--run-dir") or RunArguments.run_dir)
     if chosen is not None and chosen not in plugin.presets:
         raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
     default: Any = plugin.presets[chosen or plugin.default_preset]
     if "--resume" in rest and (run_dir / "config.json").exists():
-        stored = _from_json(type(default), read_config(run_dir), "config.json")
+        stored = _from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
         if chosen is None:
             default = stored
     both = tuple[
@@ -165,6 +237,8 @@ def _train(arguments: list[str], console: Console) -> int:
         Annotated[type(default), tyro.conf.arg(name="")],  # type: ignore[misc]  # a type that is known when run
     ]
     run, config = _parse(both, rest, f"train {plugin.kind}", (RunArguments(), default))
+    _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
+    _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
     def sinks(folder: RunFolder, step: int) -> list[Any]:
         from common.metrics import TensorBoard, WeightsAndBiases
@@ -182,7 +256,7 @@ def _train(arguments: list[str], console: Console) -> int:
     if outcome.signal is not None:
         console.print(
             f"stopped at step {outcome.step} and saved; go on with: "
-            f"metaobj train {plugin.kind} --run-dir {escape(str(run.run_dir))} --resume",
+            f"metaobj train {plugin.kind} --run-dir {escape(shlex.quote(str(run.run_dir)))} --resume",
             soft_wrap=True,
         )
         return 128 + outcome.signal
@@ -190,14 +264,22 @@ def _train(arguments: list[str], console: Console) -> int:
     return 0
 
 
-def _first_value(arguments: list[str], flag: str) -> str | None:
-    """The value that follows `flag`, or stands behind its "="."""
+def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
+    """Before anything is made, whether the optional package that a flag needs is there."""
+    if wanted and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"{flag}: the package {package} is not installed; install it with: pip install 'metaobj[{extra}]'"
+        )
+
+
+def _last_value(arguments: list[str], flag: str) -> str | None:
+    """The value that follows the last `flag`, or stands behind its "="."""
+    found = None
     for at, argument in enumerate(arguments):
-        if argument.replace("_", "-") == flag and at + 1 < len(arguments):
-            return arguments[at + 1]
-        if argument.replace("_", "-").startswith(flag + "="):
-            return argument.partition("=")[2]
-    return None
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == flag:
+            found = value if equals else next(iter(arguments[at + 1 :]), None)
+    return found
 
 
 def _from_json(kind: Any, value: Any, where: str) -> Any:
@@ -207,10 +289,18 @@ def _from_json(kind: Any, value: Any, where: str) -> Any:
         names = {field.name for field in fields(kind)}
         if not isinstance(value, dict) or set(value) != names:
             odd = sorted(set(value) ^ names) if isinstance(value, dict) else [type(value).__name__]
-            raise UserError(f"{where}: is of another version; {', '.join(odd)} does not fit")
+            raise UserError(f"{where}: is of another kind of objective or version: {', '.join(odd)} does not fit")
         return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in names})  # type: ignore[operator]  # a dataclass is callable
     if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where}: {value!r} found; must be a list")
         return tuple(_from_json(get_args(kind)[0], entry, where) for entry in value)
+    if get_origin(kind) is Literal:
+        fits = value in get_args(kind)
+    else:
+        fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise UserError(f"{where}: {value!r} found; must be {getattr(kind, '__name__', get_args(kind))}")
     return value
 
 
@@ -221,15 +311,26 @@ def _beside(objective: str, name: str) -> Path:
     return (path.parent if path.exists() else Path("runs") / objective.replace(":", "-")) / name
 
 
+def _check_out(folder: Path) -> None:
+    """Before time is spent, whether a folder can be written or made."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"out: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"out: {there} cannot be written to; give another folder")
+
+
 def _evaluate(arguments: list[str], console: Console) -> int:
     from common.evaluation.protocol import Protocol
     from common.evaluation.run import evaluate_objective
 
     chosen = _parse(EvaluateArguments, arguments, "evaluate")
+    folder = chosen.out or _beside(chosen.objective, f"evaluation-{chosen.suite.replace('/', '-')}")
+    _check_out(folder)
     evaluate_objective(
         chosen.objective,
         chosen.suite,
-        chosen.out or _beside(chosen.objective, f"evaluation-{chosen.suite.replace('/', '-')}"),
+        folder,
         Protocol(seeds=chosen.seeds, tuning_seeds=chosen.tuning_seeds, seed=chosen.seed),
         chosen.baselines,
         console,
@@ -243,6 +344,7 @@ def _inspect(arguments: list[str], console: Console) -> int:
     chosen = _parse(InspectArguments, arguments, "inspect")
     plugin, objective, eta, metadata = load_objective(chosen.objective)
     folder = chosen.out or _beside(chosen.objective, "inspection")
+    _check_out(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("inspecting"):
         pictures = plugin.inspect(objective, eta, metadata, folder)

@@ -1,11 +1,13 @@
 """Configuration of meta-training that every objective shares."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
-from common.errors import UserError
+from common.errors import UserError, check_numbers
 from common.hyperparameters import SamplerConfig
 from common.value_function import ValueConfig
+
+Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,21 @@ class MetaTrainingConfig:
     scale: int = 1
     """Multiplies the distribution's lifetimes."""
     meta_updates: int = 300
+    """Steps of the objective's Adam: how long the run is."""
     inner_updates: int = 5
     """K, agent updates that each meta-gradient goes through."""
     rollout_steps: int = 20
     """T, steps per environment and update."""
     discount: float = 0.995
+    """gamma, of the agents' returns."""
     learning_rate: float = 1e-3
     """Of the objective's Adam."""
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     """Of that learning rate, over all meta-updates."""
     lifetime_gradient_clip: float = 0.1
     """Each lifetime's meta-gradient is scaled to at most this global norm before the mean; 0 leaves it as it is."""
     seed: int = 0
+    """Of everything that is drawn; the same seed gives the same objective."""
     chunk: int = 32
     """At most so many lifetimes of a family and device are differentiated at once; sets memory, not results."""
     remat: bool = False
@@ -38,22 +43,20 @@ class MetaTrainingConfig:
     checkpoint_every: int = 50
     """Meta-updates between checkpoints; also saved at the end and at a signal."""
     keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay."""
     value: ValueConfig = field(default_factory=ValueConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:
-        positive = (
-            "scale meta_updates inner_updates rollout_steps learning_rate chunk log_every checkpoint_every "
-            "keep_checkpoints"
-        )
-        for name in positive.split():
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name}: {getattr(self, name)} given; must be greater than 0")
-        for name in ("lifetime_gradient_clip", "seed"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name}: {getattr(self, name)} given; must be at least 0")
-        if not 0 <= self.discount <= 1:
-            raise UserError(f"discount: {self.discount} given; must be within 0 to 1")
+        # Steps are counted in 32 bits, and a seed that takes more of them would be cut.
+        check_numbers(self, "scale inner_updates rollout_steps chunk checkpoint_every keep_checkpoints", at_least=1)
+        check_numbers(self, "meta_updates log_every", at_least=1, at_most=2**31 - 1)
+        check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
+        check_numbers(self, "learning_rate", above=0)
+        check_numbers(self, "lifetime_gradient_clip", at_least=0)
+        check_numbers(self, "discount", at_least=0, at_most=1)
+        if self.schedule not in get_args(Schedule):
+            raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
         if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:
             raise UserError(
                 f"log_every: {self.log_every} given; must divide meta_updates ({self.meta_updates}) and "

@@ -1,7 +1,8 @@
 """What is trained on: environments, with how many lifetimes of each and what agents live in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Literal
 
 from common.agents.agent import AgentConfig
@@ -87,10 +88,21 @@ def make_distribution(name: str, scale: int = 1) -> tuple[Entry, ...]:
         try:
             environment, _ = make_environment(part, "training")
         except UserError as error:
-            known = ", ".join(DISTRIBUTIONS)
-            raise UserError(f"distribution: {part!r} is none of {known}, nor an environment: {error}") from None
+            raise UserError(unknown("distribution", part, DISTRIBUTIONS, error)) from None
         entries.append(Entry(part, lifetimes=16, **default_agent(environment)))
     return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)
+
+
+def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> str:
+    """What to say of a name that is neither among `known` nor, for the reason in `error`, an environment's."""
+    if ":" in name:
+        return f"{field}: {error}"
+    from common.environments.registry import environment_names
+
+    names = [*known]
+    similar = get_close_matches(name, [*names, *environment_names()], 3)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else f"choose from {', '.join(names)}"
+    return f"{field}: {name!r} is unknown; {hint} (`metaobj list` also tells the environments)"
 
 
 def default_agent(environment: object) -> dict:

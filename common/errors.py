@@ -1,8 +1,48 @@
 """The one kind of error that is the user's to mend."""
 
+import math
+from numbers import Real
+
 
 class UserError(Exception):
     """Wrong input, told in one line: the field, what was given, and what is allowed.
 
     The command prints it without a traceback and exits with status 2; from Python it is raised as it is.
     """
+
+
+def check_numbers(
+    config: object,
+    names: str,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    at_most: float = math.inf,
+    prefix: str = "",
+) -> None:
+    """Check that numbers of a configuration are finite and within bounds.
+
+    Args:
+        config: what holds them.
+        names: of its attributes, with spaces between.
+        at_least: smallest value allowed.
+        above: a bound that is not allowed itself.
+        at_most: largest value allowed.
+        prefix: goes before the names in messages, such as "network.".
+
+    Raises:
+        UserError: naming the first that is not.
+    """
+    bounds = []
+    if at_least > -math.inf:
+        bounds.append(f"at least {at_least:g}")
+    if above > -math.inf:
+        bounds.append(f"greater than {above:g}")
+    if at_most < math.inf:
+        bounds.append(f"at most {int(at_most) if float(at_most).is_integer() else at_most}")
+    for name in names.split():
+        value = getattr(config, name)
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < at_least or value <= above or value > at_most:
+            allowed = "a finite number" if not number or not math.isfinite(value) else ""
+            raise UserError(f"{prefix}{name}: {value} given; must be {' and '.join(filter(None, [allowed, *bounds]))}")

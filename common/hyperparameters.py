@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from common.errors import UserError
+from common.errors import UserError, check_numbers
 from common.types import PRNGKey
 
 
@@ -26,7 +26,14 @@ class SamplerConfig:
     window: int = 10
     """How many of a setting's latest returns are averaged."""
     bonus: float = 0.2
+    """How much a setting that was tried seldom gains."""
     temperature: float = 0.1
+    """Of the softmax over the settings; smaller is greedier."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "window", at_least=1, prefix="sampler.")
+        check_numbers(self, "bonus", at_least=0, prefix="sampler.")
+        check_numbers(self, "temperature", above=0, prefix="sampler.")
 
 
 @struct.dataclass

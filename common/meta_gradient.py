@@ -45,7 +45,7 @@ def mixed_mode_gradient(
 
 def clip_by_norm(gradient: PyTree, limit: float) -> tuple[PyTree, jax.Array]:
     """Scale one lifetime's gradient to at most `limit` in global norm; also its norm before."""
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-30))
     return jax.tree.map(lambda g: g * scale, gradient), norm
 

@@ -95,7 +95,7 @@ class MetaTrainer:
         gradient, sampler, populations, metrics = advance(state.eta, state.sampler, state.populations)
         updates, optimiser = self.optimiser.update(gradient, state.optimiser, state.eta)
         eta = optax.apply_updates(state.eta, updates)
-        metrics["meta_gradient_norm"] = optax.global_norm(gradient)
+        metrics["meta_gradient_norm"] = optax.tree.norm(gradient)
         return TrainingState(
             step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations
         ), metrics

@@ -1,5 +1,6 @@
 """The host's side of meta-training: compile, run in chunks, log, checkpoint, resume, stop on a signal."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from common import objective_file, plotting
 from common.checkpoint import CheckpointError, Checkpoints
@@ -26,6 +28,12 @@ from common.population import make_families, sampler_grids
 from common.progress import Progress
 from common.run_folder import RunFolder
 from common.types import Metrics, PyTree
+
+
+SHOWN = (
+    "reward value_loss policy_entropy prediction_entropy kl pi_hat_squared meta_gradient_norm gradient_norm_max clipped"
+).split()
+"""Metrics that the picture of a run shows first, where the objective logs them."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +96,33 @@ def meta_train(
     trainer = make_trainer(plugin, config, devices)
     with RunFolder.open(run_dir, asdict(config), resume=resume) as run:
         checkpoints = Checkpoints(
-            run.checkpoints, config.keep_checkpoints, lambda line: console.print(f"[yellow]warning[/] {line}")
+            run.checkpoints,
+            config.keep_checkpoints,
+            lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
         )
         state = trainer.init()
-        restored = checkpoints.restore_latest(state) if resume else None
-        seconds = 0.0
-        if restored is not None:
-            step, state, extra = restored
-            seconds = extra["seconds"]
-            console.print(f"resumed from step {step}", highlight=False)
-        step = int(state.step)
-        log = MetricsLog(run.metrics, list(sinks(run, step)))
-        log.truncate_to(step)
-        saver = _Saver(plugin, trainer, run, checkpoints)
+        log = None
         try:
+            restored = checkpoints.restore_latest(state) if resume else None
+            seconds = 0.0
+            if restored is not None:
+                step, state, extra = restored
+                seconds = extra["seconds"]
+                console.print(f"resumed from step {step}", highlight=False)
+                save_objective(run.objective, plugin, trainer, state)  # the run may have been killed just before that
+            step = int(state.step)
+            log = MetricsLog(run.metrics, list(sinks(run, step)))
+            log.truncate_to(step)
+            saver = _Saver(plugin, trainer, run, checkpoints)
             outcome = _loop(trainer, state, step, seconds, log, saver, run, console)
         finally:
-            log.close()
+            if log is not None:
+                log.close()
             checkpoints.close()
-        draw(trainer, run)
+        try:
+            draw(trainer, run)
+        except (OSError, UserError) as error:  # the run itself is safe
+            console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
     return outcome
 
 
@@ -151,7 +167,9 @@ def _loop(
 ) -> Outcome:
     config = trainer.config
     stopped: list[int] = []
-    with _signals(stopped), Progress(console, config.meta_updates, step) as progress:
+    if step >= config.meta_updates:
+        return Outcome(True, step, run.objective)
+    with _signals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step) as progress:
         progress.note(f"compiling for {trainer.mesh.size} device(s)")
         if step == 0:
             save(0, state, seconds)
@@ -200,7 +218,11 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
     rows = read_metrics(run.metrics)
     if not rows:
         return
-    plotting.training_curve(run.path / "training.png", rows)
+    by_environment = [
+        key for kind in ("episode_return", "reward") for key in sorted({k for r in rows for k in r if k.startswith(kind + "/")})
+    ]
+    shown = [key for key in SHOWN if key in rows[-1]] + by_environment[: 24 - len(SHOWN)]
+    plotting.training_curve(run.path / "training.png", rows, shown)
     tables = [row["sampler"] for row in rows if "sampler" in row]
     if not tables:
         return
@@ -216,18 +238,21 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
 
 
 class _signals:
-    """While it is open, SIGINT and SIGTERM are noted; a second one is obeyed at once."""
+    """While it is open, SIGINT and SIGTERM are noted; a second one does what it did before."""
 
-    def __init__(self, stopped: list[int]) -> None:
+    def __init__(self, stopped: list[int], told: bool) -> None:
         self._stopped = stopped
+        self._told = told
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         def note(number: int, frame: FrameType | None) -> None:
             if self._stopped:
-                signal.signal(number, signal.SIG_DFL)
+                signal.signal(number, self._old[number])
                 signal.raise_signal(number)
             self._stopped.append(number)
+            if self._told:  # by the system call itself: a handler may have interrupted a write to the same stream
+                os.write(2, b"\nstopping after this chunk and saving; once more to stop at once\n")
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -248,6 +273,21 @@ def load_objective(path_or_name: str | Path, kind: str | None = None) -> tuple[P
     from common.plugin import get_plugin
 
     arrays, metadata = objective_file.load(path_or_name, kind)
-    plugin = get_plugin(metadata["kind"])
+    try:
+        plugin = get_plugin(metadata["kind"])
+    except UserError as error:
+        raise UserError(f"{path_or_name}: {error}") from None
+    missing = {"objective", "configuration", "entries", "hyperparameters"} - set(metadata)
+    if missing:
+        raise UserError(f"{path_or_name}: its metadata lacks {', '.join(sorted(missing))}; another version wrote it")
+    try:
+        objective = plugin.rebuild(metadata["objective"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path_or_name}: this version of {plugin.kind} cannot be built from it: {error}") from error
+    wanted = objective_file.flatten(jax.eval_shape(objective.init, jax.random.key(0)))
+    shapes = {name: array.shape for name, array in arrays.items()}
+    odd = sorted(n for n in shapes.keys() | wanted.keys() if n not in wanted or shapes.get(n) != wanted[n].shape)
+    if odd:
+        raise UserError(f"{path_or_name}: its array {odd[0]} does not fit the objective that its metadata describes")
     eta = jax.tree.map(jax.numpy.asarray, objective_file.unflatten(arrays))
-    return plugin, plugin.rebuild(metadata["objective"]), eta, metadata
+    return plugin, objective, eta, metadata

@@ -276,6 +276,7 @@ def _progress(entry: Curves, group: str, in_steps: bool) -> FloatArray:
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches; its layout finds the room for labels by itself."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.04)
     return Figure(figsize=(width, height), layout=layout)
 
@@ -314,11 +315,12 @@ def style_panel(
 
 
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
+    """What the whole picture shows, and on the next line how it was made."""
     figure.suptitle(_plain(title) + (f"\n{_plain(subtitle)}" if subtitle else ""), fontsize=_TITLE, color=INK)
 
 
 def add_legend(figure: Figure, names: Sequence[str]) -> None:
-    """Below the panels, where it covers no data."""
+    """Names of the first colours, below the panels, where they cover no data."""
     handles = [Line2D([], [], color=colour, linewidth=3) for colour in colours(len(names))]
     figure.legend(
         handles,
@@ -332,6 +334,7 @@ def add_legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def colours(count: int) -> list[str]:
+    """The first `count` of the colours, again from the start where there are not enough."""
     return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
 
 
@@ -353,5 +356,6 @@ def _short(value: object) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write the PNG; its folder is made if missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_figure(str(path), dpi=_DPI, facecolor="white", format="png")

@@ -53,7 +53,10 @@ def make_families(
             if getattr(entry, name) < 1:
                 raise UserError(f"{entry.environment}.{name}: {getattr(entry, name)} given; must be at least 1")
         environment, spec = make_environment(entry.environment, entry.split)
-        agent = make_agent(entry.agent, environment.observation_space, environment.action_space, rule.heads)
+        try:
+            agent = make_agent(entry.agent, environment.observation_space, environment.action_space, rule.heads)
+        except UserError as error:
+            raise UserError(f"{entry.environment}: {error}") from None
         program = Program(
             environment=environment,
             agent=agent,

@@ -45,12 +45,13 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, description=text)
         else:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)
         self._begun = time.monotonic()
 
     def update(self, step: int, row: Mapping[str, Any]) -> None:
         """Show the latest metrics."""
-        signal = f"reward {row['reward']:.3f}  H(pi) {row['policy_entropy']:.2f}" if "policy_entropy" in row else ""
+        shown = {"reward": "reward {:.3f}", "policy_entropy": "H(pi) {:.2f}"}
+        signal = "  ".join(form.format(row[name]) for name, form in shown.items() if name in row)
         text = f"{row['steps_per_second'] / 1e3:.0f}k steps/s  {signal}"
         if row.get("not_finite"):
             text += f"  [yellow]{row['not_finite']} lifetimes not finite, restarted[/]"
@@ -62,4 +63,4 @@ class Progress:
             return
         self._told = now
         left = (now - self._begun) / max(step - self._started_at, 1) * (self._total - step)
-        self._console.print(f"{step}/{self._total}  {text}  {left:.0f} s left", highlight=False)
+        self._console.print(f"{step}/{self._total}  {text}  {left:.0f} s left", highlight=False, soft_wrap=True)

@@ -113,6 +113,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
 def _check_place(path: Path, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"run folder {path}: is a file; give a folder")
+    if odd := sorted(set("[]*?\\") & set(str(path.absolute()))):
+        # Orbax looks for its files by pattern: it would not find them, or would find another run's.
+        raise UserError(f"run folder {path}: its path holds {' '.join(odd)}; checkpoints cannot be kept there")
     holds_run = (path / CONFIG).exists()
     if resume:
         if not holds_run:

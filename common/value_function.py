@@ -10,6 +10,7 @@ import optax
 from common.agents.agent import Agent, AgentConfig
 from common.agents.network import NetworkAgent
 from common.agents.tabular import TabularAgent
+from common.errors import check_numbers
 from common.types import PRNGKey, PyTree
 
 
@@ -23,6 +24,11 @@ class ValueConfig:
     """Adam's, for value networks."""
     lambda_: float = 0.95
     """Of the lambda-returns that are both the targets and the advantages' estimates."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "tabular_step_size", above=0, at_most=1, prefix="value.")
+        check_numbers(self, "learning_rate", above=0, prefix="value.")
+        check_numbers(self, "lambda_", at_least=0, at_most=1, prefix="value.")
 
 
 class ValueFunction(Protocol):

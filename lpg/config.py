@@ -1,5 +1,6 @@
 """LPG's configuration and presets."""
 
+import math
 from dataclasses import dataclass, field
 
 from common.config import MetaTrainingConfig
@@ -20,9 +21,9 @@ class LPGTraining(MetaTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("units", "prediction_size", "embedding_units"):
-            if getattr(self.network, name) < 1:
-                raise UserError(f"network.{name}: {getattr(self.network, name)} given; must be at least 1")
+        if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
+            given = " ".join(map(str, self.kl_weights)) or "nothing"
+            raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")
 
 
 _SMALL = LPGConfig(units=32, prediction_size=8)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from common.agents.agent import Heads
+from common.errors import check_numbers
 from common.objective import Batch
 from common.types import Metrics
 
@@ -20,15 +21,19 @@ class MetaLossConfig:
     """The regularisers' weights."""
 
     policy_entropy: float = 0.01
-    """b0."""
+    """b0, of the updated agent's policy entropy."""
     prediction_entropy: float = 0.001
-    """b1."""
+    """b1, of the entropy of its prediction."""
     policy_target: float = 0.001
-    """b2."""
+    """b2, of the squares of the policy targets."""
     prediction_target: float = 0.001
-    """b3."""
+    """b3, of the squares of the prediction targets."""
     use_value: bool = True
     """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
+
+    def __post_init__(self) -> None:
+        weights = "policy_entropy prediction_entropy policy_target prediction_target"
+        check_numbers(self, weights, prefix="meta_loss.")
 
 
 def entropy(logits: jax.Array) -> jax.Array:

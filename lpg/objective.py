@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from common.agents.agent import Heads
+from common.errors import check_numbers
 from common.objective import Batch
 from common.types import Metrics, PRNGKey, PyTree
 from lpg.lstm import backward_lstm, init_lstm
@@ -31,6 +32,9 @@ class LPGConfig:
     """Whether the network reads phi(y); without, an ablation."""
     lifetime_inputs: bool = False
     """Also read n / N and log N, the update's number and the lifetime's length (Jackson et al. 2024)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "units prediction_size embedding_units", at_least=1, prefix="network.")
 
 
 def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:
@@ -101,7 +105,10 @@ class LPG:
         x = jnp.stack([feature.astype(dtype) for feature in features], -1)  # [T, B, D]
         keep = 1.0 - (rollout.terminated | rollout.truncated).astype(dtype)
         hidden = backward_lstm(weights["lstm"], x, keep)  # [T, B, H]
-        return _apply_dense(weights["policy"], hidden)[..., 0], _apply_dense(weights["prediction"], hidden)
+        # One matrix product for both heads: a product with a single column runs at a fraction of the speed.
+        joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, -1), weights["policy"], weights["prediction"])
+        outputs = _apply_dense(joined, hidden)  # [T, B, 1 + m]
+        return outputs[..., 0], outputs[..., 1:]
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
         pi_hat, y_hat = self.network(weights, heads, next_heads, batch)

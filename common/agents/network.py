@@ -29,15 +29,18 @@ class HeadedNetwork(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> Heads:
         leading = observation.shape[: observation.ndim - self.observation_rank]
-        x = observation.astype(jnp.result_type(float)).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
+        dtype = jnp.result_type(float)
+        x = observation.astype(dtype).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
         for width in self.channels:
-            x = nn.relu(nn.Conv(width, (3, 3))(x))
+            x = nn.relu(nn.Conv(width, (3, 3), param_dtype=dtype)(x))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
+            x = nn.relu(nn.Dense(width, param_dtype=dtype)(x))
         # Small first outputs: every lifetime starts near the uniform policy.
         small = nn.initializers.variance_scaling(1e-2, "fan_in", "truncated_normal")
-        outputs = {name: nn.Dense(size, kernel_init=small, name=name)(x) for name, size in self.heads}
+        outputs = {
+            name: nn.Dense(size, kernel_init=small, param_dtype=dtype, name=name)(x) for name, size in self.heads
+        }
         return {name: value.reshape(*leading, -1) for name, value in outputs.items()}
 
 

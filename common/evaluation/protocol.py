@@ -14,7 +14,7 @@ import numpy as np
 
 from common.agents.agent import AgentConfig
 from common.distributions import Entry
-from common.errors import UserError
+from common.errors import check_numbers
 from common.evaluation.agents import Record, draw_worlds, train_agents
 from common.evaluation.results import Curves, Reference
 from common.evaluation.statistics import interquartile_mean
@@ -32,7 +32,7 @@ class Protocol:
 
     seeds: int = 64
     """Agents per environment of the suite; each lives in a world of its own where worlds differ."""
-    tuning_seeds: int = 32
+    tuning_seeds: int = 64
     """Agents per setting and training environment."""
     bins: int = 25
     """Points of a learning curve."""
@@ -42,9 +42,8 @@ class Protocol:
     value: ValueConfig = ValueConfig()
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "tuning_seeds", "bins", "rollout_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} given; must be at least 1")
+        check_numbers(self, "seeds tuning_seeds bins rollout_steps", at_least=1)
+        check_numbers(self, "seed", at_least=0, at_most=2**32 - 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from common.evaluation.results import Curves, SummaryRow
 from common.evaluation.suites import make_suite
 from common.files import atomic_write
 from common.meta_training import load_objective
+from common.population import make_families
 
 TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
@@ -81,6 +82,14 @@ def evaluate_objective(
     methods = [learned(plugin.kind.upper(), objective, eta, metadata)] + ([a2c()] if baselines else [])
     configuration = metadata["configuration"]
     protocol = replace(protocol, rollout_steps=configuration["rollout_steps"], discount=configuration["discount"])
+    for method in methods:  # refuses what cannot be run before time is spent on tuning
+        make_families(
+            suite,
+            method.rule,
+            rollout_steps=protocol.rollout_steps,
+            discount=protocol.discount,
+            value=protocol.value,
+        )
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:

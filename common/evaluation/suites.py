@@ -1,7 +1,7 @@
 """What objectives are evaluated on. Native worlds come from the held-out part, which no training can draw."""
 
 from common.agents.agent import AgentConfig
-from common.distributions import CONV, DENSE, NETWORK_RATES, Entry, default_agent
+from common.distributions import CONV, DENSE, NETWORK_RATES, Entry, default_agent, unknown
 from common.environments.registry import make_environment
 from common.errors import UserError
 
@@ -52,7 +52,7 @@ def make_suite(name: str) -> tuple[Entry, ...]:
         try:
             environment, _ = make_environment(part, "held_out")
         except UserError as error:
-            raise UserError(f"suite: {part!r} is none of {', '.join(SUITES)}, nor an environment: {error}") from None
+            raise UserError(unknown("suite", part, SUITES, error)) from None
         entries.append(Entry(part, updates=1000, split="held_out", **default_agent(environment)))
     if len({entry.environment for entry in entries}) < len(entries):
         raise UserError(f"suite: {name!r} holds an environment twice")

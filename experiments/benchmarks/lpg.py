@@ -1,0 +1,112 @@
+"""Speed and memory of LPG's meta-update."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from common.config import MetaTrainingConfig
+from common.devices import AXIS, make_mesh
+from common.distributions import Entry
+from common.hyperparameters import make_sampler
+from common.meta_step import MetaTrainer
+from common.population import make_families, sampler_grids
+from lpg.objective import LPG, LPGConfig
+
+
+def trainer(
+    *, units: int, prediction_size: int, lifetimes: int, environments: int, inner_updates: int = 5, chunk: int = 32
+) -> MetaTrainer:
+    """Meta-training on 5x5 layouts; one meta-update per compiled chunk."""
+    config = MetaTrainingConfig(inner_updates=inner_updates, chunk=chunk, log_every=1, checkpoint_every=1)
+    objective = LPG(LPGConfig(units=units, prediction_size=prediction_size))
+    entries = (Entry("grid/small_layouts", lifetimes=lifetimes, num_environments=environments),)
+    families = make_families(
+        entries, objective, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value
+    )
+    sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.1, 0.5, 1.0)}), config.sampler)
+    return MetaTrainer(objective, entries, families, sampler, config, make_mesh([lifetimes]))
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
+    """(wall seconds, CPU seconds) of a call, its result awaited."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    jax.block_until_ready(function())
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """The medians of wall and CPU seconds."""
+    walls, cpus = zip(*pairs, strict=True)
+    return sorted(walls)[len(walls) // 2], sorted(cpus)[len(cpus) // 2]
+
+
+class MetaUpdate:
+    """A compiled meta-update that keeps its state."""
+
+    def __init__(self, trainer: MetaTrainer) -> None:
+        self.trainer = trainer
+        self.state = trainer.init()
+        begun = time.perf_counter()
+        self.compiled = trainer.run_chunk.lower(self.state).compile()
+        self.compile_seconds = time.perf_counter() - begun
+
+    def __call__(self) -> Any:
+        self.state, metrics = self.compiled(self.state)
+        return self.state.step, metrics
+
+    @property
+    def state_megabytes(self) -> float:
+        """Of the training state, on all devices together."""
+        leaves = [x for x in jax.tree.leaves(self.state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)]
+        return sum(x.nbytes for x in leaves) / 1e6
+
+    @property
+    def temporary_megabytes(self) -> float:
+        """What the compiled program allocates beside its arguments and results, on all devices together."""
+        return self.compiled.memory_analysis().temp_size_in_bytes * self.trainer.mesh.size / 1e6
+
+
+def lstm_products(*, units: int, lifetimes: int, environments: int, steps: int, updates: int) -> Callable[[], Any]:
+    """The matrix products of an LSTM's forward and backward passes over `updates` rollouts, and nothing else.
+
+    Per step, forward one [rows, H] x [H, 4H] and backward one [rows, 4H] x [4H, H], rows = lifetimes x environments;
+    per rollout and lifetime one [H, T B] x [T B, 4H] for the weights' gradient. Spread over the devices as the
+    meta-update is.
+    """
+    mesh = make_mesh([lifetimes])
+    key = jax.random.key(0)
+    weights = jax.random.normal(key, (units, 4 * units)) / units
+    hidden = jax.random.normal(key, (lifetimes, environments, units))
+
+    def one_device(weights: jax.Array, hidden: jax.Array) -> jax.Array:
+        local = hidden.shape[0]
+        rows = hidden.reshape(-1, units)
+
+        def forward(h: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            gates = h @ weights
+            return gates[:, :units], gates
+
+        def backward(h: jax.Array, gates: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return gates @ weights.T, h
+
+        def rollout(total: jax.Array, _: None) -> tuple[jax.Array, None]:
+            _, gates = jax.lax.scan(forward, rows + total[0, 0, 0] * 0, None, length=steps)
+            _, hiddens = jax.lax.scan(backward, rows, gates)
+            hiddens = hiddens.reshape(steps, local, environments, units)
+            gates = gates.reshape(steps, local, environments, 4 * units)
+            return total + jnp.einsum("tlbh,tlbk->lhk", hiddens, gates), None
+
+        return jax.lax.scan(rollout, jnp.zeros((local, units, 4 * units)), None, length=updates)[0]
+
+    run = jax.jit(
+        jax.shard_map(
+            one_device, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)), out_specs=PartitionSpec(AXIS),
+            check_vma=False,
+        )
+    )
+    jax.block_until_ready(run(weights, hidden))
+    return lambda: run(weights, hidden)

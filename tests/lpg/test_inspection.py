@@ -1,0 +1,124 @@
+import csv
+
+import jax
+import jax.numpy as jnp
+import matplotlib.image
+import numpy as np
+import pytest
+
+from common.types import Rollout
+from lpg.inspection import by_distance, correlation, decay, explained, inspect
+from lpg.inspection_data import DISCOUNTS, Size, Snapshot, _count, make_setup, pulses, true_values
+from lpg.objective import LPG, LPGConfig
+
+METADATA = {
+    "entries": [
+        {"environment": "chain/short", "num_environments": 2, "updates": 9},
+        {"environment": "grid/small_layouts", "num_environments": 4, "updates": 7},
+    ],
+    "settings": [{"learning_rate": 1.0, "kl_weight": 2.0}, {"learning_rate": 3.0, "kl_weight": 4.0}],
+    "configuration": {"rollout_steps": 6, "discount": 0.9, "value": {"lambda_": 0.5}},
+}
+SCALARS = (0.9, 0.5, 1.0)
+SIZE = Size(agents=4, ages=(0.3, 1.0), updates=6, rollouts=40)
+
+
+@pytest.fixture(scope="module")
+def objective() -> LPG:
+    return LPG(LPGConfig(units=4, prediction_size=3))
+
+
+@pytest.fixture(scope="module")
+def eta(objective):
+    return objective.init(jax.random.key(0))
+
+
+def test_everything_is_written_and_finite(objective, eta, tmp_path):
+    paths = inspect(objective, eta, METADATA, tmp_path / "new", SIZE)
+    names = ["rollout.png", "prediction.png", "bootstrapping.png", "inspection.csv"]
+    assert [path.name for path in paths] == names
+    for path in paths[:3]:
+        assert matplotlib.image.imread(path).std() > 0.05
+    with open(paths[3], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(np.isfinite(float(row["value"])) for row in rows)
+    assert {row["agent_updates"] for row in rows} == {"2", "6"}
+    per_age = [row for row in rows if row["quantity"] == "r_squared_of_value_from_y"]
+    assert len(per_age) == 2 * len(DISCOUNTS)
+
+
+def test_the_setup_takes_what_meta_training_settled_on(objective):
+    setup = make_setup(objective, METADATA, Size(updates=None))
+    assert (setup.hyperparameters, setup.updates) == ({"learning_rate": 3.0, "kl_weight": 4.0}, 7)
+    program = setup.family.program
+    assert (program.rollout_steps, program.discount, program.lambda_, program.num_environments) == (6, 0.9, 0.5, 4)
+    assert make_setup(objective, {}, Size()).hyperparameters["learning_rate"] == 40.0
+
+
+def test_nothing_moves_targets_of_later_steps(objective, eta):
+    T = 5
+    predictions = [np.zeros(3, np.float32), np.array([9.0, 0, 0], np.float32), np.array([0, 0, 9.0], np.float32)]
+    answers = pulses(objective, eta, T, 0.5, predictions, SCALARS)
+    assert answers.reward.shape == (T, T) and answers.prediction.shape == (T, T + 1)
+    for answer in answers:
+        later = np.tri(*answer.shape, k=-1, dtype=bool)  # step t after what happened at k
+        assert np.all(answer[later] == 0)
+        assert np.all(np.abs(answer[~later]) > 1e-6)
+
+
+def test_a_rule_that_reads_no_predictions_does_not_bootstrap(eta):
+    blind = LPG(LPGConfig(units=4, prediction_size=3, bootstrap=False))
+    predictions = [np.zeros(3, np.float32), np.array([9.0, 0, 0], np.float32), np.array([0, 0, 9.0], np.float32)]
+    answers = pulses(blind, eta, 5, 0.5, predictions, SCALARS)
+    assert np.all(answers.prediction == 0)
+    assert np.any(answers.reward != 0)
+
+
+def test_true_values_of_a_chain_worked_out_by_hand():
+    # States 0 -> 1 -> 2, then the end (reward 1); state 3 is never met.
+    def steps(values, dtype):
+        return np.asarray(values, dtype)[None, :, None]  # [L, T, B]
+
+    rollout = Rollout(
+        observation=steps([0, 1, 2, 0, 1, 2], int),
+        action=steps([0] * 6, int),
+        reward=steps([0, 0, 1, 0, 0, 1], np.float32),
+        terminated=steps([0, 0, 1, 0, 0, 1], bool),
+        truncated=steps([0] * 6, bool),
+        next_observation=steps([1, 2, 3, 1, 2, 3], int),
+    )
+    transitions, rewards, visits = _count(rollout, 4)
+    np.testing.assert_array_equal(transitions[0], [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(rewards[0], [0, 0, 1, 0])
+    np.testing.assert_array_equal(visits[0], [2, 2, 2, 0])
+
+    class Batch:
+        pass
+
+    batch = Batch()
+    batch.rollout = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:, :2], rollout)  # ends on the way, in state 2
+    snapshot = Snapshot(batch, *[None] * 4, steps=rollout, state_logits=None, state_phi=np.zeros((1, 4)))
+    values = true_values(snapshot, 0.5, min_visits=2)
+    for gamma, found in zip(DISCOUNTS, values.by_discount, strict=True):
+        np.testing.assert_allclose(found[0], [gamma**2, gamma, 1, 0])
+    np.testing.assert_array_equal(values.visited[0], [True, True, True, False])
+    np.testing.assert_allclose(values.returns_to_go[0, :, 0], [0.25, 0.5])
+
+
+def test_explained_tells_signal_from_noise():
+    rng = np.random.default_rng(0)
+    features, groups = rng.uniform(size=(400, 3)), rng.integers(4, size=400)
+    assert explained(features, features @ [1.0, -2.0, 3.0], groups) > 0.95
+    assert explained(features, rng.normal(size=400), groups) < 0.05
+    assert explained(features, np.ones(400), groups) == 0
+    assert explained(features, features[:, 0], np.zeros(400, int)) == 0  # nothing to learn from
+    # A relation that holds within groups, but differently in each, does not carry over.
+    assert explained(features, features[:, 0] * (-1.0) ** groups, groups) < 0.05
+
+
+def test_small_statistics():
+    assert correlation(np.array([1.0, 2, 3]), np.array([2.0, 4, 6])) == pytest.approx(1)
+    assert correlation(np.array([1.0, 2, 3]), np.array([5.0, 5, 5])) == 0
+    np.testing.assert_allclose(by_distance(np.array([[1.0, 3, 5], [0, 2, 5], [0, 0, 3]])), [2, 4, 5])
+    assert decay(0.7 ** np.arange(6)) == pytest.approx(0.7)
+    assert decay(np.zeros(4)) == 0

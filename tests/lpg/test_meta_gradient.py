@@ -1,0 +1,323 @@
+"""Meta-gradients against finite differences and against a plain version that shares no code with the real one."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from common.agents.agent import AgentConfig
+from common.config import MetaTrainingConfig
+from common.distributions import Entry
+from common.hyperparameters import SamplerConfig, make_sampler
+from common.lifetime import act, update
+from common.meta_gradient import clip_by_norm, mixed_mode_gradient
+from common.population import begin, largest_chunk, lifetime_meta_loss, make_families, meta_gradient, sampler_grids
+from common.value_function import ValueConfig
+from lpg.meta_loss import MetaLossConfig
+from lpg.objective import LPG, LPGConfig
+from tests.lpg.test_lstm import plain_lstm
+
+pytestmark = pytest.mark.usefixtures("float64")
+T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
+WEIGHTS = MetaLossConfig(policy_entropy=0.3, prediction_entropy=0.2, policy_target=0.1, prediction_target=0.4)
+OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=M, embedding_units=3), WEIGHTS)
+AGENTS = {
+    "tabular": Entry("tests.worlds:RING", L, B, 100, (3.0,)),
+    # A large eps_root keeps Adam's curvature at small gradients within reach of finite differences.
+    "network": Entry(
+        "tests.worlds:OBSERVED_RING", L, B, 100, (0.1,), AgentConfig("dense", (4,), (), "adam", adam_eps_root=1e-3)
+    ),
+}
+
+
+class Case:
+    """Agents of one kind in mid-life, an eta, and the true meta-gradient of the first lifetime."""
+
+    def __init__(self, name: str):
+        entry = AGENTS[name]
+        (self.family,) = make_families(
+            [entry], OBJECTIVE, rollout_steps=T, discount=GAMMA, value=ValueConfig(learning_rate=0.1)
+        )
+        self.program = self.family.program
+        sampler = make_sampler(sampler_grids([entry], {"kl_weight": (0.7,)}), SamplerConfig())
+        keys = jax.random.split(jax.random.key(3), 4)
+        population = jax.jit(partial(begin, self.family, sampler))(
+            sampler.init(), jax.random.split(keys[0], L), jnp.asarray(self.family.lifetimes)
+        )
+        agent = perturbed(keys[1], population.agent, 1.0 if name == "tabular" else 0.5)
+        self.population = population.replace(agent=agent, value=perturbed(keys[2], population.value, 0.3))
+        self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
+        self.eta = perturbed(keys[3], jax.jit(OBJECTIVE.init)(keys[3]), 0.7)
+        self.loss = jax.jit(lambda eta: lifetime_meta_loss(OBJECTIVE, self.program, K, eta, self.lifetime)[0])
+        self.value, self.gradient = self.differentiate(self.program)
+        self.rollouts, self.actions = self.replay(self.eta)
+
+    def differentiate(self, program):
+        def loss(eta):
+            return lifetime_meta_loss(OBJECTIVE, program, K, eta, self.lifetime)[0]
+
+        return jax.jit(jax.value_and_grad(loss))(self.eta)
+
+    @partial(jax.jit, static_argnums=0)
+    def replay(self, eta):
+        """The batches that the K updates and the meta-loss see, [K + 1, ...], and the actions in them."""
+
+        def one(lifetime, _):
+            return update(self.program, OBJECTIVE, eta, lifetime)[0], act(self.program, lifetime)[1]
+
+        lifetime, batches = jax.lax.scan(one, self.lifetime, None, length=K)
+        last = act(self.program, lifetime)[1]
+        batches = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end[None]]), batches, last)
+        return batches, batches.rollout.action
+
+
+def perturbed(key, tree, size):
+    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, tree))
+    noisy = unravel(flat + size * jax.random.normal(key, flat.shape))
+    return jax.tree.map(lambda new, old: old if new is None else new, noisy, tree, is_leaf=lambda x: x is None)
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def case(request, float64):
+    return Case(request.param)
+
+
+def relative(ours, theirs):
+    ours, theirs = ravel_pytree(ours)[0], ravel_pytree(theirs)[0]
+    assert ours.dtype == theirs.dtype == jnp.float64
+    assert float(jnp.linalg.norm(theirs)) > 1e-6
+    return float(jnp.linalg.norm(ours - theirs) / jnp.linalg.norm(theirs))
+
+
+def finite_difference(case, direction, h=2e-5):
+    """Central, of fourth order, while no sampled action changes."""
+
+    def at(step):
+        eta = jax.tree.map(lambda w, d: w + step * d, case.eta, direction)
+        np.testing.assert_array_equal(case.replay(eta)[1], case.actions)
+        return float(case.loss(eta))
+
+    return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+
+
+def check_direction(case, direction):
+    norm = float(jnp.linalg.norm(ravel_pytree(direction)[0]))
+    direction = jax.tree.map(lambda d: d / norm, direction)
+    ours = float(ravel_pytree(case.gradient)[0] @ ravel_pytree(direction)[0])
+    np.testing.assert_allclose(finite_difference(case, direction), ours, rtol=1e-6, atol=1e-10)
+    return ours
+
+
+def test_rollouts_have_everything_in_them(case):
+    """Or else the comparisons below show little."""
+    rollout = case.rollouts.rollout
+    assert jnp.any(rollout.terminated) and jnp.any(rollout.truncated)
+    assert set(np.unique(case.actions)) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_meta_gradient_is_the_finite_difference_in_random_directions(case, seed):
+    direction = perturbed(jax.random.key(seed), jax.tree.map(jnp.zeros_like, case.eta), 1.0)
+    assert check_direction(case, direction) != 0
+
+
+def test_meta_gradient_is_the_finite_difference_in_each_block(case):
+    zeros = jax.tree.map(jnp.zeros_like, case.eta)
+    leaves, structure = jax.tree.flatten(zeros)
+    for i, leaf in enumerate(leaves):
+        block = [*leaves]
+        block[i] = jax.random.normal(jax.random.key(i), leaf.shape)
+        assert check_direction(case, jax.tree.unflatten(structure, block)) != 0
+
+
+# --- A plain version: Python loops, dense tables, ordinary reverse-mode autodiff. Rollouts are replayed. ---
+
+
+def dense_heads(agent):
+    return lambda theta, observation: {
+        name: jax.nn.one_hot(observation, len(table), dtype=table.dtype) @ table for name, table in theta.items()
+    }
+
+
+def network_heads(agent):
+    def heads(theta, observation):
+        p = theta["params"]
+        x = jax.nn.relu(observation @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"])
+        return {name: x @ p[name]["kernel"] + p[name]["bias"] for name in ("policy", "prediction")}
+
+    return heads
+
+
+def sgd(theta, memory, gradient, rate, count):
+    return jax.tree.map(lambda p, g: p - rate * g, theta, gradient), memory
+
+
+def adam(theta, memory, gradient, rate, count):
+    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, memory[0], gradient)
+    square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, memory[1], gradient)
+
+    def stepped(p, m, v):
+        return p - rate * (m / (1 - 0.9**count)) / (jnp.sqrt(v / (1 - 0.999**count) + 1e-3) + 1e-8)
+
+    return jax.tree.map(stepped, theta, mean, square), (mean, square)
+
+
+def of_actions(values, action):
+    return jnp.sum(values * jax.nn.one_hot(action, values.shape[-1], dtype=values.dtype), -1)
+
+
+def plain_targets(eta, heads, next_heads, rollout):
+    def phi(logits):
+        hidden = jnp.maximum(jax.nn.softmax(logits) @ eta["phi"]["hidden"]["kernel"] + eta["phi"]["hidden"]["bias"], 0)
+        return (hidden @ eta["phi"]["output"]["kernel"] + eta["phi"]["output"]["bias"])[..., 0]
+
+    pi = of_actions(jax.nn.softmax(heads["policy"]), rollout.action)
+    next_phi = phi(next_heads["prediction"]) * (1 - rollout.terminated)
+    discount = GAMMA * jnp.ones_like(pi)
+    x = jnp.stack([rollout.reward, 1.0 * rollout.terminated, discount, pi, phi(heads["prediction"]), next_phi], -1)
+    hidden = plain_lstm(eta["lstm"], x, 1.0 - (rollout.terminated | rollout.truncated))
+    pi_hat = (hidden @ eta["policy"]["kernel"] + eta["policy"]["bias"])[..., 0]
+    return pi_hat, jax.nn.softmax(hidden @ eta["prediction"]["kernel"] + eta["prediction"]["bias"])
+
+
+def plain_meta_loss(case, eta, stop_inputs=False):
+    """Of the first lifetime; `stop_inputs` cuts the way from an agent to the targets of its next update."""
+    tabular = case.lifetime.optimiser == ()
+    heads_of, step = (dense_heads, sgd) if tabular else (network_heads, adam)
+    heads_of = heads_of(case.program.agent)
+    theta = case.lifetime.agent
+    zeros = jax.tree.map(jnp.zeros_like, theta)
+    memory = () if tabular else (zeros, zeros)
+    rate = 3.0 if tabular else jnp.float32(0.1).astype(float)
+    kl_weight = jnp.float32(0.7).astype(float)
+    squares = []
+    for k in range(K):
+        batch = jax.tree.map(lambda leaf, k=k: leaf[k], case.rollouts)
+        rollout = batch.rollout
+        read = jax.lax.stop_gradient(theta) if stop_inputs else theta
+        heads, next_heads = heads_of(read, rollout.observation), heads_of(read, rollout.next_observation)
+        pi_hat, y_hat = plain_targets(eta, heads, next_heads, rollout)
+        squares.append(jnp.array([WEIGHTS.policy_target, WEIGHTS.prediction_target]) @ jnp.array(
+            [jnp.mean(pi_hat**2), jnp.mean(jnp.sum(y_hat**2, -1))]
+        ))
+
+        def loss(theta, rollout=rollout, pi_hat=pi_hat, y_hat=y_hat):
+            heads = heads_of(theta, rollout.observation)
+            y = jax.nn.softmax(heads["prediction"])
+            gain = of_actions(jnp.log(jax.nn.softmax(heads["policy"])), rollout.action) * pi_hat
+            return -jnp.mean(gain - kl_weight * jnp.sum(y * jnp.log(y / y_hat), -1))
+
+        theta, memory = step(theta, memory, jax.grad(loss)(theta), rate, k + 1)
+    batch = jax.tree.map(lambda leaf: leaf[K], case.rollouts)
+    heads = heads_of(theta, batch.rollout.observation)
+    pi, y = jax.nn.softmax(heads["policy"]), jax.nn.softmax(heads["prediction"])
+    gain = jnp.mean(jnp.log(of_actions(pi, batch.rollout.action)) * batch.advantages)
+    gain -= WEIGHTS.policy_entropy * jnp.mean(jnp.sum(pi * jnp.log(pi), -1))
+    gain -= WEIGHTS.prediction_entropy * jnp.mean(jnp.sum(y * jnp.log(y), -1))
+    return -gain + sum(squares) / K
+
+
+@pytest.fixture(scope="module")
+def plain(case):
+    return jax.jit(jax.value_and_grad(partial(plain_meta_loss, case)))(case.eta)
+
+
+def test_meta_gradient_is_the_plain_versions(case, plain):
+    value, gradient = plain
+    assert jax.tree.structure(gradient) == jax.tree.structure(case.gradient)
+    np.testing.assert_allclose(case.value, value, rtol=1e-12)
+    assert relative(case.gradient, gradient) < 1e-10
+
+
+def test_gradients_flow_through_what_earlier_updates_made_of_the_agent(case, plain):
+    stopped = jax.jit(jax.value_and_grad(partial(plain_meta_loss, case, stop_inputs=True)))(case.eta)
+    np.testing.assert_allclose(case.value, stopped[0], rtol=1e-12)  # the same loss
+    assert relative(stopped[1], case.gradient) > 1e-2
+    # Finite differences tell which of the two is right, along the direction where they differ.
+    difference = jax.tree.map(jnp.subtract, case.gradient, stopped[1])
+    ours = check_direction(case, difference)
+    along = ravel_pytree(difference)[0]
+    assert abs(ours - float(ravel_pytree(stopped[1])[0] @ along / jnp.linalg.norm(along))) > 1e-2 * abs(ours)
+
+
+def test_remat_changes_nothing(case):
+    value, gradient = case.differentiate(replace(case.program, remat=True))
+    np.testing.assert_allclose(value, case.value, rtol=1e-13)
+    assert relative(gradient, case.gradient) < 1e-12
+
+
+def summed(case, chunk, clip=0.0):
+    config = MetaTrainingConfig(inner_updates=K, chunk=chunk, lifetime_gradient_clip=clip)
+    live_on = jax.jit(partial(meta_gradient, OBJECTIVE, case.family, config))
+    return live_on(case.eta, case.population)
+
+
+def test_chunks_sum_to_the_whole(case):
+    """And what limits memory changes neither the lifetimes nor their metrics. 4 is cut to the divisor 3."""
+    assert [largest_chunk(L, limit) for limit in (1, 4, 32)] == [1, 3, 6]
+    total, population, metrics = summed(case, 32)
+    clip = float(jnp.median(metrics["gradient_norm"]))
+    total, population, metrics = summed(case, 32, clip)
+    assert 0 < float(jnp.sum(metrics["clipped"])) < L and jnp.all(metrics["finite"])
+    first = jax.tree.map(lambda g: g / jnp.maximum(1, metrics["gradient_norm"][0] / clip), case.gradient)
+    assert float(jnp.linalg.norm(ravel_pytree(first)[0])) <= clip * (1 + 1e-12)
+    np.testing.assert_allclose(metrics["meta_loss"][0], case.value, rtol=1e-12)
+    for chunk in (1, 4):
+        again, lived, told = summed(case, chunk, clip)
+        assert relative(again, total) < 1e-11
+        for a, b in zip(jax.tree.leaves((lived, told)), jax.tree.leaves((population, metrics)), strict=True):
+            if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+                a, b = jax.random.key_data(a), jax.random.key_data(b)
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_the_sum_is_over_clipped_gradients_of_single_lifetimes(case):
+    if case.lifetime.optimiser != ():
+        pytest.skip("the same code for all agents")
+    total, _, metrics = summed(case, 32, 0.05)
+
+    def gradient(lifetime):
+        return jax.grad(lambda eta: lifetime_meta_loss(OBJECTIVE, case.program, K, eta, lifetime)[0])(case.eta)
+
+    each = jax.jit(jax.vmap(gradient))(case.population)
+    norms = jnp.sqrt(sum(jnp.sum(g**2, range(1, g.ndim)) for g in jax.tree.leaves(each)))
+    np.testing.assert_allclose(metrics["gradient_norm"], norms, rtol=1e-11)
+    scale = jnp.minimum(1, 0.05 / norms)
+    assert relative(total, jax.tree.map(lambda g: jnp.tensordot(scale, g, 1), each)) < 1e-11
+
+
+def test_mixed_mode_equals_reverse_over_reverse():
+    keys = jax.random.split(jax.random.key(0), 4)
+    theta = {"w": jax.random.normal(keys[0], (3, 2)), "b": jax.random.normal(keys[1], (2,))}
+    context, data = jax.random.normal(keys[2], (4, 2)), jax.random.normal(keys[3], (4, 3))
+
+    def loss(theta, context, data):
+        out = jnp.tanh(data @ theta["w"] + theta["b"])
+        return jnp.mean(jnp.sin(out * context) + out**2 * jnp.exp(context))
+
+    def plain(theta, context):
+        return jax.grad(loss)(theta, context, data)
+
+    def mixed(theta, context):
+        return mixed_mode_gradient(loss)(theta, context, data)
+
+    value, pullback = jax.vjp(plain, theta, context)
+    ours, our_pullback = jax.vjp(mixed, theta, context)
+    assert relative(ours, value) < 1e-14
+    cotangent = perturbed(keys[0], value, 1.0)
+    for a, b in zip(our_pullback(cotangent), pullback(cotangent), strict=True):
+        assert relative(a, b) < 1e-13
+
+
+def test_clip_by_norm():
+    gradient = {"a": jnp.array([3.0]), "b": jnp.array([[4.0]])}
+    clipped, norm = clip_by_norm(gradient, 1.0)
+    assert norm == 5 and jnp.allclose(clipped["a"], 0.6) and jnp.allclose(clipped["b"], 0.8)
+    clipped, _ = clip_by_norm(gradient, 10.0)
+    assert clipped["a"] == 3
+    clipped, norm = clip_by_norm(jax.tree.map(jnp.zeros_like, gradient), 1.0)
+    assert norm == 0 and clipped["a"] == 0

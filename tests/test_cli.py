@@ -1,0 +1,317 @@
+"""The command: wrong input of every kind gives one line and leaves nothing behind."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+from common import objective_file
+from common.cli import main
+from common.distributions import DISTRIBUTIONS, Entry
+from common.evaluation.suites import SUITES
+from common.meta_training import load_objective
+from common.run_folder import RunFolder
+
+TINY = (
+    "--distribution tiny-cli --meta-updates 1 --log-every 1 --checkpoint-every 1 --inner-updates 1 --rollout-steps 2 "
+    "--network.units 4 --network.prediction-size 2 --network.embedding-units 2 --kl-weights 0.5"
+).split()
+
+CONTINUOUS = SimpleNamespace()  # "tests.test_cli:CONTINUOUS" lacks everything that an environment has
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Any:
+    """One setting and one lifetime: a distribution and a suite for which a second is enough."""
+    DISTRIBUTIONS["tiny-cli"] = (Entry("chain/short", 1, 1, 1, (40.0,)),)
+    SUITES["tiny-cli"] = (Entry("chain/short", num_environments=1, updates=1, split="held_out"),)
+    yield
+    del DISTRIBUTIONS["tiny-cli"], SUITES["tiny-cli"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
+    """The folder of a run that is done."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("common.meta_training.draw", lambda trainer, run: None)
+        assert run("train", "lpg", "--run-dir", str(folder), *TINY) == 0
+    return folder
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with everything that can be in the way."""
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    arrays, metadata = objective_file.load(finished)
+    eta = objective_file.unflatten(arrays)
+    whole = (finished / "objective.safetensors").read_bytes()
+    (tmp_path / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    objective_file.save(tmp_path / "other.safetensors", eta, {**metadata, "kind": "other"})
+    objective_file.save(tmp_path / "bare.safetensors", eta, {"kind": "lpg"})
+    odd = {**metadata["objective"], "network": {**metadata["objective"]["network"], "colour": 3}}
+    objective_file.save(tmp_path / "newer.safetensors", eta, {**metadata, "objective": odd})
+    small = {**eta, "policy": {"kernel": jnp.zeros((3, 1)), "bias": jnp.zeros(1)}}
+    objective_file.save(tmp_path / "small.safetensors", small, metadata)
+    with monkeypatch.context() as patch:
+        patch.setattr(objective_file, "FORMAT_VERSION", 99)
+        objective_file.save(tmp_path / "version.safetensors", eta, metadata)
+    for name, change in CONFIGS.items():
+        (tmp_path / name).mkdir()
+        record = json.loads((finished / "config.json").read_text())
+        change(record)
+        (tmp_path / name / "config.json").write_text(json.dumps(record))
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "config.json").write_text('{"format_')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+CONFIGS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "foreign": lambda record: record["config"].pop("network"),
+    "mistyped": lambda record: record["config"].update(scale="three"),
+    "unlisted": lambda record: record["config"].update(kl_weights=3),
+    "future": lambda record: record.update(format_version=99),
+}
+
+WRONG: dict[str, str] = {
+    # what is typed: what the line says
+    "frobnicate": "'frobnicate' is unknown; choose from train, evaluate",
+    "--version": "is unknown",
+    "list everything": "takes no arguments",
+    "train dqn": "'dqn' is unknown; choose from lpg",
+    "train lpg --preset huge": "preset: 'huge' is unknown; choose from smoke",
+    "train lpg --preset=huge": "preset: 'huge' is unknown",
+    "train lpg --preset": "--preset: no value given",
+    "train lpg --run-dir": "--run-dir: no value given",
+    "train lpg --seed": "--seed: no value given",
+    "train lpg --wandb": "--wandb: no value given",
+    "train lpg extra": "'extra': is not expected",
+    "train lpg --seed 1 2": "'2': is not expected after 1",
+    "train lpg --nonsense 3": "--nonsense: is unknown; see metaobj train lpg --help",
+    "train lpg --lerning-rate 3": "did you mean --learning-rate",
+    "train lpg --units 3": "did you mean --network.units?",
+    "train lpg --value.lambda 1": "did you mean --value.lambda_",
+    "train lpg --seed x": "--seed: 'x' given; must be a whole number",
+    "train lpg --seed 1.5": "--seed: '1.5' given; must be a whole number",
+    "train lpg --devices x": "--devices: 'x' given; must be a whole number",
+    "train lpg --discount x": "--discount: 'x' given; must be a number",
+    "train lpg --schedule linear": "--schedule: 'linear' given; choose from 'constant', 'cosine'",
+    "train lpg --remat yes": "'yes': is not expected after --remat",
+    "train lpg --remat=yes": "--remat: takes no value",
+    "train lpg --kl-weights a 1": "--kl-weights: 'a', '1' given; must be numbers",
+    "train lpg --kl-weights": "kl_weights: nothing given",
+    "train lpg --kl-weights nan": "kl_weights: nan given",
+    "train lpg --kl-weights 1 -1": "kl_weights: 1.0 -1.0 given",
+    "train lpg --distribution huge": "distribution: 'huge' is unknown; choose from small-layouts",
+    "train lpg --distribution small_layouts": "did you mean small-layouts",
+    "train lpg --distribution small-mix+": "distribution: '' is unknown",
+    "train lpg --distribution nomodule:x": "cannot be imported",
+    "train lpg --distribution tests.test_cli:CONTINUOUS": "has no reset, step",
+    "train lpg --distribution Pendulum-v1": "Pendulum-v1: action_space: Box",
+    "train lpg --scale 0": "scale: 0 given; must be at least 1",
+    "train lpg --scale=-3": "scale: -3 given",
+    "train lpg --meta-updates 0": "meta_updates: 0 given",
+    "train lpg --meta-updates 30000000000": "meta_updates: 30000000000 given",
+    "train lpg --inner-updates 0": "inner_updates: 0 given",
+    "train lpg --rollout-steps 0": "rollout_steps: 0 given",
+    "train lpg --chunk 0": "chunk: 0 given",
+    "train lpg --log-every 0": "log_every: 0 given",
+    "train lpg --log-every 7": "log_every: 7 given; must divide meta_updates (400)",
+    "train lpg --checkpoint-every 5": "must divide",
+    "train lpg --keep-checkpoints 0": "keep_checkpoints: 0 given",
+    "train lpg --discount 1.5": "discount: 1.5 given; must be at least 0 and at most 1",
+    "train lpg --learning-rate nan": "learning_rate: nan given; must be a finite number and greater than 0",
+    "train lpg --learning-rate inf": "learning_rate: inf given",
+    "train lpg --learning-rate 0": "learning_rate: 0.0 given; must be greater than 0",
+    "train lpg --lifetime-gradient-clip -1": "lifetime_gradient_clip: -1.0 given",
+    "train lpg --seed -1": "seed: -1 given",
+    "train lpg --seed 99999999999999999999": "seed: 99999999999999999999 given",
+    "train lpg --network.units 0": "network.units: 0 given",
+    "train lpg --network.prediction-size 0": "network.prediction_size: 0 given",
+    "train lpg --meta-loss.policy-entropy nan": "meta_loss.policy_entropy: nan given",
+    "train lpg --sampler.window 0": "sampler.window: 0 given",
+    "train lpg --sampler.temperature 0": "sampler.temperature: 0.0 given",
+    "train lpg --value.lambda_ 2": "value.lambda_: 2.0 given",
+    "train lpg --value.learning-rate nan": "value.learning_rate: nan given",
+    "train lpg --devices 0": "devices: 0 given; there are",
+    "train lpg --devices 999": "devices: 999 given; there are",
+    "train lpg --run-dir run": "already holds a run; pass --resume",
+    "train lpg --run-dir thesis": "is not empty and holds no run",
+    "train lpg --run-dir file": "is a file; give a folder",
+    "train lpg --run-dir file/run": "cannot be made",
+    "train lpg --run-dir /proc/metaobj": "cannot be made",
+    "train lpg --run-dir a[1]": "its path holds [ ]",
+    "train lpg --run-dir empty --resume": "holds no run to resume",
+    "train lpg --run-dir run --resume --seed 3": "cannot resume with another seed: the run has 0, given 3",
+    "train lpg --run-dir run --resume --network.units 8": "cannot resume with another network.units: the run has 4",
+    "train lpg --run-dir run --resume --preset smoke": "cannot resume with another distribution",
+    "train lpg --run-dir foreign --resume": "of another kind of objective or version: network does not fit",
+    "train lpg --run-dir mistyped --resume": "scale: 'three' found; must be int",
+    "train lpg --run-dir unlisted --resume": "kl_weights: 3 found; must be a list",
+    "train lpg --run-dir future --resume": "its format version is 99",
+    "train lpg --run-dir torn --resume": "is not the configuration of a run",
+    "evaluate": "OBJECTIVE: missing",
+    "evaluate run more": "'more': is not expected",
+    "evaluate nowhere": "nowhere: no such file",
+    "evaluate thesis": "thesis/objective.safetensors: no such file",
+    "evaluate file": "file: is not a safetensors file, or is damaged",
+    "evaluate truncated.safetensors": "is damaged",
+    "evaluate flipped.safetensors": "does not match its digest",
+    "evaluate other.safetensors": "other.safetensors: objective: 'other' is unknown; choose from lpg",
+    "evaluate bare.safetensors": "its metadata lacks configuration, entries",
+    "evaluate newer.safetensors": "this version of lpg cannot be built from it",
+    "evaluate small.safetensors": "its array policy/kernel does not fit",
+    "evaluate version.safetensors": "its format version is 99",
+    "evaluate pretrained:nothing": "no such pretrained objective",
+    "evaluate run --suite huge": "suite: 'huge' is unknown; choose from held-out-layouts",
+    "evaluate run --suite Pendulum-v1": "Pendulum-v1: action_space: Box",
+    "evaluate run --suite tiny-cli+tiny-cli": "holds an environment twice",
+    "evaluate run --seeds 0": "seeds: 0 given",
+    "evaluate run --seeds x": "--seeds: 'x' given",
+    "evaluate run --tuning-seeds 0": "tuning_seeds: 0 given",
+    "evaluate run --seed -1": "seed: -1 given",
+    "evaluate run --out file": "is a file; give a folder",
+    "inspect": "OBJECTIVE: missing",
+    "inspect nowhere": "no such file",
+    "inspect run --out file": "is a file; give a folder",
+    "demo --kind dqn": "'dqn' is unknown",
+    "demo --run-dir run": "already holds a run",
+}
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def refused(line: str, says: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = contents(place)
+    capfd.readouterr()
+    assert run(*line.split()) == 2
+    err = capfd.readouterr().err
+    assert err.startswith("metaobj: ") and err.endswith("\n") and err.count("\n") == 1, err
+    assert says in err
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_input(line: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    refused(line, WRONG[line], place, capfd)
+
+
+def test_a_run_folder_in_use(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((place / "run" / "config.json").read_text())["config"]
+    with RunFolder.open(place / "run", config, resume=True):
+        refused("train lpg --run-dir run --resume", "in use by another process", place, capfd)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("line", ["train lpg --run-dir locked/run", "evaluate run --out locked/out"])
+def test_an_unwritable_folder(line: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (place / "locked").mkdir(mode=0o500)
+    refused(line, "cannot be", place, capfd)
+
+
+@pytest.mark.parametrize(("flag", "package"), [("--tensorboard", "tensorboardX"), ("--wandb project", "wandb")])
+def test_a_missing_extra(
+    flag: str, package: str, place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = __import__("importlib.util").util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == package else find(name, *rest))
+    refused(f"train lpg {flag}", f"the package {package} is not installed; install it with: pip install", place, capfd)
+
+
+def test_more_than_fits_in_memory(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = contents(place)
+    assert run("train", "lpg", "--scale", "1000000000000") == 1
+    assert capfd.readouterr().err.startswith("metaobj: out of memory; a smaller chunk")
+    assert contents(place) == before
+
+
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("common.cli._list", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["list"])
+
+
+def test_the_last_of_two_values_counts(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    refused("train lpg --preset smoke --preset huge", "preset: 'huge'", place, capfd)
+    assert run("train", "lpg", "--run-dir", "thesis", "--run_dir", "run", "--resume") == 0
+
+
+@pytest.mark.parametrize("line", ["", "--help", "-h", "help", "train", "train --help"])
+def test_usage(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*line.split()) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: metaobj") and not err
+
+
+@pytest.mark.parametrize("command", ["train lpg", "evaluate", "inspect", "demo"])
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_screens(
+    command: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(*command.split(), "--help") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: metaobj {command}") and not err
+    assert max(map(len, out.splitlines())) <= columns
+    assert "None" not in out and "{None}" not in out
+    if command == "train lpg":
+        assert "--network.units INT" in out and "--preset NAME" in out and "--0." not in out
+
+
+def test_help_tells_the_presets_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "lpg", "--preset", "lpg-cpu", "--help") == 0
+    assert "default: 6000" in " ".join(capsys.readouterr().out.split())
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list") == 0
+    out = capsys.readouterr().out
+    for name in ("smoke", "small-layouts", "held-out-layouts", "CartPole-v1"):
+        assert name in out
+
+
+def test_a_finished_run_is_left_as_it_is(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (place / "run" / "objective.safetensors").read_bytes()
+    assert run("train", "lpg", "--run-dir", "run", "--resume") == 0
+    assert "done: run/objective.safetensors" in capfd.readouterr().out
+    assert (place / "run" / "objective.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_evaluate(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = "--suite tiny-cli --seeds 2 --tuning-seeds 2 --no-baselines".split()
+    assert run("evaluate", "run", *flags) == 0
+    assert "learning_rate 40" in capfd.readouterr().out
+    record = json.loads((place / "run" / "evaluation-tiny-cli" / "evaluation.json").read_text())
+    assert record["suite"] == "tiny-cli" and record["protocol"]["seeds"] == 2
+
+
+@pytest.mark.slow
+def test_inspect(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("inspect", "run/objective.safetensors", "--out", "pictures") == 0
+    pictures = capfd.readouterr().out.split()
+    assert all(Path(picture).is_file() for picture in pictures)
+    assert load_objective("run")[0].kind == "lpg"

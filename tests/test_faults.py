@@ -1,0 +1,174 @@
+"""Runs that are killed at any moment, and runs on a disk that fills up, end with the bytes of an undisturbed one."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.checkpoint import TEMPORARY
+
+pytestmark = pytest.mark.slow
+
+KILLS = 20
+UPDATES = 60
+FLAGS = (
+    f"--distribution small-layouts --meta-updates {UPDATES} --log-every 1 --checkpoint-every 1 --inner-updates 1 "
+    "--rollout-steps 2 --network.units 4 --network.prediction-size 2 --network.embedding-units 2"
+).split()
+
+
+def start(folder: Path, resume: bool) -> subprocess.Popen[str]:
+    arguments = ["--resume"] if resume else FLAGS
+    return subprocess.Popen(
+        [sys.executable, "-m", "common.cli", "train", "lpg", "--run-dir", str(folder), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def holds_run(folder: Path) -> bool:
+    return (folder / "config.json").exists()
+
+
+def objective(folder: Path) -> bytes:
+    return (folder / "objective.safetensors").read_bytes()
+
+
+def steps(folder: Path) -> list[int]:
+    kept = folder / "checkpoints"
+    return sorted(int(entry.name) for entry in kept.iterdir() if entry.name.isdigit()) if kept.exists() else []
+
+
+def in_a_write(folder: Path) -> bool:
+    """Whether a kill has left something half written."""
+    kept = folder / "checkpoints"
+    if not kept.exists():
+        return False
+    half = any(TEMPORARY in entry.name for entry in kept.iterdir())
+    return half or any(not (kept / str(step) / "files.json").exists() for step in steps(folder))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float, float]:
+    """(the objective, seconds to the first checkpoint, seconds in all) of a run with everything compiled."""
+    for number in range(2):
+        folder = tmp_path_factory.mktemp(f"straight{number}") / "run"
+        begun = time.monotonic()
+        process = start(folder, False)
+        while process.poll() is None and not steps(folder):
+            time.sleep(0.02)
+        first = time.monotonic() - begun
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    return objective(folder), first, time.monotonic() - begun
+
+
+def test_killed_at_random_moments(straight: tuple[bytes, float, float], tmp_path: Path) -> None:
+    wanted, first, total = straight
+    generator = random.Random(0)
+    kills = writes = early = number = 0
+    folder = tmp_path / "run0"
+    begun = time.monotonic()
+    while True:
+        process = start(folder, holds_run(folder))  # what a user does who looks into the folder
+        # A tenth of the kills come before the first checkpoint; together they cannot let the run come to its end.
+        moment = first * generator.uniform(0.1, 1.0) if generator.random() < 0.1 else None
+        moment = moment or first + generator.uniform(0.0, 1.5 * (total - first) / KILLS)
+        try:
+            if kills >= KILLS:
+                moment = 300.0
+            _, err = process.communicate(timeout=moment)
+            assert process.returncode == 0, err
+            assert objective(folder) == wanted
+            if kills >= KILLS:
+                break
+            number += 1
+            folder = tmp_path / f"run{number}"  # came to its end between two kills: the rest go to another run
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            writes += in_a_write(folder)
+            early += not steps(folder)
+    print(
+        f"{kills} kills, {writes} in the write of a checkpoint, {early} before the first, "
+        f"{number + 1} runs, {time.monotonic() - begun:.0f} s"
+    )
+    assert objective(folder) == wanted
+
+
+def test_killed_before_the_folder_is_a_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.lock").touch()
+    process = start(folder, True)
+    _, err = process.communicate()
+    assert process.returncode == 2 and "leave out --resume" in err and err.count("\n") == 1
+    process = start(folder, False)
+    while process.poll() is None and not steps(folder):
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert steps(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a disk can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk(straight: tuple[bytes, float, float], small_disk: Path) -> None:
+    wanted, _, _ = straight
+    folder, ballast = small_disk / "run", small_disk / "ballast"
+    process = start(folder, False)
+    while process.poll() is None and not (steps(folder) and steps(folder)[-1] >= 5):
+        time.sleep(0.01)
+    room = os.statvfs(small_disk)
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(room.f_frsize))
+        except OSError:
+            pass
+    _, err = process.communicate()
+    assert process.returncode == 2 and err.count("\n") == 1, err
+    assert "No space left" in err and "Traceback" not in err
+    stopped_at = steps(folder)[-1]
+    assert 5 <= stopped_at < UPDATES
+    ballast.unlink()
+    process = start(folder, True)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"resumed from step {stopped_at}" in out and "unreadable" not in out
+    assert objective(folder) == wanted
+
+
+def test_a_file_that_may_not_grow(straight: tuple[bytes, float, float], tmp_path: Path) -> None:
+    """The same without a mount: metrics.jsonl meets a limit on the size of files."""
+    wanted, _, _ = straight
+    folder = tmp_path / "run"
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", limited, "-m", "common.cli", "train", "lpg", "--run-dir", str(folder), *FLAGS]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1, process.stderr
+    assert "File too large" in process.stderr
+    resumed = start(folder, True)
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert objective(folder) == wanted

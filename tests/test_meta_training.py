@@ -1,0 +1,239 @@
+"""The training loop: stopping, going on, and what a damaged run folder does to it."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from common.cli import main
+from common.distributions import DISTRIBUTIONS, Entry
+from common.meta_training import Outcome, load_objective, meta_train
+from common.progress import Progress
+from lpg.config import LPGTraining
+from lpg.objective import LPGConfig
+from lpg.plugin import plugin
+
+TINY = LPGTraining(
+    distribution="tiny",
+    meta_updates=5,
+    inner_updates=1,
+    rollout_steps=2,
+    log_every=1,
+    checkpoint_every=1,
+    keep_checkpoints=3,
+    network=LPGConfig(units=4, prediction_size=2, embedding_units=2),
+)
+TIMING = ("seconds", "steps_per_second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Any:
+    """Two lifetimes that end and begin anew within a run."""
+    DISTRIBUTIONS["tiny"] = (Entry("grid/small_layouts", lifetimes=2, num_environments=2, updates=3),)
+    yield
+    del DISTRIBUTIONS["tiny"]
+
+
+class At:
+    """A sink that does something when a step is logged, before its checkpoint is written."""
+
+    def __init__(self, step: int, do: Callable[[], None]) -> None:
+        self.step, self.do = step, do
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        if step == self.step:
+            self.do()
+
+    def close(self) -> None:
+        pass
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
+
+
+def checkpoints(folder: Path) -> list[int]:
+    return sorted(int(entry.name) for entry in (folder / "checkpoints").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than the runs."""
+    if "pictures" not in request.node.name:
+        monkeypatch.setattr("common.meta_training.draw", lambda trainer, run: None)
+
+
+def told(folder: Path, config: LPGTraining = TINY, **options: Any) -> tuple[Outcome, str]:
+    console = Console(record=True, file=open(os.devnull, "w"), width=1000)
+    try:
+        return meta_train(plugin, config, folder, console=console, **options), console.export_text()
+    finally:
+        console.file.close()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("straight")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("common.meta_training.draw", lambda trainer, run: None)
+        outcome, _ = told(folder)
+    assert outcome == Outcome(True, 5, folder / "objective.safetensors")
+    return folder
+
+
+def same(folder: Path, straight: Path) -> bool:
+    assert [row["step"] for row in rows(folder)] == [1, 2, 3, 4, 5]
+    assert rows(folder) == rows(straight)
+    return (folder / "objective.safetensors").read_bytes() == (straight / "objective.safetensors").read_bytes()
+
+
+def test_a_run_leaves_its_parts(straight: Path) -> None:
+    names = "checkpoints config.json metrics.jsonl objective.safetensors run.lock"
+    assert sorted(os.listdir(straight)) == names.split()
+    assert checkpoints(straight) == [3, 4, 5]
+    _, objective, eta, metadata = load_objective(straight)
+    assert objective.config.units == 4 and metadata["meta_updates"] == 5
+    assert sum(row["ended"] for row in rows(straight)) > 2
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_objective(straight: Path, tmp_path: Path) -> None:
+    told(tmp_path, replace(TINY, seed=1))
+    assert (tmp_path / "objective.safetensors").read_bytes() != (straight / "objective.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_stopped_by_a_signal_and_resumed(number: signal.Signals, straight: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(number)
+    outcome, _ = told(tmp_path, sinks=lambda run, step: [At(2, lambda: signal.raise_signal(number))])
+    assert outcome == Outcome(False, 2, tmp_path / "objective.safetensors", number)
+    assert signal.getsignal(number) is before
+    assert checkpoints(tmp_path) == [0, 1, 2] and len(rows(tmp_path)) == 2
+    assert load_objective(tmp_path)[3]["meta_updates"] == 2
+    outcome, text = told(tmp_path, resume=True)
+    assert outcome.finished and "resumed from step 2" in text
+    assert same(tmp_path, straight)
+
+
+def test_a_signal_between_checkpoints_saves(straight: Path, tmp_path: Path) -> None:
+    rare = replace(TINY, checkpoint_every=5)
+    told(tmp_path, rare, sinks=lambda run, step: [At(3, lambda: signal.raise_signal(signal.SIGTERM))])
+    assert checkpoints(tmp_path) == [0, 3]
+    told(tmp_path, rare, resume=True)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
+    weights = [load_objective(folder)[2] for folder in (tmp_path, straight)]
+    assert str(weights[0]) == str(weights[1])
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        told(tmp_path, sinks=lambda run, step: [At(2, twice)])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert checkpoints(tmp_path) == [0, 1]
+
+
+def test_the_command_tells_how_to_go_on(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a run"
+    update = Progress.update
+
+    def stop(self: Progress, step: int, row: Mapping[str, Any]) -> None:
+        update(self, step, row)
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Progress, "update", stop)
+    flags = "--distribution tiny --meta-updates 5 --inner-updates 1 --rollout-steps 2 --log-every 1"
+    flags += " --checkpoint-every 1 --network.units 4 --network.prediction-size 2 --network.embedding-units 2"
+    flags += f" --meta-loss.policy-entropy {TINY.meta_loss.policy_entropy}"
+    with pytest.raises(SystemExit) as left:
+        main(["train", "lpg", "--run-dir", str(folder), *flags.split()])
+    out, err = capfd.readouterr()
+    assert left.value.code == 128 + signal.SIGTERM
+    assert f"metaobj train lpg --run-dir '{folder}' --resume" in out
+    assert "stopping" in err
+    monkeypatch.undo()
+    with pytest.raises(SystemExit) as left:
+        main(["train", "lpg", "--run-dir", str(folder), "--resume"])
+    assert left.value.code == 0 and "resumed from step 3" in capfd.readouterr().out
+    assert same(folder, straight)
+
+
+def truncate(folder: Path) -> None:
+    largest = max((f for f in (folder / "checkpoints" / "5").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+
+
+def delete(folder: Path) -> None:
+    shutil.rmtree(folder / "checkpoints" / "5")
+
+
+@pytest.mark.parametrize(("damage", "says"), [(truncate, "step 5"), (delete, "")])
+def test_goes_on_from_the_checkpoint_before(
+    damage: Callable[[Path], None], says: str, straight: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    damage(folder)
+    outcome, text = told(folder, resume=True)
+    assert outcome.finished and "resumed from step 4" in text
+    assert not says or (says in text and "unreadable" in text)
+    assert same(folder, straight) and checkpoints(folder) == [3, 4, 5]
+
+
+@pytest.mark.slow
+def test_all_checkpoints_gone_starts_again(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    shutil.rmtree(folder / "checkpoints")
+    assert told(folder, resume=True)[0].finished
+    assert same(folder, straight)
+
+
+def test_a_kill_before_the_objective_was_written_is_mended(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    (folder / "objective.safetensors").unlink()
+    outcome, text = told(folder, resume=True)
+    assert outcome.finished and "compiling" not in text
+    assert same(folder, straight)
+
+
+def test_outside_the_main_thread(straight: Path, tmp_path: Path) -> None:
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.append(told(tmp_path)[0]))
+    thread.start()
+    thread.join()
+    assert found and found[0].finished and same(tmp_path, straight)
+
+
+@pytest.mark.slow
+def test_pictures(tmp_path: Path) -> None:
+    told(tmp_path)
+    assert {"sampler.png", "training.png"} <= set(os.listdir(tmp_path))
+
+
+@pytest.mark.slow
+def test_pictures_that_cannot_be_written_do_not_fail_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("common.plotting.training_curve", full)
+    outcome, text = told(tmp_path)
+    assert outcome.finished and "No space left" in text
