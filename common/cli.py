@@ -170,13 +170,22 @@ def _in_one_line(told: str) -> str:
     parts = [" ".join(part.split()) for part in re.split(r"[─-]{8,}", "\n".join(lines))]
     text = next((part for part in parts[1:] or parts if part), "")
     for pattern, words in (
-        (r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)", r"\1: \2 given; must be a whole number"),
+        (
+            r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)",
+            r"\1: \2 given; must be a whole number",
+        ),
         (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: \2 given; must be a number"),
         (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: \2 given; must be numbers"),
-        (r"Error parsing (\S+): no type matching \{None\}\|INT .*? from \[(.*?)\].*", r"\1: \2 given; must be a whole number"),
+        (
+            r"Error parsing (\S+): no type matching \{None\}\|INT .*? from \[(.*?)\].*",
+            r"\1: \2 given; must be a whole number",
+        ),
         (r"Error parsing (\S+): (.*)", r"\1: \2"),
         (r"Missing value for argument '(\S+)'.*", r"\1: no value given"),
-        (r"[Ii]nvalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.", r"\2: \1 given; choose from \3"),
+        (
+            r"[Ii]nvalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.",
+            r"\2: \1 given; choose from \3",
+        ),
         (r"Missing from .*?: (\S+) (.*?) \(required\)", r"\1: missing: \2"),
     ):
         if re.fullmatch(pattern, text):
@@ -189,7 +198,7 @@ def _not_expected(word: str, arguments: list[str], flags: list[str], program: st
     if word.startswith("--"):
         name = word.partition("=")[0].replace("_", "-")
         ends = [flag for flag in flags if flag.rpartition(".")[2] == name.removeprefix("--")]
-        similar = ends or get_close_matches(name, flags, 2)
+        similar = ends or get_close_matches(name, flags, 2, 0.7)
         hint = f"did you mean {' or '.join(similar)}?" if similar else f"see metaobj {program} --help"
         return f"{name}: is unknown; {hint}"
     at = next((i for i, argument in enumerate(arguments) if argument == word or argument.endswith(f"={word}")), 0)

@@ -15,7 +15,7 @@ from common.plugin import get_plugin
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Meta-train a small objective, compare it with tuned A2C on held-out layouts, draw what it does."""
+    """Meta-train a small objective, compare it with A2C, draw what it does."""
 
     run_dir: Path = Path("runs/demo")
     """The run folder; must not hold a run yet."""

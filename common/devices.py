@@ -1,5 +1,6 @@
 """Where arrays live: lifetimes are spread over all devices, everything else is on each of them."""
 
+import contextlib
 import os
 
 import jax
@@ -20,7 +21,8 @@ def use_all_cores() -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "") and not os.environ.get(
         "JAX_NUM_CPU_DEVICES"
     ):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        with contextlib.suppress(RuntimeError):  # JAX is in use already, with the devices that it has
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def join_cluster() -> None:

@@ -42,12 +42,8 @@ _TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
 
 def _paper(scale: int) -> tuple[Entry, ...]:
     """The fourteen training environments of Oh et al. 2020, equally often; `scale` lifetimes each."""
-    tabular = [
-        Entry(f"grid/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS
-    ]
-    moving = [
-        Entry(f"grid/{name}", scale, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS
-    ]
+    tabular = [Entry(f"grid/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS]
+    moving = [Entry(f"grid/{name}", scale, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS]
     chains = [Entry(f"chain/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_CHAINS]
     distractor = Entry("chain/state_distractor", scale, 64, 2500, NETWORK_RATES, DENSE)
     return (*tabular, *moving, *chains, distractor)

@@ -1,6 +1,6 @@
 """One agent's lifetime: its state, its start, one update of it. A population is lifetimes on a leading axis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -115,7 +115,8 @@ def act(program: Program, lifetime: Lifetime) -> tuple[Lifetime, Batch, RolloutS
         log_length=jnp.log(lifetime.length),
     )
     statistics = RolloutStatistics(jnp.mean(steps.reward), episodes, jnp.mean((returns - values) ** 2))
-    lifetime = lifetime.replace(
+    lifetime = replace(
+        lifetime,
         key=key,
         worlds=worlds,
         value=program.value_function.update(lifetime.value, steps.observation, returns),
@@ -145,4 +146,4 @@ def update(
         rule.loss,
         program.remat,
     )
-    return lifetime.replace(agent=agent, optimiser=optimiser, updates=lifetime.updates + 1), about, statistics
+    return replace(lifetime, agent=agent, optimiser=optimiser, updates=lifetime.updates + 1), about, statistics

@@ -1,6 +1,6 @@
 """One meta-update, and compiled chunks of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,9 +122,7 @@ class MetaTrainer:
             )
             for population, end, m in zip(lived, ended, metrics, strict=True)
         ]
-        everyone = jax.lax.all_gather(
-            jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True
-        )
+        everyone = jax.lax.all_gather(jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True)
         sampler = self.sampler.update_all(sampler, *everyone)
         populations = tuple(
             renew(family, self.sampler, sampler, population, end | ~m["finite"])
@@ -146,9 +144,7 @@ class MetaTrainer:
             return jax.lax.psum(jax.ops.segment_sum(values, tasks, len(self.entries)), AXIS)
 
         count = jax.lax.psum(jnp.sum(finite), AXIS)
-        summary = {
-            name: jax.lax.psum(jnp.sum(value), AXIS) / jnp.maximum(count, 1) for name, value in joined.items()
-        }
+        summary = {name: jax.lax.psum(jnp.sum(value), AXIS) / jnp.maximum(count, 1) for name, value in joined.items()}
         summary["not_finite"] = jax.lax.psum(jnp.sum(~finite), AXIS)
         summary["gradient_norm_max"] = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
         summary["task_reward"] = by_task(joined["reward"]) / jnp.maximum(by_task(finite.astype(jnp.float32)), 1)
@@ -157,7 +153,7 @@ class MetaTrainer:
         return summary
 
     @cached_property
-    def run_chunk(self) -> Callable[[TrainingState], tuple[TrainingState, Metrics]]:
+    def run_chunk(self) -> jax.stages.Wrapped:
         """`log_every` meta-updates, compiled; takes the state's memory. Metrics [log_every, ...]."""
 
         def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:

@@ -29,10 +29,17 @@ from common.progress import Progress
 from common.run_folder import RunFolder
 from common.types import Metrics, PyTree
 
-
 SHOWN = (
-    "reward value_loss policy_entropy prediction_entropy kl pi_hat_squared meta_gradient_norm gradient_norm_max clipped"
-).split()
+    "reward",
+    "value_loss",
+    "policy_entropy",
+    "prediction_entropy",
+    "kl",
+    "pi_hat_squared",
+    "meta_gradient_norm",
+    "gradient_norm_max",
+    "clipped",
+)
 """Metrics that the picture of a run shows first, where the objective logs them."""
 
 
@@ -219,7 +226,9 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
     if not rows:
         return
     by_environment = [
-        key for kind in ("episode_return", "reward") for key in sorted({k for r in rows for k in r if k.startswith(kind + "/")})
+        key
+        for kind in ("episode_return", "reward")
+        for key in sorted({k for r in rows for k in r if k.startswith(kind + "/")})
     ]
     shown = [key for key in SHOWN if key in rows[-1]] + by_environment[: 24 - len(SHOWN)]
     plotting.training_curve(run.path / "training.png", rows, shown)

@@ -33,8 +33,8 @@ class Plugin:
     """What an objective file must hold to build the objective again, as JSON data."""
     rebuild: Callable[[Mapping[str, Any]], LearnedObjective]
     """The inverse of `describe`."""
-    inspect: Callable[[LearnedObjective, PyTree, Mapping[str, Any], Path], list[Path]]
-    """Draw what the objective does: (objective, eta, metadata, folder) -> the pictures."""
+    inspect: Callable[[Any, PyTree, Mapping[str, Any], Path], list[Path]]
+    """Draw what the objective does: (objective, eta, metadata, folder) -> the files written."""
 
 
 def plugins() -> dict[str, Plugin]:

@@ -142,7 +142,7 @@ def lifetime_meta_loss(
         "meta_loss": loss,
         "reward": (statistics.reward * inner_updates + judged.reward) / (inner_updates + 1),
         "value_loss": judged.value_loss,
-        "episodes": episodes.count.astype(loss.dtype),
+        "episodes": episodes.number.astype(loss.dtype),
         "episode_return": episodes.total_return,
         **about,
         **metrics,
@@ -185,9 +185,7 @@ def meta_gradient(
     return total, population, metrics
 
 
-def renew(
-    family: Family, sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array
-) -> Lifetime:
+def renew(family: Family, sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array) -> Lifetime:
     """Start the lifetimes in `ended` [L] anew, one by one in place: the cost follows the number of ends."""
     member_of_task = np.zeros(max(family.tasks) + 1, np.int32)
     member_of_task[list(family.tasks)] = np.arange(len(family.tasks))

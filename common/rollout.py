@@ -23,7 +23,7 @@ class Worlds:
 class Episodes(NamedTuple):
     """Episodes that ended within a rollout."""
 
-    count: jax.Array  # [] how many
+    number: jax.Array  # [] how many
     total_return: jax.Array  # [] sum of their undiscounted returns
 
 

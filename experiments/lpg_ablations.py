@@ -60,7 +60,7 @@ def judge(config: LPGTraining, protocol: Protocol) -> Mapping[str, Any]:
     method = learned("LPG", objective, eta, metadata)
     suite = make_suite("held-out-layouts")
     best, _ = tune(protocol, method, tuning_entries(metadata, suite[0].agent))
-    scores = evaluate(protocol, method, suite, lambda entry: best).normalised  # [1, seeds, bins]
+    scores = evaluate(protocol, method, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
     return {
         "final": float(interquartile_mean(final_score(scores))),
         "auc": float(interquartile_mean(area_under_curve(scores))),
@@ -88,7 +88,8 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    table = Table("Variant", "Final", "AUC", "Training reward per step", title="Held-out layouts, mean (min to max) over seeds")
+    title = "Held-out layouts, mean (min to max) over seeds"
+    table = Table("Variant", "Final", "AUC", "Training reward per step", title=title)
     for name in VARIANTS:
         own = [row for row in rows if row["variant"] == name]
         cells = []

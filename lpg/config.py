@@ -39,10 +39,10 @@ PRESETS: dict[str, LPGTraining] = {
     ),
     "lpg-cpu": LPGTraining(
         distribution="small-layouts+tabular",
-        meta_updates=6000,
+        meta_updates=1600,
         log_every=20,
         checkpoint_every=200,
-        network=LPGConfig(units=64, prediction_size=16),
+        network=_SMALL,
         meta_loss=_CAREFUL,
     ),
     "lpg-paper": LPGTraining(

@@ -5,15 +5,21 @@ pass the weights' gradients are formed after the scan from the stacked gate grad
 transposing the scan would add up a [H, 4H] matrix step by step. The reverse pass is therefore written out.
 """
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 
 from common.types import PyTree
 
+State: TypeAlias = tuple[jax.Array, jax.Array]
+"""Hidden and cell state [B, H], or their gradients."""
+
 
 def init_lstm(key: jax.Array, inputs: int, units: int) -> PyTree:
     """Weights for `inputs` features and H = `units`. Gates are in the order input, forget, output, candidate; the
-    forget gate starts open (bias 1)."""
+    forget gate starts open (bias 1).
+    """
     input_key, recurrent_key = jax.random.split(key)
     bias = jnp.zeros((4, units)).at[1].set(1.0).reshape(-1)
     return {
@@ -25,7 +31,8 @@ def init_lstm(key: jax.Array, inputs: int, units: int) -> PyTree:
 
 def _activate(preactivations: jax.Array) -> jax.Array:
     """[..., 4H] of input, forget and output gates and candidate; sigmoid(x) = (1 + tanh(x / 2)) / 2 makes it one tanh
-    over all of them, which XLA vectorises."""
+    over all of them, which XLA vectorises.
+    """
     units = preactivations.shape[-1] // 4
     is_gate = jnp.arange(4 * units) < 3 * units
     half = jnp.where(is_gate, 0.5, 1.0).astype(preactivations.dtype)
@@ -53,7 +60,7 @@ def _forward(weights: PyTree, x: jax.Array, keep: jax.Array) -> tuple[jax.Array,
     units = weights["recurrent"].shape[0]
     zeros = jnp.zeros((x.shape[1], units), x.dtype)
 
-    def step(carry, inputs):
+    def step(carry: State, inputs: tuple[jax.Array, jax.Array]) -> tuple[State, tuple[jax.Array, ...]]:
         x, keep = inputs
         hidden, cell = (keep[:, None] * part for part in carry)
         read = jnp.concatenate([x, hidden], -1)  # [B, D + 1 + H]
@@ -70,7 +77,7 @@ def _forward(weights: PyTree, x: jax.Array, keep: jax.Array) -> tuple[jax.Array,
 def _reverse(residuals: PyTree, hidden_bar: jax.Array) -> tuple[PyTree, jax.Array, jax.Array]:
     weights, keep, read, cell, gates = residuals
 
-    def step(carry, inputs):
+    def step(carry: State, inputs: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
         hidden_bar, cell_bar = carry
         bar, cell, gates, keep = inputs
         i, f, o, g = jnp.split(gates, 4, axis=-1)

@@ -79,9 +79,7 @@ class LPG:
         hidden = jax.nn.relu(_apply_dense(weights["phi"]["hidden"], jax.nn.softmax(logits)))
         return _apply_dense(weights["phi"]["output"], hidden)[..., 0]
 
-    def network(
-        self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
+    def network(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """pi_hat [T, B] and the logits of y_hat [T, B, m].
 
         The carry is cut wherever an episode ends. After a termination there is nothing to bootstrap from, so
@@ -135,4 +133,3 @@ class LPG:
 def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """KL(p || q) = sum p (log p - log q) over the last axis."""
     return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
-

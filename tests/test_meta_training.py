@@ -1,5 +1,6 @@
 """The training loop: stopping, going on, and what a damaged run folder does to it."""
 
+import io
 import json
 import os
 import shutil
@@ -73,11 +74,10 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 def told(folder: Path, config: LPGTraining = TINY, **options: Any) -> tuple[Outcome, str]:
-    console = Console(record=True, file=open(os.devnull, "w"), width=1000)
-    try:
-        return meta_train(plugin, config, folder, console=console, **options), console.export_text()
-    finally:
-        console.file.close()
+    console = Console(file=io.StringIO(), width=1000)
+    outcome = meta_train(plugin, config, folder, console=console, **options)
+    assert isinstance(console.file, io.StringIO)
+    return outcome, console.file.getvalue()
 
 
 @pytest.fixture(scope="module")

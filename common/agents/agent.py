@@ -88,5 +88,7 @@ def make_agent(
     if not isinstance(observation_space, Box):
         raise UserError(f"agent.torso: {config.torso} needs a Box observation space, not {observation_space}")
     if config.torso == "conv" and len(observation_space.shape) != 3:
-        raise UserError(f"agent.torso: conv needs observations [height, width, channels], not {observation_space.shape}")
+        raise UserError(
+            f"agent.torso: conv needs [height, width, channels] observations, not {observation_space.shape}"
+        )
     return NetworkAgent(observation_space.shape, sizes, config)

@@ -92,9 +92,7 @@ class NetworkAgent:
 
         if remat:
             # Keep the inner gradient: recomputing it would cost the agent's forward and backward pass once more.
-            gradient = jax.checkpoint(
-                gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient")
-            )
+            gradient = jax.checkpoint(gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient"))
         updates, aux = gradient(params, weights, data)
         updates, optimiser_state = self.optimiser.update(updates, optimiser_state, params)
         params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)

@@ -51,9 +51,7 @@ class TabularAgent:
 
         if remat:
             row_updates = jax.checkpoint(row_updates)
-        params, aux = _add_to_rows(
-            row_updates, params, observation, next_observation, weights, (learning_rate, data)
-        )
+        params, aux = _add_to_rows(row_updates, params, observation, next_observation, weights, (learning_rate, data))
         return params, optimiser_state, aux
 
 
@@ -74,18 +72,22 @@ def _add_to_rows(
         return jax.tree.map(lambda table, row: table.at[index].add(row), tables, rows)
 
     @jax.custom_vjp
-    def step(tables, index, next_index, weights, constants):
+    def step(
+        tables: PyTree, index: jax.Array, next_index: jax.Array, weights: PyTree, constants: PyTree
+    ) -> tuple[PyTree, Any]:
         updates, aux = row_updates(gather(tables, index), gather(tables, next_index), weights, constants)
         return scatter(tables, index, updates), aux
 
-    def forward(tables, index, next_index, weights, constants):
-        def local(rows, next_rows, weights):
+    def forward(
+        tables: PyTree, index: jax.Array, next_index: jax.Array, weights: PyTree, constants: PyTree
+    ) -> tuple[tuple[PyTree, Any], PyTree]:
+        def local(rows: PyTree, next_rows: PyTree, weights: PyTree) -> tuple[PyTree, Any]:
             return row_updates(rows, next_rows, weights, constants)
 
         (updates, aux), pullback = jax.vjp(local, gather(tables, index), gather(tables, next_index), weights)
         return (scatter(tables, index, updates), aux), (pullback, index, next_index)
 
-    def backward(residuals, cotangents):
+    def backward(residuals: PyTree, cotangents: PyTree) -> tuple[PyTree, None, None, PyTree, None]:
         pullback, index, next_index = residuals
         tables_bar, aux_bar = cotangents
         rows_bar, next_rows_bar, weights_bar = pullback((gather(tables_bar, index), aux_bar))

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from common.devices import AXIS, make_mesh
 from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
-from common.lifetime import Lifetime, start, update
+from common.lifetime import Lifetime, Program, start, update
 from common.objective import UpdateRule
 from common.population import Family
 from common.types import PRNGKey, PyTree
@@ -100,7 +100,7 @@ def train_agents(
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _train(
     rule: UpdateRule,
-    program: object,
+    program: Program,
     per_bin: int,
     bins: int,
     weights: PyTree,
@@ -116,9 +116,9 @@ def _train(
             key, program, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
         )
 
-        def one_update(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, jax.Array]]:
+        def one_update(lifetime: Lifetime, nothing: None) -> tuple[Lifetime, tuple[jax.Array, jax.Array]]:
             lifetime, _, statistics = update(program, rule, weights, lifetime)
-            return lifetime, (statistics.episodes.total_return, statistics.episodes.count)
+            return lifetime, (statistics.episodes.total_return, statistics.episodes.number)
 
         def one_bin(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, ...]]:
             lifetime, (totals, counts) = jax.lax.scan(one_update, lifetime, None, length=per_bin)
@@ -128,12 +128,14 @@ def _train(
 
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
-    return everyone(keys, params, settings)
+    totals, counts, running = everyone(keys, params, settings)
+    return totals, counts, running
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:
     """Mean returns [L, bins]. A bin in which no episode ended takes the bin before it, or the first one that has some;
-    a life in which none ever ended takes the running episodes' return."""
+    a life in which none ever ended takes the running episodes' return.
+    """
     means = np.where(counts > 0, returns / np.maximum(counts, 1), np.nan)
     filled = means.copy()
     for at in range(1, filled.shape[1]):

@@ -15,7 +15,7 @@ import numpy as np
 from common.agents.agent import AgentConfig
 from common.distributions import Entry
 from common.errors import check_numbers
-from common.evaluation.agents import Record, draw_worlds, train_agents
+from common.evaluation.agents import Record, Worlds, draw_worlds, train_agents
 from common.evaluation.results import Curves, Reference
 from common.evaluation.statistics import interquartile_mean
 from common.objective import UpdateRule
@@ -107,17 +107,19 @@ def evaluate(
     protocol: Protocol,
     method: Method,
     suite: Sequence[Entry],
-    settings: Callable[[Entry], Settings],
+    settings: Mapping[str, Settings],
     report: Callable[[str], None] = lambda line: None,
 ) -> Curves:
-    """Train `protocol.seeds` fresh agents on each environment of the suite with the settings chosen for it."""
+    """Train `protocol.seeds` fresh agents on each environment of the suite, with `settings` by its name."""
     records: list[Record] = []
     for number, entry in enumerate(suite):
         report(f"training {protocol.seeds} agents by {method.name} on {entry.environment}")
         family = _family(protocol, method, entry)
         worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed), number))
         worlds = draw_worlds(family, 0, worlds_key, protocol.seeds)
-        record = _train(protocol, method, family, worlds, entry, settings(entry), agents_key, protocol.seeds)
+        record = _train(
+            protocol, method, family, worlds, entry, settings[entry.environment], agents_key, protocol.seeds
+        )
         records.append(record)
     known = np.array([record.random is not None for record in records])
     return Curves(
@@ -126,7 +128,10 @@ def evaluate(
         returns=np.stack([_finite(record.scores) for record in records]),
         env_steps=np.stack([record.env_steps for record in records]),
         reference=Reference(np.where(known, 0.0, np.nan), np.where(known, 1.0, np.nan)),
-        groups=[entry.environment.partition("/")[0] if known[i] else entry.environment for i, entry in enumerate(suite)],
+        groups=[
+            entry.environment.partition("/")[0] if has_reference else entry.environment
+            for entry, has_reference in zip(suite, known, strict=True)
+        ],
     )
 
 
@@ -134,16 +139,14 @@ def _train(
     protocol: Protocol,
     method: Method,
     family: Family,
-    worlds: object,
+    worlds: Worlds,
     entry: Entry,
     setting: Settings,
     key: jax.Array,
     count: int,
 ) -> Record:
     hyperparameters = {name: np.full(count, value) for name, value in setting.items()}
-    return train_agents(
-        method.rule, method.weights, family, worlds, entry.updates, hyperparameters, key, protocol.bins
-    )
+    return train_agents(method.rule, method.weights, family, worlds, entry.updates, hyperparameters, key, protocol.bins)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

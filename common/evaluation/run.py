@@ -53,7 +53,8 @@ def learned(name: str, objective: Any, eta: Any, metadata: Mapping[str, Any]) ->
 
 def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 3) -> list[Entry]:
     """Training environments for tuning a kind of agent: those of the objective's own distribution, at most `limit`,
-    the most frequent first; where it has none of that kind, the small random grid."""
+    the most frequent first; where it has none of that kind, the small random grid.
+    """
     own = make_distribution(metadata["configuration"]["distribution"])
     same = sorted((e for e in own if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
@@ -102,7 +103,8 @@ def evaluate_objective(
             for agent in dict.fromkeys(entry.agent for entry in suite):
                 best[agent], table = tune(protocol, method, tuning_entries(metadata, agent), say)
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
-            curves.append(evaluate(protocol, method, suite, lambda entry, best=best: best[entry.agent], say))
+            settings = {entry.environment: best[entry.agent] for entry in suite}
+            curves.append(evaluate(protocol, method, suite, settings, say))
     directory.mkdir(parents=True, exist_ok=True)
     rows = report.write(directory, curves, baseline="A2C" if baselines else None, console=console)
     record = {"objective": path, "suite": suite_name, "protocol": asdict(protocol), "tuning": chosen}

@@ -67,7 +67,9 @@ class MetaUpdate:
     @property
     def temporary_megabytes(self) -> float:
         """What the compiled program allocates beside its arguments and results, on all devices together."""
-        return self.compiled.memory_analysis().temp_size_in_bytes * self.trainer.mesh.size / 1e6
+        analysis = self.compiled.memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes * self.trainer.mesh.size / 1e6
 
 
 def lstm_products(*, units: int, lifetimes: int, environments: int, steps: int, updates: int) -> Callable[[], Any]:
@@ -86,14 +88,14 @@ def lstm_products(*, units: int, lifetimes: int, environments: int, steps: int, 
         local = hidden.shape[0]
         rows = hidden.reshape(-1, units)
 
-        def forward(h: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        def forward(h: jax.Array, nothing: Any) -> tuple[jax.Array, jax.Array]:
             gates = h @ weights
             return gates[:, :units], gates
 
         def backward(h: jax.Array, gates: jax.Array) -> tuple[jax.Array, jax.Array]:
             return gates @ weights.T, h
 
-        def rollout(total: jax.Array, _: None) -> tuple[jax.Array, None]:
+        def rollout(total: jax.Array, nothing: Any) -> tuple[jax.Array, None]:
             _, gates = jax.lax.scan(forward, rows + total[0, 0, 0] * 0, None, length=steps)
             _, hiddens = jax.lax.scan(backward, rows, gates)
             hiddens = hiddens.reshape(steps, local, environments, units)
@@ -104,7 +106,10 @@ def lstm_products(*, units: int, lifetimes: int, environments: int, steps: int, 
 
     run = jax.jit(
         jax.shard_map(
-            one_device, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)), out_specs=PartitionSpec(AXIS),
+            one_device,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            out_specs=PartitionSpec(AXIS),
             check_vma=False,
         )
     )

@@ -49,7 +49,7 @@ class Case:
             sampler.init(), jax.random.split(keys[0], L), jnp.asarray(self.family.lifetimes)
         )
         agent = perturbed(keys[1], population.agent, 1.0 if name == "tabular" else 0.5)
-        self.population = population.replace(agent=agent, value=perturbed(keys[2], population.value, 0.3))
+        self.population = population.replace(agent=agent)
         self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
         self.eta = perturbed(keys[3], jax.jit(OBJECTIVE.init)(keys[3]), 0.7)
         self.loss = jax.jit(lambda eta: lifetime_meta_loss(OBJECTIVE, self.program, K, eta, self.lifetime)[0])
@@ -88,6 +88,7 @@ def case(request, float64):
 
 def relative(ours, theirs):
     ours, theirs = ravel_pytree(ours)[0], ravel_pytree(theirs)[0]
+    assert bool(jnp.all(jnp.isfinite(theirs)))
     assert ours.dtype == theirs.dtype == jnp.float64
     assert float(jnp.linalg.norm(theirs)) > 1e-6
     return float(jnp.linalg.norm(ours - theirs) / jnp.linalg.norm(theirs))
@@ -108,6 +109,7 @@ def check_direction(case, direction):
     norm = float(jnp.linalg.norm(ravel_pytree(direction)[0]))
     direction = jax.tree.map(lambda d: d / norm, direction)
     ours = float(ravel_pytree(case.gradient)[0] @ ravel_pytree(direction)[0])
+    assert np.isfinite(ours)
     np.testing.assert_allclose(finite_difference(case, direction), ours, rtol=1e-6, atol=1e-10)
     return ours
 
@@ -201,9 +203,10 @@ def plain_meta_loss(case, eta, stop_inputs=False):
         read = jax.lax.stop_gradient(theta) if stop_inputs else theta
         heads, next_heads = heads_of(read, rollout.observation), heads_of(read, rollout.next_observation)
         pi_hat, y_hat = plain_targets(eta, heads, next_heads, rollout)
-        squares.append(jnp.array([WEIGHTS.policy_target, WEIGHTS.prediction_target]) @ jnp.array(
-            [jnp.mean(pi_hat**2), jnp.mean(jnp.sum(y_hat**2, -1))]
-        ))
+        squares.append(
+            jnp.array([WEIGHTS.policy_target, WEIGHTS.prediction_target])
+            @ jnp.array([jnp.mean(pi_hat**2), jnp.mean(jnp.sum(y_hat**2, -1))])
+        )
 
         def loss(theta, rollout=rollout, pi_hat=pi_hat, y_hat=y_hat):
             heads = heads_of(theta, rollout.observation)

@@ -1,0 +1,80 @@
+"""A learned LPG for agents of one's own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common import objective_file
+from common.agents.agent import Heads
+from common.objective import Batch
+from common.types import PyTree, Rollout
+from lpg.objective import LPG
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedLPG:
+    """A frozen objective: pure functions of what an agent computed on a rollout."""
+
+    objective: LPG
+    eta: PyTree
+    metadata: Mapping[str, Any]
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        """The outputs that an agent must have: {"policy": logits, "prediction": logits}."""
+        return self.objective.heads(num_actions)
+
+    def targets(self, heads: Heads, next_heads: Heads, rollout: Rollout) -> tuple[jax.Array, jax.Array]:
+        """pi_hat [T, B] and log y_hat [T, B, m] for the agent's outputs at observations and next observations."""
+        return self.objective.targets(self.eta, heads, next_heads, self._batch(rollout, 0.0))[0]
+
+    def gradient(
+        self,
+        apply: Callable[[PyTree, jax.Array], Heads],
+        params: PyTree,
+        rollout: Rollout,
+        kl_weight: float | jax.Array = 0.5,
+    ) -> PyTree:
+        """The gradient that an agent descends, of the structure of `params`; for any optimiser, under jit and vmap.
+
+        Args:
+            apply: (params, observations [T, B, ...]) to the heads that `heads` asks for, [T, B, size] each.
+            params: the agent's parameters.
+            rollout: T steps of B environments.
+            kl_weight: alpha_y, the weight of the prediction's loss.
+        """
+        batch = self._batch(rollout, kl_weight)
+        heads, next_heads = apply(params, rollout.observation), apply(params, rollout.next_observation)
+        targets, _ = self.objective.targets(self.eta, heads, next_heads, batch)
+        constant = jax.lax.stop_gradient(targets)
+        return jax.grad(lambda p: self.objective.loss(apply(p, rollout.observation), constant, batch))(params)
+
+    def _batch(self, rollout: Rollout, kl_weight: float | jax.Array) -> Batch:
+        nothing = jnp.zeros_like(rollout.reward)
+        return Batch(
+            rollout=rollout,
+            advantages=nothing,
+            rewards_to_go=nothing,
+            hyperparameters={"kl_weight": jnp.asarray(kl_weight)},
+            discount=jnp.asarray(self.metadata["configuration"]["discount"]),
+            progress=jnp.zeros(()),
+            log_length=jnp.zeros(()),
+        )
+
+
+def load(path_or_name: str | Path) -> LoadedLPG:
+    """The LPG in a file, a run folder or under `pretrained:NAME`.
+
+    Raises:
+        UserError: there is none, it is damaged, or of another kind or version.
+    """
+    from lpg.plugin import plugin
+
+    arrays, metadata = objective_file.load(path_or_name, plugin.kind)
+    eta = jax.tree.map(jnp.asarray, objective_file.unflatten(arrays))
+    objective = plugin.rebuild(metadata["objective"])
+    assert isinstance(objective, LPG)
+    return LoadedLPG(objective, eta, metadata)
