@@ -1,23 +1,20 @@
 """The command `metaobj`."""
 
-import contextlib
 import importlib.util
-import io
 import os
-import re
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from common.arguments import from_json, last_value, parse
 from common.devices import join_cluster, use_all_cores
 from common.errors import UserError
 
@@ -144,82 +141,6 @@ def _run(arguments: list[str], console: Console) -> int:
     return commands[command](rest, console)
 
 
-def _parse(kind: Any, arguments: list[str], program: str, default: Any = None) -> Any:
-    """`tyro.cli`, with one line for wrong input."""
-    heard = io.StringIO()
-    keywords = {} if default is None else {"default": default}
-    try:
-        with contextlib.redirect_stderr(heard):
-            parsed, unknown = tyro.cli(
-                kind, args=arguments, prog=f"metaobj {program}", return_unknown_args=True, **keywords
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise UserError(_in_one_line(heard.getvalue()) or f"wrong arguments; see metaobj {program} --help") from None
-    if unknown:
-        raise UserError(_not_expected(unknown[0], arguments, _flags(kind), program))
-    return parsed
-
-
-def _in_one_line(told: str) -> str:
-    """What tyro has to say of a value: the first part of its box, told in the words of all other errors."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", "", line).strip() for line in told.splitlines()]
-    if lines and not lines[0].strip("─-"):
-        lines = lines[1:]
-    parts = [" ".join(part.split()) for part in re.split(r"[─-]{8,}", "\n".join(lines))]
-    text = next((part for part in parts[1:] or parts if part), "")
-    for pattern, words in (
-        (
-            r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)",
-            r"\1: \2 given; must be a whole number",
-        ),
-        (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: \2 given; must be a number"),
-        (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: \2 given; must be numbers"),
-        (
-            r"Error parsing (\S+): no type matching \{None\}\|INT .*? from \[(.*?)\].*",
-            r"\1: \2 given; must be a whole number",
-        ),
-        (r"Error parsing (\S+): (.*)", r"\1: \2"),
-        (r"Missing value for argument '(\S+)'.*", r"\1: no value given"),
-        (
-            r"[Ii]nvalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.",
-            r"\2: \1 given; choose from \3",
-        ),
-        (r"Missing from .*?: (\S+) (.*?) \(required\)", r"\1: missing: \2"),
-    ):
-        if re.fullmatch(pattern, text):
-            return re.sub(pattern, words, text)
-    return text
-
-
-def _not_expected(word: str, arguments: list[str], flags: list[str], program: str) -> str:
-    """What to say of an argument that no field takes."""
-    if word.startswith("--"):
-        name = word.partition("=")[0].replace("_", "-")
-        ends = [flag for flag in flags if flag.rpartition(".")[2] == name.removeprefix("--")]
-        similar = ends or get_close_matches(name, flags, 2, 0.7)
-        hint = f"did you mean {' or '.join(similar)}?" if similar else f"see metaobj {program} --help"
-        return f"{name}: is unknown; {hint}"
-    at = next((i for i, argument in enumerate(arguments) if argument == word or argument.endswith(f"={word}")), 0)
-    if at < len(arguments) and arguments[at] != word:
-        return f"{arguments[at].partition('=')[0]}: takes no value, {word!r} given"
-    after = f" after {arguments[at - 1]}" if at else ""
-    return f"{word!r}: is not expected{after}; see metaobj {program} --help"
-
-
-def _flags(kind: Any, prefix: str = "--") -> list[str]:
-    """All flags of a dataclass, or of a tuple of annotated ones."""
-    if get_origin(kind) is tuple:
-        return [flag for part in get_args(kind) for flag in _flags(get_args(part)[0])]
-    found = []
-    for field in fields(kind):
-        hint = get_type_hints(kind)[field.name]
-        name = prefix + re.sub("_(?!$)", "-", field.name)
-        found += _flags(hint, name + ".") if is_dataclass(hint) else [name]
-    return found
-
-
 def _train(arguments: list[str], console: Console) -> int:
     from common.meta_training import meta_train
     from common.plugin import get_plugin, plugins
@@ -232,20 +153,21 @@ def _train(arguments: list[str], console: Console) -> int:
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
-    chosen = _last_value(rest, "--preset")
-    run_dir = Path(_last_value(rest, "--run-dir") or RunArguments.run_dir)
+    chosen = last_value(rest, "--preset")
+    run_dir = Path(last_value(rest, "--run-dir") or RunArguments.run_dir)
     if chosen is not None and chosen not in plugin.presets:
         raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
     default: Any = plugin.presets[chosen or plugin.default_preset]
     if "--resume" in rest and (run_dir / "config.json").exists():
-        stored = _from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
+        stored = from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
         if chosen is None:
             default = stored
-    both = tuple[
+    configuration = type(default)
+    both: Any = tuple[
         Annotated[RunArguments, tyro.conf.arg(name="")],
-        Annotated[type(default), tyro.conf.arg(name="")],  # type: ignore[misc]  # a type that is known when run
+        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
     ]
-    run, config = _parse(both, rest, f"train {plugin.kind}", (RunArguments(), default))
+    run, config = parse(both, rest, f"train {plugin.kind}", (RunArguments(), default))
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
@@ -281,38 +203,6 @@ def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
         )
 
 
-def _last_value(arguments: list[str], flag: str) -> str | None:
-    """The value that follows the last `flag`, or stands behind its "="."""
-    found = None
-    for at, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name.replace("_", "-") == flag:
-            found = value if equals else next(iter(arguments[at + 1 :]), None)
-    return found
-
-
-def _from_json(kind: Any, value: Any, where: str) -> Any:
-    """A dataclass from what `asdict` and JSON made of it."""
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        names = {field.name for field in fields(kind)}
-        if not isinstance(value, dict) or set(value) != names:
-            odd = sorted(set(value) ^ names) if isinstance(value, dict) else [type(value).__name__]
-            raise UserError(f"{where}: is of another kind of objective or version: {', '.join(odd)} does not fit")
-        return kind(**{name: _from_json(hints[name], value[name], f"{where}: {name}") for name in names})  # type: ignore[operator]  # a dataclass is callable
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{where}: {value!r} found; must be a list")
-        return tuple(_from_json(get_args(kind)[0], entry, where) for entry in value)
-    if get_origin(kind) is Literal:
-        fits = value in get_args(kind)
-    else:
-        fits = type(value) is kind or (kind is float and type(value) is int)
-    if not fits:
-        raise UserError(f"{where}: {value!r} found; must be {getattr(kind, '__name__', get_args(kind))}")
-    return value
-
-
 def _beside(objective: str, name: str) -> Path:
     path = Path(objective)
     if path.is_dir():
@@ -333,7 +223,7 @@ def _evaluate(arguments: list[str], console: Console) -> int:
     from common.evaluation.protocol import Protocol
     from common.evaluation.run import evaluate_objective
 
-    chosen = _parse(EvaluateArguments, arguments, "evaluate")
+    chosen = parse(EvaluateArguments, arguments, "evaluate")
     folder = chosen.out or _beside(chosen.objective, f"evaluation-{chosen.suite.replace('/', '-')}")
     _check_out(folder)
     evaluate_objective(
@@ -350,7 +240,7 @@ def _evaluate(arguments: list[str], console: Console) -> int:
 def _inspect(arguments: list[str], console: Console) -> int:
     from common.meta_training import load_objective
 
-    chosen = _parse(InspectArguments, arguments, "inspect")
+    chosen = parse(InspectArguments, arguments, "inspect")
     plugin, objective, eta, metadata = load_objective(chosen.objective)
     folder = chosen.out or _beside(chosen.objective, "inspection")
     _check_out(folder)
@@ -388,7 +278,7 @@ def _list(arguments: list[str], console: Console) -> int:
 def _demo(arguments: list[str], console: Console) -> int:
     from common.demo import DemoArguments, demo
 
-    chosen = _parse(DemoArguments, arguments, "demo")
+    chosen = parse(DemoArguments, arguments, "demo")
     demo(chosen, console)
     return 0
 

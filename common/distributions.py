@@ -40,12 +40,12 @@ _MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_
 _TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
 
 
-def _paper(scale: int) -> tuple[Entry, ...]:
-    """The fourteen training environments of Oh et al. 2020, equally often; `scale` lifetimes each."""
-    tabular = [Entry(f"grid/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS]
-    moving = [Entry(f"grid/{name}", scale, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS]
-    chains = [Entry(f"chain/{name}", scale, 64, 2500, PAPER_RATES) for name in _TABULAR_CHAINS]
-    distractor = Entry("chain/state_distractor", scale, 64, 2500, NETWORK_RATES, DENSE)
+def _paper() -> tuple[Entry, ...]:
+    """The fifteen training environments of Oh et al. 2020, equally often."""
+    tabular = [Entry(f"grid/{name}", 1, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS]
+    moving = [Entry(f"grid/{name}", 1, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS]
+    chains = [Entry(f"chain/{name}", 1, 64, 2500, PAPER_RATES) for name in _TABULAR_CHAINS]
+    distractor = Entry("chain/state_distractor", 1, 64, 2500, NETWORK_RATES, DENSE)
     return (*tabular, *moving, *chains, distractor)
 
 
@@ -61,7 +61,7 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
     ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
-    "lpg-paper": _paper(64),
+    "lpg-paper": _paper(),
 }
 
 

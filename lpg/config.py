@@ -47,6 +47,7 @@ PRESETS: dict[str, LPGTraining] = {
     ),
     "lpg-paper": LPGTraining(
         distribution="lpg-paper",
+        scale=64,
         meta_updates=100_000,
         learning_rate=1e-4,
         schedule="constant",

@@ -124,6 +124,7 @@ class LPG:
         log_pi = jax.nn.log_softmax(heads["policy"])
         log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
         kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
+        assert log_pi_a.shape == pi_hat.shape == kl.shape, (log_pi_a.shape, pi_hat.shape, kl.shape)
         return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
 
     def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:

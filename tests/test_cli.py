@@ -283,8 +283,8 @@ def test_help_screens(
 
 
 def test_help_tells_the_presets_values(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", "lpg", "--preset", "lpg-cpu", "--help") == 0
-    assert "default: 6000" in " ".join(capsys.readouterr().out.split())
+    assert run("train", "lpg", "--preset", "smoke", "--help") == 0
+    assert "(default: small-mix)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:

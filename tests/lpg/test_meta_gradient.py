@@ -52,15 +52,17 @@ class Case:
         self.population = population.replace(agent=agent)
         self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
         self.eta = perturbed(keys[3], jax.jit(OBJECTIVE.init)(keys[3]), 0.7)
-        self.loss = jax.jit(lambda eta: lifetime_meta_loss(OBJECTIVE, self.program, K, eta, self.lifetime)[0])
-        self.value, self.gradient = self.differentiate(self.program)
+        self.differentiate = self.differentiator(self.program)
+        self.value, self.gradient = self.differentiate(self.eta, self.lifetime)
         self.rollouts, self.actions = self.replay(self.eta)
 
-    def differentiate(self, program):
-        def loss(eta):
-            return lifetime_meta_loss(OBJECTIVE, program, K, eta, self.lifetime)[0]
+    def differentiator(self, program):
+        """Compiled (eta, lifetime) -> (meta-loss, meta-gradient)."""
 
-        return jax.jit(jax.value_and_grad(loss))(self.eta)
+        def loss(eta, lifetime):
+            return lifetime_meta_loss(OBJECTIVE, program, K, eta, lifetime)[0]
+
+        return jax.jit(jax.value_and_grad(loss))
 
     @partial(jax.jit, static_argnums=0)
     def replay(self, eta):
@@ -100,7 +102,7 @@ def finite_difference(case, direction, h=2e-5):
     def at(step):
         eta = jax.tree.map(lambda w, d: w + step * d, case.eta, direction)
         np.testing.assert_array_equal(case.replay(eta)[1], case.actions)
-        return float(case.loss(eta))
+        return float(case.differentiate(eta, case.lifetime)[0])
 
     return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
@@ -248,49 +250,35 @@ def test_gradients_flow_through_what_earlier_updates_made_of_the_agent(case, pla
 
 
 def test_remat_changes_nothing(case):
-    value, gradient = case.differentiate(replace(case.program, remat=True))
+    value, gradient = case.differentiator(replace(case.program, remat=True))(case.eta, case.lifetime)
     np.testing.assert_allclose(value, case.value, rtol=1e-13)
     assert relative(gradient, case.gradient) < 1e-12
 
 
-def summed(case, chunk, clip=0.0):
-    config = MetaTrainingConfig(inner_updates=K, chunk=chunk, lifetime_gradient_clip=clip)
-    live_on = jax.jit(partial(meta_gradient, OBJECTIVE, case.family, config))
-    return live_on(case.eta, case.population)
-
-
 def test_chunks_sum_to_the_whole(case):
-    """And what limits memory changes neither the lifetimes nor their metrics. 4 is cut to the divisor 3."""
-    assert [largest_chunk(L, limit) for limit in (1, 4, 32)] == [1, 3, 6]
-    total, population, metrics = summed(case, 32)
-    clip = float(jnp.median(metrics["gradient_norm"]))
-    total, population, metrics = summed(case, 32, clip)
-    assert 0 < float(jnp.sum(metrics["clipped"])) < L and jnp.all(metrics["finite"])
-    first = jax.tree.map(lambda g: g / jnp.maximum(1, metrics["gradient_norm"][0] / clip), case.gradient)
-    assert float(jnp.linalg.norm(ravel_pytree(first)[0])) <= clip * (1 + 1e-12)
-    np.testing.assert_allclose(metrics["meta_loss"][0], case.value, rtol=1e-12)
-    for chunk in (1, 4):
-        again, lived, told = summed(case, chunk, clip)
-        assert relative(again, total) < 1e-11
-        for a, b in zip(jax.tree.leaves((lived, told)), jax.tree.leaves((population, metrics)), strict=True):
-            if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-                a, b = jax.random.key_data(a), jax.random.key_data(b)
-            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
-
-
-def test_the_sum_is_over_clipped_gradients_of_single_lifetimes(case):
+    """Whatever the chunks, it is the sum of the lifetimes' own clipped gradients. 4 is cut to the divisor 3."""
     if case.lifetime.optimiser != ():
         pytest.skip("the same code for all agents")
-    total, _, metrics = summed(case, 32, 0.05)
-
-    def gradient(lifetime):
-        return jax.grad(lambda eta: lifetime_meta_loss(OBJECTIVE, case.program, K, eta, lifetime)[0])(case.eta)
-
-    each = jax.jit(jax.vmap(gradient))(case.population)
-    norms = jnp.sqrt(sum(jnp.sum(g**2, range(1, g.ndim)) for g in jax.tree.leaves(each)))
-    np.testing.assert_allclose(metrics["gradient_norm"], norms, rtol=1e-11)
-    scale = jnp.minimum(1, 0.05 / norms)
-    assert relative(total, jax.tree.map(lambda g: jnp.tensordot(scale, g, 1), each)) < 1e-11
+    assert [largest_chunk(L, limit) for limit in (1, 4, 32)] == [1, 3, 6]
+    each = [case.differentiate(case.eta, jax.tree.map(lambda leaf, i=i: leaf[i], case.population)) for i in range(L)]
+    norms = np.array([jnp.linalg.norm(ravel_pytree(gradient)[0]) for _, gradient in each])
+    clip = float(np.median(norms))
+    scales = np.minimum(1, clip / norms)
+    expected = jax.tree.map(lambda *g: sum(s * x for s, x in zip(scales, g, strict=True)), *(g for _, g in each))
+    populations = []
+    for chunk in (1, 4, 32):
+        config = MetaTrainingConfig(inner_updates=K, chunk=chunk, lifetime_gradient_clip=clip)
+        live_on = jax.jit(partial(meta_gradient, OBJECTIVE, case.family, config))
+        total, population, metrics = live_on(case.eta, case.population)
+        assert relative(total, expected) < 1e-11
+        np.testing.assert_allclose(metrics["gradient_norm"], norms, rtol=1e-11)
+        np.testing.assert_allclose(metrics["meta_loss"], [value for value, _ in each], rtol=1e-11)
+        np.testing.assert_array_equal(metrics["clipped"], norms > clip)
+        assert jnp.all(metrics["finite"])
+        np.testing.assert_array_equal(population.updates, case.population.updates + K)
+        populations.append(ravel_pytree((population.agent, population.value, population.worlds))[0])
+    np.testing.assert_allclose(populations[0], populations[2], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(populations[1], populations[2], rtol=1e-11, atol=1e-13)
 
 
 def test_mixed_mode_equals_reverse_over_reverse():

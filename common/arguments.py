@@ -1,0 +1,112 @@
+"""Arguments of the command: tyro, with one line of the same form for every wrong input."""
+
+import contextlib
+import io
+import re
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from common.errors import UserError
+
+_TRANSLATIONS = (
+    (r"Error parsing (\S+): invalid literal for int\(\) .*: (.*)", r"\1: \2 given; must be a whole number"),
+    (r"Error parsing (\S+): no type .*\|INT .*? from \[(.*?)\].*", r"\1: \2 given; must be a whole number"),
+    (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: \2 given; must be a number"),
+    (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: \2 given; must be numbers"),
+    (r"Error parsing (\S+): (.*)", r"\1: \2"),
+    (r"Missing value for argument '(\S+)'.*", r"\1: no value given"),
+    (r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\)\.", r"\2: \1 given; choose from \3"),
+    (r"Missing from .*?: (\S+) (.*?) \(required\)", r"\1: missing: \2"),
+)
+"""What tyro says of a value, and the same in the words of all other errors."""
+
+
+def parse(kind: Any, arguments: list[str], program: str, default: Any = None) -> Any:
+    """`tyro.cli`, with one line for wrong input."""
+    heard = io.StringIO()
+    keywords = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(heard):
+            parsed, unknown = tyro.cli(
+                kind, args=arguments, prog=f"metaobj {program}", return_unknown_args=True, **keywords
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UserError(_in_one_line(heard.getvalue()) or f"wrong arguments; see metaobj {program} --help") from None
+    if unknown:
+        raise UserError(_not_expected(unknown[0], arguments, _flags(kind), program))
+    return parsed
+
+
+def _in_one_line(told: str) -> str:
+    """The first part of the box in which tyro tells what is wrong with a value."""
+    plain = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", told)
+    parts = [" ".join(part.split()) for part in re.split(r"[─-]{8,}", plain)]
+    text = next((part for part in parts[1:] or parts if part), "")
+    for pattern, words in _TRANSLATIONS:
+        if re.fullmatch(pattern, text):
+            return re.sub(pattern, words, text)
+    return text
+
+
+def _not_expected(word: str, arguments: list[str], flags: list[str], program: str) -> str:
+    """What to say of an argument that no field takes."""
+    if word.startswith("--"):
+        name = word.partition("=")[0].replace("_", "-")
+        ends = [flag for flag in flags if flag.rpartition(".")[2] == name.removeprefix("--")]
+        similar = ends or get_close_matches(name, flags, 2, 0.7)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else f"see metaobj {program} --help"
+        return f"{name}: is unknown; {hint}"
+    at = next((i for i, argument in enumerate(arguments) if argument == word or argument.endswith(f"={word}")), 0)
+    if at < len(arguments) and arguments[at] != word:
+        return f"{arguments[at].partition('=')[0]}: takes no value, {word!r} given"
+    after = f" after {arguments[at - 1]}" if at else ""
+    return f"{word!r}: is not expected{after}; see metaobj {program} --help"
+
+
+def _flags(kind: Any, prefix: str = "--") -> list[str]:
+    """All flags of a dataclass, or of a tuple of annotated ones."""
+    if get_origin(kind) is tuple:
+        return [flag for part in get_args(kind) for flag in _flags(get_args(part)[0])]
+    found = []
+    for field in fields(kind):
+        hint = get_type_hints(kind)[field.name]
+        name = prefix + re.sub("_(?!$)", "-", field.name)
+        found += _flags(hint, name + ".") if is_dataclass(hint) else [name]
+    return found
+
+
+def last_value(arguments: list[str], flag: str) -> str | None:
+    """The value that follows the last `flag`, or stands behind its "="."""
+    found = None
+    for at, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == flag:
+            found = value if equals else next(iter(arguments[at + 1 :]), None)
+    return found
+
+
+def from_json(kind: Any, value: Any, where: str) -> Any:
+    """A dataclass from what `asdict` and JSON made of it."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        names = {field.name for field in fields(kind)}
+        if not isinstance(value, dict) or set(value) != names:
+            odd = sorted(set(value) ^ names) if isinstance(value, dict) else [type(value).__name__]
+            raise UserError(f"{where}: is of another kind of objective or version: {', '.join(odd)} does not fit")
+        return kind(**{name: from_json(hints[name], value[name], f"{where}: {name}") for name in names})  # type: ignore[operator]  # a dataclass is callable
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where}: {value!r} found; must be a list")
+        return tuple(from_json(get_args(kind)[0], entry, where) for entry in value)
+    if get_origin(kind) is Literal:
+        fits = value in get_args(kind)
+    else:
+        fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise UserError(f"{where}: {value!r} found; must be {getattr(kind, '__name__', get_args(kind))}")
+    return value

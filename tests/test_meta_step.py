@@ -1,0 +1,246 @@
+"""Meta-updates of whole populations: ends, new beginnings, failures, and the same on any number of devices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.agents.agent import AgentConfig
+from common.config import MetaTrainingConfig
+from common.devices import make_mesh
+from common.distributions import Entry
+from common.errors import UserError
+from common.hyperparameters import make_sampler
+from common.meta_step import MetaTrainer
+from common.population import make_families, sampler_grids
+from lpg.objective import LPG, LPGConfig
+
+K, N = 2, 8
+NETWORK = AgentConfig("dense", (4,), (), "adam")
+
+
+def entry(environment, lifetimes=8, agent=None, updates=N):
+    return Entry(environment, lifetimes, 2, updates, (0.1, 2.0), agent or AgentConfig())
+
+
+def make_trainer(devices=1, entries=None, **changes):
+    entries = entries or [
+        entry("tests.worlds:RING", 5),
+        entry("tests.worlds:OBSERVED_RING", agent=NETWORK),
+        entry("tests.worlds:RING", 3, updates=2 * N),
+    ]
+    config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01, **changes)
+    objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
+    families = make_families(entries, objective, rollout_steps=3, discount=0.9, value=config.value)
+    sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.5,)}), config.sampler)
+    mesh = make_mesh([family.lifetimes.size for family in families], devices)
+    return MetaTrainer(objective, entries, families, sampler, config, mesh)
+
+
+@pytest.fixture(scope="module")
+def trainer(quick_compilation):
+    return make_trainer()
+
+
+@pytest.fixture(scope="module")
+def states(trainer):
+    """The first six states and the metrics of the five meta-updates between them."""
+    step = jax.jit(trainer.step)
+    states, told = [trainer.init()], []
+    for _ in range(5):
+        state, metrics = step(states[-1])
+        states.append(state)
+        told.append(metrics)
+    return jax.device_get(states[0]), states, jax.device_get(told), step
+
+
+def joined(state, name):
+    return np.concatenate([np.asarray(getattr(population, name)) for population in state.populations])
+
+
+def test_families_share_programs_and_keep_their_tasks(trainer):
+    assert [family.tasks for family in trainer.families] == [(0, 2), (1,)]
+    np.testing.assert_array_equal(trainer.families[0].lifetimes, [0] * 5 + [1] * 3)
+    np.testing.assert_array_equal(trainer.families[0].updates, [N, 2 * N])
+    assert trainer.steps_per_update == 16 * 2 * 3 * (K + 1)
+
+
+def test_first_lifetimes_are_staggered(states):
+    first, *_ = states
+    network = first.populations[1]
+    np.testing.assert_array_equal(np.sort(network.length), np.arange(1, 9) * N // 8)
+    np.testing.assert_array_equal(network.counts, network.length == N)
+    tables = first.populations[0]
+    full = np.where(tables.task == 0, N, 2 * N)
+    np.testing.assert_array_equal(np.sort(np.ceil(tables.length / full * 8)), np.arange(1, 9))
+    np.testing.assert_array_equal(tables.counts, tables.length == full)
+    assert not joined(first, "updates").any()
+
+
+def test_lifetimes_end_and_are_renewed(trainer, states):
+    _, states, told, _ = states
+    finished = 0
+    for before, after, metrics in zip(states, states[1:], told, strict=False):
+        lived, length = joined(before, "updates") + K, joined(before, "length")
+        ended = lived >= length
+        np.testing.assert_array_equal(joined(after, "updates"), np.where(ended, 0, lived))
+        task = joined(after, "task")
+        np.testing.assert_array_equal(task, joined(before, "task"))
+        full = np.array([N, N, 2 * N])[task]
+        np.testing.assert_array_equal(joined(after, "length"), np.where(ended, full, length))
+        np.testing.assert_array_equal(joined(after, "counts"), joined(before, "counts") | ended)
+        np.testing.assert_array_equal(joined(after, "steps") == 0, ended)
+        assert metrics["ended"] == ended.sum() and metrics["not_finite"] == 0
+        finished += (ended & joined(before, "counts")).sum()
+        assert np.asarray(after.sampler.trials).sum() == finished
+        tables, new = after.populations[0], ended[:8]
+        touched = np.abs(np.asarray(tables.agent["policy"])).sum((1, 2)) > 0
+        np.testing.assert_array_equal(touched, ~new)
+        drawn = np.asarray(tables.environment_params.reward) != np.asarray(before.populations[0].environment_params.reward)
+        np.testing.assert_array_equal(drawn.all((1, 2)), new)
+        assert int(after.step) == int(before.step) + 1
+    assert finished > 0 and ended.any()
+
+
+def test_shortened_lives_do_not_report(states):
+    """After the first meta-update lives of one or two updates have ended, and the sampler has heard nothing."""
+    _, states, told, _ = states
+    assert told[0]["ended"] > 0
+    assert np.asarray(states[1].sampler.trials).sum() == 0
+
+
+def test_reports_are_the_mean_reward_per_step(states):
+    _, states, _, _ = states
+    for before, after in zip(states, states[1:], strict=False):
+        new = np.asarray(after.sampler.trials) - np.asarray(before.sampler.trials)
+        if new.sum():
+            assert (np.abs(after.sampler.returns) < 4).all() and np.isfinite(after.sampler.low[new.any(1)]).all()
+            return
+    pytest.fail("nobody reported")
+
+
+def test_the_objective_moves(states):
+    first, states, told, _ = states
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), first.eta, jax.device_get(states[-1].eta))
+    assert all(0.005 < size < 0.1 for size in jax.tree.leaves(moved)), moved
+    assert all(0 < metrics["meta_gradient_norm"] <= 0.1 for metrics in told)
+
+
+def test_metrics_are_of_the_lifetimes(states):
+    _, _, told, _ = states
+    for metrics in told:
+        assert all(np.isfinite(value).all() for value in metrics.values())
+        assert metrics["task_reward"].shape == (3,)
+        share = np.array([5, 8, 3]) / 16
+        np.testing.assert_allclose(metrics["reward"], metrics["task_reward"] @ share, rtol=1e-4)
+        assert metrics["gradient_norm"] <= metrics["gradient_norm_max"]
+        assert metrics["task_episodes"].sum() > 0
+
+
+def test_a_broken_lifetime_is_left_out_restarted_and_counted(states):
+    _, states, _, step = states
+    state = states[3]
+    tables, network = state.populations
+    broken = int(np.flatnonzero(np.asarray(tables.updates + K < tables.length))[0])
+    agent = {**tables.agent, "policy": tables.agent["policy"].at[broken].set(jnp.nan)}
+    after, metrics = step(state.replace(populations=(tables.replace(agent=agent), network)))
+    healthy, expected = states[4], step(state)[1]
+    assert metrics["not_finite"] == 1 and expected["not_finite"] == 0
+
+    # All others live on as if nothing had happened; this one is new, full length, and reported nothing.
+    def same(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(np.delete(a, broken, 0), np.delete(b, broken, 0))
+
+    jax.tree.map(same, after.populations[0], healthy.populations[0])
+    new = jax.tree.map(lambda leaf: leaf[broken], after.populations[0])
+    assert int(new.updates) == 0 and int(new.length) == [N, N, 2 * N][int(new.task)] and float(new.steps) == 0
+    assert not np.any(new.agent["policy"]) and np.all(np.isfinite(new.agent["prediction"]))
+    assert int(healthy.populations[0].updates[broken]) > 0
+    np.testing.assert_array_equal(after.sampler.trials, healthy.sampler.trials)
+
+    # The mean is over the other fifteen.
+    assert all(np.isfinite(value).all() for value in jax.tree.leaves((after.eta, metrics)))
+    kept = 16 * float(expected["reward"]) - 15 * float(metrics["reward"])
+    assert -3 < kept < 3 and abs(float(metrics["meta_gradient_norm"]) - float(expected["meta_gradient_norm"])) > 1e-7
+    moment, was = after.optimiser[0].mu, state.optimiser[0].mu
+    gradient = jax.tree.map(lambda m, w: (m - 0.9 * w) / 0.1, moment, was)
+    norm = np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(norm, metrics["meta_gradient_norm"], rtol=1e-3)
+
+
+def test_all_lifetimes_broken_leaves_the_objective_finite(states):
+    _, states, _, step = states
+    state = states[2]
+
+    def nan(population):
+        broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), population.agent)
+        return population.replace(agent=broken)
+
+    after, metrics = step(state.replace(populations=tuple(map(nan, state.populations))))
+    assert metrics["not_finite"] == 16 and metrics["meta_gradient_norm"] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.eta))
+    assert not joined(after, "updates").any()
+    np.testing.assert_array_equal(after.sampler.trials, state.sampler.trials)
+
+
+def test_device_counts_are_checked():
+    with pytest.raises(UserError, match="devices: 0 given"):
+        make_mesh([8], 0)
+    with pytest.raises(UserError, match=f"devices: {len(jax.devices()) + 1} given; there are"):
+        make_mesh([8], len(jax.devices()) + 1)
+    assert make_mesh([3, 5]).size == 1
+
+
+def compare_devices():
+    """Run in a process of its own: states after four meta-updates on 2 and 8 devices are those on one, in float64."""
+    jax.config.update("jax_enable_x64", True)
+    assert len(jax.devices()) == 8
+
+    def run(devices):
+        trainer = make_trainer(devices)
+        state = trainer.init()
+        step = jax.jit(trainer.step)
+        history = []
+        for _ in range(4):
+            state, metrics = step(state)
+            history.append(metrics)
+        spread = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state.populations)}
+        assert spread == {devices}, spread
+
+        def numbers(leaf):
+            is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+        return jax.tree.map(numbers, (state, history))
+
+    one = run(1)
+    assert sum(metrics["ended"] for metrics in one[1]) > 8 and one[0].sampler.trials.sum() > 0
+    assert one[0].eta["lstm"]["input"].dtype == np.float64
+    for devices in (2, 8):
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(run(devices)), strict=True
+        ):
+            np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-10, err_msg=f"{devices}: {jax.tree_util.keystr(path)}")
+
+
+def test_two_and_eight_devices_equal_one():
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    code = "from tests.test_meta_step import compare_devices; compare_devices()"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+

@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.rollout import reset, rollout
+from tests.worlds import OBSERVED_RING, RING, RingParams
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+T, B, LIMIT = 12, 4, 5
+PARAMS = RingParams(
+    reward=jnp.arange(1.0, 7.0).reshape(3, 2), end=jnp.array([0.0, 0.4, 0.0]), limit=jnp.int32(LIMIT)
+)
+POLICY = jnp.array([[0.0, 1.0], [0.5, 0.0], [-20.0, 20.0]])
+
+
+@jax.jit
+def run(key):
+    keys = jax.random.split(key)
+    before = reset(keys[0], RING, PARAMS, B)
+    return before, *rollout(keys[1], RING, PARAMS, before, lambda observation: POLICY[observation], T)
+
+
+@pytest.fixture(scope="module")
+def record(quick_compilation):
+    return jax.device_get(run(jax.random.key(0)))
+
+
+def test_steps_and_resets_are_the_worlds(record):
+    """Followed by hand, step by step: successors, rewards, ends, first observations, returns of episodes."""
+    before, after, steps, episodes = record
+    count = total = 0
+    for b in range(B):
+        position, time, gained = before.state.position[b], 0, 0.0
+        assert before.observation[b] == position
+        for t in range(T):
+            assert steps.observation[t, b] == position
+            action = steps.action[t, b]
+            position_after, time = (position + action) % 3, time + 1
+            # The true last observation, also where the episode ends here.
+            assert steps.next_observation[t, b] == position_after
+            assert steps.reward[t, b] == PARAMS.reward[position, action]
+            gained += float(steps.reward[t, b])
+            terminated = steps.terminated[t, b]
+            assert not terminated or position == 1
+            assert steps.truncated[t, b] == (time == LIMIT and not terminated)
+            if terminated or steps.truncated[t, b]:
+                count, total = count + 1, total + gained
+                position, time, gained = (steps.observation[t + 1, b] if t + 1 < T else after.observation[b]), 0, 0.0
+            else:
+                position = position_after
+        assert after.state.position[b] == after.observation[b] == position
+        assert (after.state.time[b], after.episode_return[b]) == (time, gained)
+    assert (int(episodes.count), float(episodes.total_return)) == (count, total)
+    assert steps.terminated.any() and steps.truncated.any()
+
+
+def test_an_end_is_followed_by_a_new_start(record):
+    _, _, steps, _ = record
+    ended = steps.terminated | steps.truncated
+    first = steps.observation[1:][ended[:-1]]
+    assert set(first) == {0, 1, 2}
+    assert (first != steps.next_observation[:-1][ended[:-1]]).any()
+    np.testing.assert_array_equal(steps.observation[1:][~ended[:-1]], steps.next_observation[:-1][~ended[:-1]])
+
+
+def test_an_end_at_the_time_limit_is_a_termination():
+    """The world tells both; what terminates is not truncated."""
+    params = PARAMS.replace(end=jnp.ones(3), limit=jnp.int32(1))
+    before = reset(jax.random.key(1), RING, params, B)
+    _, steps, episodes = rollout(jax.random.key(2), RING, params, before, lambda observation: POLICY[observation], 3)
+    assert steps.terminated.all() and not steps.truncated.any() and episodes.count == 3 * B
+
+
+def test_actions_are_drawn_from_the_policy():
+    sample = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(3), 300))[2]
+    observation, action = np.asarray(sample.observation).ravel(), np.asarray(sample.action).ravel()
+    expected = np.asarray(jax.nn.softmax(POLICY))[:, 1]
+    for state in range(3):
+        drawn = action[observation == state]
+        assert abs(drawn.mean() - expected[state]) < 4 * np.sqrt(0.25 / len(drawn)) and len(drawn) > 1000
+
+
+def test_arrays_as_observations():
+    before = reset(jax.random.key(0), OBSERVED_RING, PARAMS, B)
+
+    def policy(observation):
+        return observation
+
+    after, steps, _ = rollout(jax.random.key(1), OBSERVED_RING, PARAMS, before, policy, T)
+    assert steps.observation.shape == steps.next_observation.shape == (T, B, 2)
+    assert after.observation.shape == (B, 2) and steps.action.shape == (T, B)
+    ended = np.asarray(steps.terminated | steps.truncated)[:-1]
+    np.testing.assert_array_equal(steps.observation[1:][~ended], steps.next_observation[:-1][~ended])
+    assert (steps.observation[1:][ended] != steps.next_observation[:-1][ended]).any()

@@ -1,0 +1,81 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.agents.agent import AgentConfig
+from common.errors import UserError
+from common.evaluation.baselines import A2C
+from common.lifetime import act, start
+from common.population import make_families
+from common.value_function import TabularValue, ValueConfig
+from tests.test_meta_step import entry
+from tests.worlds import RingParams
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+DISCOUNT, ROLLOUTS = 0.8, 150
+REWARD = np.array([[1.0, 1.0], [0.0, 0.0], [-2.0, 3.0]])
+END = np.array([0.1, 0.3, 0.0])
+
+
+def true_values():
+    """Of the uniform policy: V = mean over actions of r + gamma (1 - end) V(s')."""
+    moves = np.zeros((3, 3))
+    for state in range(3):
+        moves[state, state] += 0.5
+        moves[state, (state + 1) % 3] += 0.5
+    return np.linalg.solve(np.eye(3) - DISCOUNT * (1 - END)[:, None] * moves, REWARD.mean(1))
+
+
+def learn(program):
+    """A lifetime that acts by its first policy throughout, and the value loss of each rollout."""
+    # The limit is a truncation: values that did not bootstrap there would come out far too small.
+    params = RingParams(jnp.asarray(REWARD), jnp.asarray(END), jnp.int32(2))
+    hyperparameters = {"learning_rate": jnp.zeros(()), "entropy_weight": jnp.zeros(())}
+    zero = jnp.int32(0)
+    lifetime = start(jax.random.key(0), program, params, zero, zero, hyperparameters, jnp.int32(10), jnp.bool_(True))
+
+    def one(lifetime, _):
+        lifetime, _, statistics = act(program, lifetime)
+        return lifetime, statistics.value_loss
+
+    return lifetime, *jax.lax.scan(one, lifetime, None, length=ROLLOUTS)
+
+
+@pytest.mark.parametrize(
+    ("made", "accuracy"),
+    [
+        (entry("tests.worlds:RING"), 0.5),
+        (entry("tests.worlds:OBSERVED_RING", agent=AgentConfig("dense", (16,), (), "adam")), 0.7),
+    ],
+    ids=["tabular", "network"],
+)
+def test_the_value_loss_falls_and_the_values_are_the_policys(made, accuracy):
+    config = ValueConfig(tabular_step_size=0.1, learning_rate=0.03, lambda_=0.5)
+    (family,) = make_families([made], A2C(), rollout_steps=8, discount=DISCOUNT, value=config)
+    program = family.program
+    before, after, losses = jax.jit(partial(learn, program))()
+    # Targets are noisy, so the loss does not go to zero.
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:2])
+    jax.tree.map(np.testing.assert_array_equal, before.agent, after.agent)
+    observed = jax.vmap(program.environment.observe)(jnp.arange(3))
+    np.testing.assert_allclose(program.value_function.apply(after.value, observed), true_values(), atol=accuracy)
+    assert np.abs(true_values()).min() > 2 * accuracy
+
+
+def test_a_tables_step_averages_over_a_states_visits():
+    value = TabularValue(3, ValueConfig(tabular_step_size=0.5))
+    observation = jnp.array([[0, 0], [0, 2]])
+    after = value.update(jnp.array([1.0, 5.0, 0.0]), observation, jnp.array([[2.0, 4.0], [6.0, 8.0]]))
+    np.testing.assert_allclose(after, [1 + 0.5 * (4 - 1), 5.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tabular_step_size": 0}, {"tabular_step_size": 1.5}, {"learning_rate": 0.0}, {"lambda_": -0.1}, {"lambda_": 2}],
+)
+def test_bad_settings_are_named(wrong):
+    with pytest.raises(UserError, match=f"value.{next(iter(wrong))}: "):
+        ValueConfig(**wrong)
