@@ -43,6 +43,10 @@ SHOWN = (
 """Metrics that the picture of a run shows first, where the objective logs them."""
 
 
+MOST_ENVIRONMENTS = 15
+"""Panels for single environments in that picture; all are in metrics.jsonl."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended."""
@@ -225,12 +229,11 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
     rows = read_metrics(run.metrics)
     if not rows:
         return
-    by_environment = [
-        key
-        for kind in ("episode_return", "reward")
-        for key in sorted({k for r in rows for k in r if k.startswith(kind + "/")})
-    ]
-    shown = [key for key in SHOWN if key in rows[-1]] + by_environment[: 24 - len(SHOWN)]
+    keys = {key for row in rows for key in row}
+    returns = [f"episode_return/{entry.environment}" for entry in trainer.entries]
+    # An environment whose episodes have not ended yet is shown by its reward per step.
+    returns = [key if key in keys else key.replace("episode_return", "reward") for key in returns]
+    shown = [key for key in SHOWN if key in keys] + returns[:MOST_ENVIRONMENTS]
     plotting.training_curve(run.path / "training.png", rows, shown)
     tables = [row["sampler"] for row in rows if "sampler" in row]
     if not tables:
