@@ -34,13 +34,13 @@ demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and 
 smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work at all?
 	rm -rf runs/smoke
 	$(BIN)/metaobj train lpg --preset smoke --run-dir runs/smoke
-	$(BIN)/metaobj evaluate runs/smoke
+	$(BIN)/metaobj evaluate runs/smoke --seeds 8 --tuning-seeds 4
 
 test: $(STAMP)  ## The tests, except the slow ones.
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)  ## The slow tests.
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy.
 	$(BIN)/ruff check .

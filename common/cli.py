@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import tyro
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from common.arguments import from_json, last_value, parse
 from common.devices import join_cluster, use_all_cores
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 128 + signal when stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     console = Console(highlight=False)
+    _quiet_closed_loops()
     try:
         sys.exit(_run(arguments, console))
     except UserError as error:
@@ -115,6 +117,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _complain("out of memory; a smaller chunk, scale, network or number of seeds needs less")
         sys.exit(1)
+
+
+def _quiet_closed_loops() -> None:
+    """Let the writes of a failed checkpoint end in silence.
+
+    The first one's error is told, and its event loop is gone by the time tensorstore's threads report the others.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _complain(text: str) -> None:
@@ -264,7 +280,7 @@ def _list(arguments: list[str], console: Console) -> int:
 
     def show(title: str, names: Sequence[str]) -> None:
         console.print(f"[bold]{title}[/]")
-        console.print("  " + ", ".join(map(escape, names)))
+        console.print(Padding(", ".join(map(escape, names)), (0, 0, 0, 2)))
 
     for kind, plugin in plugins().items():
         show(f"presets of {kind}", list(plugin.presets))

@@ -132,7 +132,7 @@ def make_sampler(grids: Sequence[Mapping[str, Sequence[float]]], config: Sampler
     """A sampler for environments with these grids; all grids have the same names, in the same order.
 
     Raises:
-        UserError: a grid is empty, has a learning rate that is not positive, or the names differ.
+        UserError: a grid is empty or has a value that is negative or not finite, or the names differ.
     """
     names = list(grids[0])
     for grid in grids:

@@ -1,8 +1,8 @@
 """The LSTM that reads a rollout from its end to its start.
 
-An LSTM step is two matrix products. Here the input's is done for all steps at once before the scan, and in the reverse
-pass the weights' gradients are formed after the scan from the stacked gate gradients, in one product each, where
-transposing the scan would add up a [H, 4H] matrix step by step. The reverse pass is therefore written out.
+An LSTM step is a matrix product of what it reads, [x, 1, h], with all weights. In the reverse pass the weights'
+gradient is formed after the scan from the stacked gate gradients, in one product, where transposing the scan would add
+up a matrix of that size step by step. The reverse pass is therefore written out.
 """
 
 from typing import TypeAlias

@@ -7,9 +7,10 @@ import pytest
 @pytest.fixture(scope="module")
 def quick_compilation() -> Iterator[None]:
     """For modules whose programs are many and tiny: compiling them takes longer than running them."""
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

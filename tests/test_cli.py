@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from common.distributions import DISTRIBUTIONS, Entry
 from common.evaluation.suites import SUITES
 from common.meta_training import load_objective
 from common.run_folder import RunFolder
+from tests.quick import quick_programs
 
 TINY = (
     "--distribution tiny-cli --meta-updates 1 --log-every 1 --checkpoint-every 1 --inner-updates 1 --rollout-steps 2 "
@@ -34,11 +35,12 @@ def run(*arguments: str) -> int:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny() -> Any:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One setting and one lifetime: a distribution and a suite for which a second is enough."""
     DISTRIBUTIONS["tiny-cli"] = (Entry("chain/short", 1, 1, 1, (40.0,)),)
     SUITES["tiny-cli"] = (Entry("chain/short", num_environments=1, updates=1, split="held_out"),)
-    yield
+    with quick_programs(tmp_path_factory.mktemp("programs")):
+        yield
     del DISTRIBUTIONS["tiny-cli"], SUITES["tiny-cli"]
 
 

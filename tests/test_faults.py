@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from common.checkpoint import TEMPORARY
+from tests.quick import quick_environment
 
 pytestmark = pytest.mark.slow
+
+ENVIRONMENT: dict[str, str] = {}
 
 KILLS = 20
 UPDATES = 60
@@ -30,6 +32,7 @@ def start(folder: Path, resume: bool) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=ENVIRONMENT,
     )
 
 
@@ -55,6 +58,12 @@ def in_a_write(folder: Path) -> bool:
     return half or any(not (kept / str(step) / "files.json").exists() for step in steps(folder))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All processes share what they compile, so that a new start is quick."""
+    ENVIRONMENT.update(quick_environment(tmp_path_factory.mktemp("programs")))
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float, float]:
     """(the objective, seconds to the first step's checkpoint, seconds in all) of a run with everything compiled."""
@@ -62,46 +71,54 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float, fl
         folder = tmp_path_factory.mktemp(f"straight{number}") / "run"
         begun = time.monotonic()
         process = start(folder, False)
-        while process.poll() is None and steps(folder)[-1:] < [1]:
-            time.sleep(0.02)
+        wait_for_step(process, folder, 1)
         first = time.monotonic() - begun
         _, err = process.communicate()
         assert process.returncode == 0, err
     return objective(folder), first, time.monotonic() - begun
 
 
+def wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
+    """Until the checkpoint of a step is there, or the process has ended."""
+    while process.poll() is None and (not steps(folder) or steps(folder)[-1] < step):
+        time.sleep(0.01)
+
+
 def test_killed_at_random_moments(straight: tuple[bytes, float, float], tmp_path: Path) -> None:
+    """Half of the kills come at any moment from the start on, half while steps and checkpoints follow each other."""
     wanted, first, total = straight
     generator = random.Random(0)
     kills = writes = early = number = 0
     folder = tmp_path / "run0"
     begun = time.monotonic()
-    while True:
+    while kills < KILLS:
+        stood_at = steps(folder)[-1] if steps(folder) else 0
         process = start(folder, holds_run(folder))  # what a user does who looks into the folder
-        # A tenth of the kills come before the first checkpoint; together they cannot let the run come to its end.
-        moment = first * generator.uniform(0.1, 1.0) if generator.random() < 0.1 else None
-        moment = moment or first + generator.uniform(0.0, 1.5 * (total - first) / KILLS)
-        try:
-            if kills >= KILLS:
-                moment = 300.0
-            _, err = process.communicate(timeout=moment)
-            assert process.returncode == 0, err
-            assert objective(folder) == wanted
-            if kills >= KILLS:
-                break
+        if kills % 2:
+            wait_for_step(process, folder, stood_at + 1)
+            time.sleep(generator.uniform(0.0, 2 * (total - first) / UPDATES))
+        else:
+            time.sleep(generator.uniform(0.0, 1.2 * first))
+        if process.poll() is not None:  # came to its end between two kills: the rest go to another run
+            _, err = process.communicate()
+            assert process.returncode == 0 and objective(folder) == wanted, err
             number += 1
-            folder = tmp_path / f"run{number}"  # came to its end between two kills: the rest go to another run
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            writes += in_a_write(folder)
-            early += steps(folder)[-1:] < [1]
+            folder = tmp_path / f"run{number}"
+            continue
+        process.kill()
+        process.communicate()
+        kills += 1
+        writes += in_a_write(folder)
+        early += not holds_run(folder)
+    process = start(folder, holds_run(folder))
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert objective(folder) == wanted
     print(
-        f"{kills} kills, {writes} in the write of a checkpoint, {early} before the first step, "
+        f"{kills} kills, {writes} within the write of a checkpoint, {early} before the folder was a run, "
         f"{number + 1} runs, {time.monotonic() - begun:.0f} s"
     )
-    assert objective(folder) == wanted
+    assert writes > 0
 
 
 def test_killed_before_the_folder_is_a_run(tmp_path: Path) -> None:
@@ -112,8 +129,7 @@ def test_killed_before_the_folder_is_a_run(tmp_path: Path) -> None:
     _, err = process.communicate()
     assert process.returncode == 2 and "leave out --resume" in err and err.count("\n") == 1
     process = start(folder, False)
-    while process.poll() is None and not steps(folder):
-        time.sleep(0.02)
+    wait_for_step(process, folder, 0)
     process.kill()
     process.communicate()
     assert steps(folder)
@@ -134,8 +150,7 @@ def test_a_full_disk(straight: tuple[bytes, float, float], small_disk: Path) -> 
     wanted, _, _ = straight
     folder, ballast = small_disk / "run", small_disk / "ballast"
     process = start(folder, False)
-    while process.poll() is None and not (steps(folder) and steps(folder)[-1] >= 5):
-        time.sleep(0.01)
+    wait_for_step(process, folder, 5)
     room = os.statvfs(small_disk)
     with open(ballast, "wb", buffering=0) as file:
         try:
@@ -165,7 +180,7 @@ def test_a_file_that_may_not_grow(straight: tuple[bytes, float, float], tmp_path
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     command = [sys.executable, "-c", limited, "-m", "common.cli", "train", "lpg", "--run-dir", str(folder), *FLAGS]
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert process.returncode == 2 and process.stderr.count("\n") == 1, process.stderr
     assert "File too large" in process.stderr
     resumed = start(folder, True)

@@ -15,6 +15,7 @@ from common.hyperparameters import SamplerConfig, make_sampler
 from common.meta_step import MetaTrainer
 from common.population import make_families, sampler_grids
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 CONFIG = SamplerConfig(window=3, bonus=0.2, temperature=0.1)
 GRIDS = [
     {"learning_rate": (1.0, 2.0), "kl_weight": (0.1, 0.5)},
@@ -109,7 +110,9 @@ def test_one_setting_leaves_nothing_to_choose():
 
 
 def test_best_is_the_most_probable_setting():
-    state = report(SAMPLER.init(), *((0, s, r) for s, r in enumerate((0.0, 1.0, 9.0, 2.0))), *((1, s, s) for s in range(3)))
+    state = report(
+        SAMPLER.init(), *((0, s, r) for s, r in enumerate((0.0, 1.0, 9.0, 2.0))), *((1, s, s) for s in range(3))
+    )
     assert SAMPLER.best(state) == [{"learning_rate": 2.0, "kl_weight": 0.1}, {"learning_rate": 8.0, "kl_weight": 0.9}]
 
 

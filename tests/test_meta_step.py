@@ -21,25 +21,29 @@ from common.population import make_families, sampler_grids
 from lpg.objective import LPG, LPGConfig
 
 K, N = 2, 8
-NETWORK = AgentConfig("dense", (4,), (), "adam")
 
 
 def entry(environment, lifetimes=8, agent=None, updates=N):
     return Entry(environment, lifetimes, 2, updates, (0.1, 2.0), agent or AgentConfig())
 
 
-def make_trainer(devices=1, entries=None, **changes):
+def make_trainer(devices=1, entries=None):
     entries = entries or [
         entry("tests.worlds:RING", 5),
-        entry("tests.worlds:OBSERVED_RING", agent=NETWORK),
+        entry("tests.worlds:PAIR"),
         entry("tests.worlds:RING", 3, updates=2 * N),
     ]
-    config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01, **changes)
+    config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01)
     objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
     families = make_families(entries, objective, rollout_steps=3, discount=0.9, value=config.value)
     sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.5,)}), config.sampler)
     mesh = make_mesh([family.lifetimes.size for family in families], devices)
     return MetaTrainer(objective, entries, families, sampler, config, mesh)
+
+
+ONE_FAMILY = "entry('tests.worlds:RING', 5), entry('tests.worlds:RING', 3, updates=2 * N)"
+NETWORK = "entry('tests.worlds:OBSERVED_RING', agent=AgentConfig('dense', (4,), (), 'adam'))"
+TWO_FAMILIES = f"entry('tests.worlds:RING', 5), {NETWORK}, entry('tests.worlds:RING', 3, updates=2 * N)"
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +76,9 @@ def test_families_share_programs_and_keep_their_tasks(trainer):
 
 def test_first_lifetimes_are_staggered(states):
     first, *_ = states
-    network = first.populations[1]
-    np.testing.assert_array_equal(np.sort(network.length), np.arange(1, 9) * N // 8)
-    np.testing.assert_array_equal(network.counts, network.length == N)
+    pairs = first.populations[1]
+    np.testing.assert_array_equal(np.sort(pairs.length), np.arange(1, 9) * N // 8)
+    np.testing.assert_array_equal(pairs.counts, pairs.length == N)
     tables = first.populations[0]
     full = np.where(tables.task == 0, N, 2 * N)
     np.testing.assert_array_equal(np.sort(np.ceil(tables.length / full * 8)), np.arange(1, 9))
@@ -101,7 +105,9 @@ def test_lifetimes_end_and_are_renewed(trainer, states):
         tables, new = after.populations[0], ended[:8]
         touched = np.abs(np.asarray(tables.agent["policy"])).sum((1, 2)) > 0
         np.testing.assert_array_equal(touched, ~new)
-        drawn = np.asarray(tables.environment_params.reward) != np.asarray(before.populations[0].environment_params.reward)
+        drawn = np.asarray(tables.environment_params.reward) != np.asarray(
+            before.populations[0].environment_params.reward
+        )
         np.testing.assert_array_equal(drawn.all((1, 2)), new)
         assert int(after.step) == int(before.step) + 1
     assert finished > 0 and ended.any()
@@ -127,7 +133,8 @@ def test_reports_are_the_mean_reward_per_step(states):
 def test_the_objective_moves(states):
     first, states, told, _ = states
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), first.eta, jax.device_get(states[-1].eta))
-    assert all(0.005 < size < 0.1 for size in jax.tree.leaves(moved)), moved
+    assert all(size < 0.051 for size in jax.tree.leaves(moved)), moved  # five steps of at most 0.01
+    assert all(size > 0.005 for size in moved["lstm"].values()), moved
     assert all(0 < metrics["meta_gradient_norm"] <= 0.1 for metrics in told)
 
 
@@ -145,10 +152,10 @@ def test_metrics_are_of_the_lifetimes(states):
 def test_a_broken_lifetime_is_left_out_restarted_and_counted(states):
     _, states, _, step = states
     state = states[3]
-    tables, network = state.populations
+    tables, others = state.populations
     broken = int(np.flatnonzero(np.asarray(tables.updates + K < tables.length))[0])
     agent = {**tables.agent, "policy": tables.agent["policy"].at[broken].set(jnp.nan)}
-    after, metrics = step(state.replace(populations=(tables.replace(agent=agent), network)))
+    after, metrics = step(state.replace(populations=(tables.replace(agent=agent), others)))
     healthy, expected = states[4], step(state)[1]
     assert metrics["not_finite"] == 1 and expected["not_finite"] == 0
 
@@ -198,17 +205,18 @@ def test_device_counts_are_checked():
     assert make_mesh([3, 5]).size == 1
 
 
-def compare_devices():
-    """Run in a process of its own: states after four meta-updates on 2 and 8 devices are those on one, in float64."""
+def compare_devices(*entries):
+    """Run in a process of its own: states after six meta-updates on 2 and 8 devices are those on one, in float64."""
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_most_optimizations", True)
     assert len(jax.devices()) == 8
 
     def run(devices):
-        trainer = make_trainer(devices)
+        trainer = make_trainer(devices, entries)
         state = trainer.init()
         step = jax.jit(trainer.step)
         history = []
-        for _ in range(4):
+        for _ in range(6):
             state, metrics = step(state)
             history.append(metrics)
         spread = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state.populations)}
@@ -221,26 +229,25 @@ def compare_devices():
         return jax.tree.map(numbers, (state, history))
 
     one = run(1)
-    assert sum(metrics["ended"] for metrics in one[1]) > 8 and one[0].sampler.trials.sum() > 0
+    assert sum(metrics["ended"] for metrics in one[1]) > 4 and one[0].sampler.trials.sum() > 0
     assert one[0].eta["lstm"]["input"].dtype == np.float64
     for devices in (2, 8):
-        for (path, a), b in zip(
-            jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(run(devices)), strict=True
-        ):
+        for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(run(devices)), strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-10, err_msg=f"{devices}: {jax.tree_util.keystr(path)}")
 
 
-def test_two_and_eight_devices_equal_one():
+@pytest.mark.parametrize(
+    "entries",
+    [pytest.param(ONE_FAMILY, id="one_family"), pytest.param(TWO_FAMILIES, id="two", marks=pytest.mark.slow)],
+)
+def test_two_and_eight_devices_equal_one(entries):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
-    code = "from tests.test_meta_step import compare_devices; compare_devices()"
+    code = f"from tests.test_meta_step import *; compare_devices({entries})"
     root = Path(__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-
-

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from common.progress import Progress
 from lpg.config import LPGTraining
 from lpg.objective import LPGConfig
 from lpg.plugin import plugin
+from tests.quick import quick_programs
 
 TINY = LPGTraining(
     distribution="tiny",
@@ -36,10 +37,11 @@ TIMING = ("seconds", "steps_per_second")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny() -> Any:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two lifetimes that end and begin anew within a run."""
     DISTRIBUTIONS["tiny"] = (Entry("grid/small_layouts", lifetimes=2, num_environments=2, updates=3),)
-    yield
+    with quick_programs(tmp_path_factory.mktemp("programs")):
+        yield
     del DISTRIBUTIONS["tiny"]
 
 
@@ -112,7 +114,8 @@ def test_another_seed_gives_another_objective(straight: Path, tmp_path: Path) ->
     assert (tmp_path / "objective.safetensors").read_bytes() != (straight / "objective.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_signal_and_resumed(number: signal.Signals, straight: Path, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     outcome, _ = told(tmp_path, sinks=lambda run, step: [At(2, lambda: signal.raise_signal(number))])

@@ -16,8 +16,8 @@ from tests.worlds import RingParams
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 DISCOUNT, ROLLOUTS = 0.8, 150
-REWARD = np.array([[1.0, 1.0], [0.0, 0.0], [-2.0, 3.0]])
-END = np.array([0.1, 0.3, 0.0])
+REWARD = np.array([[2.0, 2.0], [0.5, 0.5], [1.5, 1.5]])
+END = np.array([0.0, 0.03, 0.0])
 
 
 def true_values():
@@ -53,12 +53,12 @@ def learn(program):
     ids=["tabular", "network"],
 )
 def test_the_value_loss_falls_and_the_values_are_the_policys(made, accuracy):
-    config = ValueConfig(tabular_step_size=0.1, learning_rate=0.03, lambda_=0.5)
+    config = ValueConfig(tabular_step_size=0.1, learning_rate=0.03, lambda_=0.2)
     (family,) = make_families([made], A2C(), rollout_steps=8, discount=DISCOUNT, value=config)
     program = family.program
     before, after, losses = jax.jit(partial(learn, program))()
     # Targets are noisy, so the loss does not go to zero.
-    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:2])
+    assert np.mean(losses[-20:]) < 0.4 * np.mean(losses[:2])
     jax.tree.map(np.testing.assert_array_equal, before.agent, after.agent)
     observed = jax.vmap(program.environment.observe)(jnp.arange(3))
     np.testing.assert_allclose(program.value_function.apply(after.value, observed), true_values(), atol=accuracy)

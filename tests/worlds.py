@@ -10,7 +10,7 @@ from flax import struct
 
 from common.environments.protocol import Box, Discrete, Space
 
-FEATURES = np.random.default_rng(0).normal(size=(3, 2))
+FEATURES = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 
 
 @struct.dataclass
@@ -68,6 +68,7 @@ class Ring:
 
 
 RING = Ring()
+PAIR = Ring(num_states=2)
 OBSERVED_RING = Ring(observed=True)
 LESSON = Ring(contextual=True, num_actions=3)
 OBSERVED_LESSON = Ring(contextual=True, num_actions=3, observed=True)

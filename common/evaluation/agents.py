@@ -55,12 +55,16 @@ def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_lea
     params = draw(jax.random.split(key, 2 * count))
     if not jax.tree.leaves(params):
         return Worlds(params, None)
-    reference = reference_returns(environment, jax.tree.map(lambda leaf: leaf[: 2 * count], params))
+    first = jax.tree.map(lambda leaf: leaf[:count], params)
+    reference = reference_returns(environment, first)
     if reference is None:
-        return Worlds(jax.tree.map(lambda leaf: leaf[:count], params), None)
+        return Worlds(first, None)
     random, optimal = reference
-    chosen = np.flatnonzero(optimal - random > worth_learning)[:count]
-    chosen = np.resize(chosen, count)
+    if np.any(optimal - random <= worth_learning):  # solving a world takes time: the spare ones only where needed
+        spare = reference_returns(environment, jax.tree.map(lambda leaf: leaf[count:], params))
+        assert spare is not None
+        random, optimal = (np.concatenate(pair) for pair in zip(reference, spare, strict=True))
+    chosen = np.resize(np.flatnonzero(optimal - random > worth_learning)[:count], count)
     return Worlds(jax.tree.map(lambda leaf: leaf[chosen], params), (random[chosen], optimal[chosen]))
 
 

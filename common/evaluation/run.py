@@ -21,6 +21,7 @@ from common.population import make_families
 
 TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+LONGEST_TUNING_LIFE = 500
 ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
 
 
@@ -51,17 +52,18 @@ def learned(name: str, objective: Any, eta: Any, metadata: Mapping[str, Any]) ->
     return Method(name, objective, eta, grid)
 
 
-def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 3) -> list[Entry]:
+def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 2) -> list[Entry]:
     """Training environments for tuning a kind of agent: those of the objective's own distribution, at most `limit`,
-    the most frequent first; where it has none of that kind, the small random grid.
+    the most frequent first; where it has none of that kind, the small random grid. Lives are at most
+    `LONGEST_TUNING_LIFE` updates, the same for every method.
     """
     own = make_distribution(metadata["configuration"]["distribution"])
     same = sorted((e for e in own if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
-        return [replace(entry, agent=agent) for entry in same]
+        return [replace(entry, agent=agent, updates=min(entry.updates, LONGEST_TUNING_LIFE)) for entry in same]
     if agent.torso == "tabular":
         return [Entry("grid/small_layouts")]
-    return [Entry("grid/random_small", updates=1000, agent=agent, learning_rates=NETWORK_RATES)]
+    return [Entry("grid/random_small", updates=LONGEST_TUNING_LIFE, agent=agent, learning_rates=NETWORK_RATES)]
 
 
 def evaluate_objective(

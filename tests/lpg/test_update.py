@@ -12,7 +12,7 @@ from lpg.meta_loss import MetaLossConfig, meta_loss
 from lpg.objective import LPG, LPGConfig, kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
-OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
+OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8))
 RATE, KL_WEIGHT = 2.0, 0.7
 
 
@@ -98,7 +98,7 @@ TERMINATED, TRUNCATED = (2, 0), (3, 1)
 def case(float64):
     """(weights, heads, next heads, batch); environment 0 terminates at step 2, environment 1 is truncated at 3."""
     keys = jax.random.split(jax.random.key(0), 5)
-    weights = jax.tree.map(lambda w: 2 * w + 0.1, OBJECTIVE.init(keys[0]))
+    weights = jax.tree.map(lambda w: 2 * w + 0.1, jax.jit(OBJECTIVE.init)(keys[0]))
 
     def heads(key):
         return {"policy": jax.random.normal(key, (T, B, 2)), "prediction": 2 * jax.random.normal(key, (T, B, 4))}
@@ -110,6 +110,7 @@ def case(float64):
     return weights, heads(keys[1]), heads(keys[2]), make_batch(rollout)
 
 
+@jax.jit
 def targets(weights, heads, next_heads, batch):
     return jnp.concatenate([t.reshape(T, B, -1) for t in OBJECTIVE.targets(weights, heads, next_heads, batch)[0]], -1)
 
@@ -147,8 +148,8 @@ def test_within_an_episode_later_steps_do(case):
 
 def test_the_next_prediction_is_not_read_at_a_termination(case):
     weights, heads, next_heads, batch = case
-    gradient = jax.grad(lambda n: jnp.sum(targets(weights, heads, n, batch)[..., :2] ** 2))(next_heads)
-    read = np.asarray(jnp.any(gradient["prediction"] != 0, -1))
+    gradient = jax.jit(jax.grad(lambda n: jnp.sum(targets(weights, heads, n, batch) ** 2)))(next_heads)
+    read = np.array(jnp.any(gradient["prediction"] != 0, -1))
     assert not read[TERMINATED]
     read[TERMINATED] = True
     assert read.all()  # everywhere else it is, at the truncation and the rollout's last step too
@@ -169,10 +170,11 @@ def test_terminations_are_told_and_truncations_are_not(case):
     weights, heads, next_heads, batch = case
     last = with_rollout(batch, truncated=batch.rollout.truncated.at[-1].set(True))  # nothing follows the last step
     assert not moved(targets(*case), targets(weights, heads, next_heads, last)).any()
-    blind = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3, bootstrap=False))
-    before = blind.targets(weights, heads, next_heads, batch)[0][0]
+    blind = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8, bootstrap=False))
+    targets_of_blind = jax.jit(lambda batch: blind.targets(weights, heads, next_heads, batch)[0][0])
+    before = targets_of_blind(batch)
     ended = with_rollout(batch, terminated=batch.rollout.terminated.at[-1, 0].set(True))
-    after = blind.targets(weights, heads, next_heads, ended)[0][0]
+    after = targets_of_blind(ended)
     assert abs(float(after[-1, 0] - before[-1, 0])) > 1e-6 and after[-1, 1] == before[-1, 1]
 
 
@@ -184,12 +186,14 @@ def test_targets_are_constants_for_the_agent(case):
     agent = TabularAgent(3, (("policy", 2), ("prediction", 4)))
     keys = jax.random.split(jax.random.key(1))
     params = {"policy": jax.random.normal(keys[0], (3, 2)), "prediction": jax.random.normal(keys[1], (3, 4))}
-    target, _ = OBJECTIVE.targets(weights, agent.apply(params, index), agent.apply(params, (index + 1) % 3), batch)
+    heads = agent.apply(params, index), agent.apply(params, (index + 1) % 3)
+    target = jax.jit(OBJECTIVE.targets)(weights, *heads, batch)[0]
 
     def learn(rule):
         rate = jnp.asarray(RATE)
         return agent.learn(params, (), rate, index, (index + 1) % 3, weights, batch, rule, OBJECTIVE.loss)[0]
 
+    learn = jax.jit(learn, static_argnums=0)
     ours, fixed = learn(OBJECTIVE.targets), learn(given_targets(*target))
     for name in params:
         np.testing.assert_allclose(ours[name], fixed[name], rtol=1e-12)
