@@ -77,17 +77,17 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     use_all_cores()
     console = Console()
-    rows = []
+    rows: list[Mapping[str, Any]] = []
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for name, config in VARIANTS.items():
         for seed in range(arguments.seeds):
             row = {"variant": name, "seed": seed, **judge(replace(config, seed=seed), Protocol(tuning_seeds=32))}
             console.print(row)
             rows.append(row)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "runs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+            with (arguments.out / "runs.csv").open("w", newline="") as file:  # anew each time: an end comes at any time
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
     title = "Held-out layouts, mean (min to max) over seeds"
     table = Table("Variant", "Final", "AUC", "Training reward per step", title=title)
     for name in VARIANTS:
