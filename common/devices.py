@@ -18,11 +18,15 @@ def use_all_cores() -> None:
     XLA runs the many small operations of small agents on one thread; two devices use two. Must come before JAX is
     used; does nothing where an accelerator is found or the number was set by hand.
     """
+    cores = len(os.sched_getaffinity(0))
+    # With as many threads as devices, one device's work can take them all and the other waits until it is done: a
+    # meta-update with an LSTM of 256 then takes twice as long, now and then. XLA reads this when it makes its threads.
+    os.environ.setdefault("NPROC", str(2 * cores))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "") and not os.environ.get(
         "JAX_NUM_CPU_DEVICES"
     ):
         with contextlib.suppress(RuntimeError):  # JAX is in use already, with the devices that it has
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", cores)
 
 
 def join_cluster() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -140,9 +141,10 @@ def sum_of(row: dict[str, Any]) -> float:
 
 def table(rows: dict[str, Any]) -> Table:
     """Times, rates and memory of all rows."""
-    made = Table(title="One meta-update of LPG, T = 20, 5x5 grids")
-    for title in ("", "compile s", "wall s", "CPU s", "env steps/s", "state + temporaries MB", "peak MB"):
-        made.add_column(title, justify="left" if not title else "right")
+    made = Table(title="One meta-update of LPG, T = 20, 5x5 grids", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("", no_wrap=True)
+    for title in ("compile\ns", "wall\ns", "CPU\ns", "steps\nper s", "state +\ntemp MB", "peak\nMB"):
+        made.add_column(title, justify="right", no_wrap=True)
     for name, row in rows.items():
         made.add_row(
             name,
@@ -150,7 +152,7 @@ def table(rows: dict[str, Any]) -> Table:
             f"{row['wall_seconds']:.3f}",
             f"{row['cpu_seconds']:.3f}",
             f"{row['steps_per_second'] / 1e3:.0f}k",
-            f"{row['state_megabytes']:.1f} + {row['temporary_megabytes']:.1f}",
+            f"{row['state_megabytes']:.1f} + {row['temporary_megabytes']:.0f}",
             f"{row['peak_megabytes']:.0f}",
         )
     return made
