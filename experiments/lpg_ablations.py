@@ -54,6 +54,8 @@ def judge(config: LPGTraining, protocol: Protocol) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         outcome = meta_train(plugin, config, Path(folder) / "run")
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
         seconds = time.monotonic() - begun
         rows = read_metrics(Path(folder) / "run" / "metrics.jsonl")
         _, objective, eta, metadata = load_objective(outcome.objective)
