@@ -20,8 +20,9 @@ def use_all_cores() -> None:
     """
     cores = len(os.sched_getaffinity(0))
     # With as many threads as devices, one device's work can take them all and the other waits until it is done: a
-    # meta-update with an LSTM of 256 then takes twice as long, now and then. XLA reads this when it makes its threads.
-    os.environ.setdefault("NPROC", str(2 * cores))
+    # meta-update with an LSTM of 256 then takes twice as long, now and then. One more thread mends it; with several
+    # more, small agents lose a third of their speed. XLA reads this when it makes its threads.
+    os.environ.setdefault("NPROC", str(cores + 1))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "") and not os.environ.get(
         "JAX_NUM_CPU_DEVICES"
     ):
