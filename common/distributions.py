@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from common.agents.agent import AgentConfig
 from common.environments.grid_specs import Split
+from common.environments.protocol import Discrete, Environment
 from common.errors import UserError
 
 Grid = Mapping[str, Sequence[float]]
@@ -101,11 +102,9 @@ def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> st
     return f"{field}: {name!r} is unknown; {hint} (`metaobj list` also tells the environments)"
 
 
-def default_agent(environment: object) -> dict:
+def default_agent(environment: Environment) -> dict[str, Any]:
     """Agent and learning rates that suit an environment's observations."""
-    from common.environments.protocol import Discrete
-
-    space = environment.observation_space  # type: ignore[attr-defined]
+    space = environment.observation_space
     if isinstance(space, Discrete):
         return {}
     torso: Literal["conv", "dense"] = "conv" if len(space.shape) == 3 else "dense"

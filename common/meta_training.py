@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from common import objective_file, plotting
-from common.checkpoint import CheckpointError, Checkpoints
+from common.checkpoint import Checkpoints
 from common.config import MetaTrainingConfig
 from common.devices import make_mesh
 from common.distributions import make_distribution
@@ -275,9 +275,6 @@ class _signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
-
-
-__all__ = ["CheckpointError", "Outcome", "UserError", "make_trainer", "meta_train", "save_objective"]
 
 
 def load_objective(path_or_name: str | Path, kind: str | None = None) -> tuple[Plugin, Any, PyTree, Mapping[str, Any]]:

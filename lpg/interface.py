@@ -27,9 +27,17 @@ class LoadedLPG:
         """The outputs that an agent must have: {"policy": logits, "prediction": logits}."""
         return self.objective.heads(num_actions)
 
-    def targets(self, heads: Heads, next_heads: Heads, rollout: Rollout) -> tuple[jax.Array, jax.Array]:
+    def targets(
+        self,
+        heads: Heads,
+        next_heads: Heads,
+        rollout: Rollout,
+        progress: float | jax.Array = 0.0,
+        lifetime_updates: float | jax.Array = 1.0,
+    ) -> tuple[jax.Array, jax.Array]:
         """pi_hat [T, B] and log y_hat [T, B, m] for the agent's outputs at observations and next observations."""
-        return self.objective.targets(self.eta, heads, next_heads, self._batch(rollout, 0.0))[0]
+        batch = self._batch(rollout, 0.0, progress, lifetime_updates)
+        return self.objective.targets(self.eta, heads, next_heads, batch)[0]
 
     def gradient(
         self,
@@ -37,6 +45,8 @@ class LoadedLPG:
         params: PyTree,
         rollout: Rollout,
         kl_weight: float | jax.Array = 0.5,
+        progress: float | jax.Array = 0.0,
+        lifetime_updates: float | jax.Array = 1.0,
     ) -> PyTree:
         """The gradient that an agent descends, of the structure of `params`; for any optimiser, under jit and vmap.
 
@@ -45,14 +55,22 @@ class LoadedLPG:
             params: the agent's parameters.
             rollout: T steps of B environments.
             kl_weight: alpha_y, the weight of the prediction's loss.
+            progress: share of the agent's updates that are behind it; read only by objectives with `lifetime_inputs`.
+            lifetime_updates: how many updates it will make in all; likewise.
         """
-        batch = self._batch(rollout, kl_weight)
+        batch = self._batch(rollout, kl_weight, progress, lifetime_updates)
         heads, next_heads = apply(params, rollout.observation), apply(params, rollout.next_observation)
         targets, _ = self.objective.targets(self.eta, heads, next_heads, batch)
         constant = jax.lax.stop_gradient(targets)
         return jax.grad(lambda p: self.objective.loss(apply(p, rollout.observation), constant, batch))(params)
 
-    def _batch(self, rollout: Rollout, kl_weight: float | jax.Array) -> Batch:
+    def _batch(
+        self,
+        rollout: Rollout,
+        kl_weight: float | jax.Array,
+        progress: float | jax.Array,
+        lifetime_updates: float | jax.Array,
+    ) -> Batch:
         nothing = jnp.zeros_like(rollout.reward)
         return Batch(
             rollout=rollout,
@@ -60,8 +78,8 @@ class LoadedLPG:
             rewards_to_go=nothing,
             hyperparameters={"kl_weight": jnp.asarray(kl_weight)},
             discount=jnp.asarray(self.metadata["configuration"]["discount"]),
-            progress=jnp.zeros(()),
-            log_length=jnp.zeros(()),
+            progress=jnp.asarray(progress),
+            log_length=jnp.log(jnp.asarray(lifetime_updates)),
         )
 
 

@@ -19,11 +19,6 @@ Heads: TypeAlias = dict[str, jax.Array]
 """Head name to its outputs [..., size]; "policy" holds action logits."""
 Hyperparameters: TypeAlias = dict[str, jax.Array]
 """An agent's hyperparameters by name; "learning_rate" is always there."""
-Targets: TypeAlias = Callable[[PyTree, Heads, Heads], PyTree]
-"""(weights, heads at observations, heads at next observations) -> targets; constants for the agent's gradient, but not
-for the meta-gradient."""
-Loss: TypeAlias = Callable[[Heads, PyTree], jax.Array]
-"""(heads at observations, targets) -> the scalar that the agent descends."""
 
 
 @dataclass(frozen=True)
