@@ -177,6 +177,9 @@ def meta_gradient(
         return clipped, (lifetime, metrics)
 
     def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        if part.updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
+            gradient, outputs = one(jax.tree.map(lambda leaf: leaf[0], part))
+            return gradient, jax.tree.map(lambda leaf: leaf[None], outputs)
         gradients, outputs = jax.vmap(one)(part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from common.draw_ahead import split_off_noise
 from common.environments.protocol import Environment
 from common.types import PRNGKey, PyTree, Rollout
 
@@ -51,21 +52,25 @@ def rollout(
     """
     batch = worlds.episode_return.shape[0]
     logits = jax.eval_shape(policy, worlds.observation)
+    an_action = jax.eval_shape(jnp.argmax, logits)
     action_key, step_key, reset_key = jax.random.split(key, 3)
     # All noise is drawn at once: within the scan, drawing it would be most of the cost of a small world.
     gumbel = jax.random.gumbel(action_key, (steps, *logits.shape), logits.dtype)
     step_keys = jax.random.split(step_key, (steps, batch))
     reset_keys = jax.random.split(reset_key, (steps, batch))
+    one_state = jax.tree.map(lambda leaf: leaf[0], worlds.state)
+    draw, move = split_off_noise(environment.step, step_key, one_state, an_action, params)
+    step_noise = jax.vmap(jax.vmap(draw))(step_keys)  # [T, B, ...]
+    firsts = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))(reset_keys, params)  # [T, B, ...]
 
-    def step(worlds: Worlds, noise: tuple[jax.Array, PRNGKey, PRNGKey]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
-        gumbel, step_keys, reset_keys = noise
+    def step(worlds: Worlds, noise: tuple[jax.Array, PyTree, PyTree]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
+        gumbel, step_noise, (first_observation, first_state) = noise
         action = jnp.argmax(policy(worlds.observation) + gumbel, axis=-1)  # [B]
-        next_observation, state, reward, terminated, truncated, _ = jax.vmap(environment.step, (0, 0, 0, None))(
-            step_keys, worlds.state, action, params
+        next_observation, state, reward, terminated, truncated, _ = jax.vmap(move, (0, 0, 0, None))(
+            step_noise, worlds.state, action, params
         )
         truncated = truncated & ~terminated
         ended = terminated | truncated
-        first_observation, first_state = jax.vmap(environment.reset, (0, None))(reset_keys, params)
 
         def choose(first: jax.Array, later: jax.Array) -> jax.Array:
             return jnp.where(ended.reshape(ended.shape + (1,) * (later.ndim - 1)), first, later)
@@ -79,5 +84,5 @@ def rollout(
         transition = Rollout(worlds.observation, action, reward, terminated, truncated, next_observation)
         return after, (transition, Episodes(jnp.sum(ended), jnp.sum(jnp.where(ended, episode_return, 0.0))))
 
-    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (gumbel, step_keys, reset_keys))
+    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (gumbel, step_noise, firsts))
     return worlds, steps_taken, Episodes(*jax.tree.map(jnp.sum, episodes))

@@ -2,7 +2,8 @@
 
 An LSTM step is a matrix product of what it reads, [x, 1, h], with all weights. In the reverse pass the weights'
 gradient is formed after the scan from the stacked gate gradients, in one product, where transposing the scan would add
-up a matrix of that size step by step. The reverse pass is therefore written out.
+up a matrix of that size step by step. The reverse pass is therefore written out. It keeps little, since moving what
+is kept to and from memory is most of what it costs beside its products.
 """
 
 from typing import TypeAlias
@@ -55,57 +56,66 @@ def backward_lstm(weights: PyTree, x: jax.Array, keep: jax.Array) -> jax.Array:
 
 
 def _forward(weights: PyTree, x: jax.Array, keep: jax.Array) -> tuple[jax.Array, PyTree]:
-    matrix = jnp.concatenate([weights["input"], weights["bias"][None], weights["recurrent"]])  # [D + 1 + H, 4H]
-    x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)  # [T, B, D + 1]
-    units = weights["recurrent"].shape[0]
-    zeros = jnp.zeros((x.shape[1], units), x.dtype)
+    matrix = _joined(weights)
+    zeros = jnp.zeros((x.shape[1], weights["recurrent"].shape[0]), x.dtype)
 
     def step(carry: State, inputs: tuple[jax.Array, jax.Array]) -> tuple[State, tuple[jax.Array, ...]]:
         x, keep = inputs
         hidden, cell = (keep[:, None] * part for part in carry)
-        read = jnp.concatenate([x, hidden], -1)  # [B, D + 1 + H]
-        gates = _activate(read @ matrix)
+        gates = _activate(jnp.concatenate([x, hidden], -1) @ matrix)
         i, f, o, g = jnp.split(gates, 4, axis=-1)
         after = f * cell + i * g
         hidden = o * jnp.tanh(after)
-        return (hidden, after), (hidden, read, cell, gates)
+        return (hidden, after), (hidden, cell, gates)
 
-    _, (hidden, *saved) = jax.lax.scan(step, (zeros, zeros), (x, keep), reverse=True)
-    return hidden, (weights, keep, *saved)
+    _, (hidden, *saved) = jax.lax.scan(step, (zeros, zeros), (_with_one(x), keep), reverse=True)
+    return hidden, (weights, x, keep, hidden, *saved)
+
+
+def _joined(weights: PyTree) -> jax.Array:
+    return jnp.concatenate([weights["input"], weights["bias"][None], weights["recurrent"]])  # [D + 1 + H, 4H]
+
+
+def _with_one(x: jax.Array) -> jax.Array:
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)  # [T, B, D + 1]
 
 
 def _reverse(residuals: PyTree, hidden_bar: jax.Array) -> tuple[PyTree, jax.Array, jax.Array]:
-    weights, keep, read, cell, gates = residuals
+    weights, x, keep, hidden, cell, gates = residuals
+    features = x.shape[-1]
+    matrix = _joined(weights)
 
-    def step(carry: State, inputs: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
+    def step(carry: State, inputs: tuple[jax.Array, ...]) -> tuple[State, tuple[jax.Array, jax.Array]]:
         hidden_bar, cell_bar = carry
-        bar, cell, gates, keep = inputs
+        bar, hidden, cell, gates, keep = inputs
         i, f, o, g = jnp.split(gates, 4, axis=-1)
         hidden_bar = hidden_bar + bar
-        squashed = jnp.tanh(f * cell + i * g)
-        cell_bar = cell_bar + hidden_bar * o * (1 - squashed**2)
+        squashed = hidden / jnp.maximum(o, jnp.finfo(o.dtype).tiny)  # where o is 0, nothing below depends on it
+        cell_bar = cell_bar + hidden_bar * (o - hidden * squashed)
         gates_bar = jnp.concatenate(
             [
-                cell_bar * g * i * (1 - i),
-                cell_bar * cell * f * (1 - f),
-                hidden_bar * squashed * o * (1 - o),
-                cell_bar * i * (1 - g**2),
+                cell_bar * g * (i * (1 - i)),
+                cell_bar * cell * (f * (1 - f)),
+                hidden_bar * hidden * (1 - o),
+                cell_bar * i * (1 - g * g),
             ],
             axis=-1,
         )  # [B, 4H]
+        read_bar = gates_bar @ matrix.T  # [B, D + 1 + H]
         keep = keep[:, None]
-        return (keep * (gates_bar @ weights["recurrent"].T), keep * cell_bar * f), gates_bar
+        return (keep * read_bar[:, features + 1 :], keep * cell_bar * f), (gates_bar, read_bar[:, :features])
 
     zeros = jnp.zeros_like(cell[0])
-    _, gates_bar = jax.lax.scan(step, (zeros, zeros), (hidden_bar, cell, gates, keep))
+    _, (gates_bar, x_bar) = jax.lax.scan(step, (zeros, zeros), (hidden_bar, hidden, cell, gates, keep))
+    before = jnp.concatenate([hidden[1:], zeros[None]]) * keep[..., None]
+    read = jnp.concatenate([_with_one(x), before], -1)  # [T, B, D + 1 + H]
     matrix_bar = jnp.einsum("tbd,tbk->dk", read, gates_bar)  # [D + 1 + H, 4H]
-    features = weights["input"].shape[0]
     weights_bar = {
         "input": matrix_bar[:features],
         "bias": matrix_bar[features],
         "recurrent": matrix_bar[features + 1 :],
     }
-    return weights_bar, gates_bar @ weights["input"].T, jnp.zeros_like(keep)
+    return weights_bar, x_bar, jnp.zeros_like(keep)
 
 
 backward_lstm.defvjp(_forward, _reverse)

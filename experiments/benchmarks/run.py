@@ -46,7 +46,7 @@ def warm_up(run: Callable[[], Any]) -> None:
         run()
 
 
-def published(repetitions: int, lifetimes: int = 8, chunk: int = 2) -> dict[str, Any]:
+def published(repetitions: int, lifetimes: int = 8, chunk: int = 1) -> dict[str, Any]:
     """The size of a public implementation, against the matrix products that it cannot do without."""
     from experiments.benchmarks.lpg import MetaUpdate, lstm_products, median, timed, trainer
 
