@@ -8,7 +8,7 @@ therefore taken out of it.
 from collections.abc import Callable
 
 import jax
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from common.types import PRNGKey, PyTree
 
@@ -22,7 +22,8 @@ def split_off_noise(
     """
     closed, out_shape = jax.make_jaxpr(function, return_shape=True)(key, *arguments)
     jaxpr = closed.jaxpr
-    of_key, constant, before, after = {jaxpr.invars[0]}, set(), [], []
+    of_key, constant = {jaxpr.invars[0]}, set[Var]()
+    before, after = list[JaxprEqn](), list[JaxprEqn]()
     for equation in jaxpr.eqns:
         read = {v for v in equation.invars if not isinstance(v, Literal)}
         if equation.effects or not read <= of_key | constant:
