@@ -5,7 +5,6 @@ from typing import Literal, TypeAlias, get_args
 
 from common.errors import UserError, check_numbers
 from common.hyperparameters import SamplerConfig
-from common.value_function import ValueConfig
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
@@ -44,7 +43,6 @@ class MetaTrainingConfig:
     """Meta-updates between checkpoints; also saved at the end and at a signal."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay."""
-    value: ValueConfig = field(default_factory=ValueConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:

@@ -33,8 +33,12 @@ class Entry:
 
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
 CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
+TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
 PAPER_RATES = (20.0, 40.0, 80.0)
 NETWORK_RATES = (0.0005, 0.002, 0.008)
+
+POLICY_RATES = (1e-3,)
+"""Of deterministic policies."""
 
 _TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
 _MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_small_sparse", "random_very_dense")
@@ -62,6 +66,10 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
     ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
+    "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 800, POLICY_RATES),),
+    "small-control": tuple(
+        Entry(name, 4, 4, 800, POLICY_RATES) for name in ("Pendulum-v1/varied", "brax/inverted_pendulum/varied")
+    ),
     "lpg-paper": _paper(),
 }
 

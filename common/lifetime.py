@@ -1,39 +1,25 @@
-"""One agent's lifetime: its state, its start, one update of it. A population is lifetimes on a leading axis."""
+"""What one agent's lifetime is to the rest of the project. A population is lifetimes on a leading axis.
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+How an agent lives (on-policy in `on_policy.py`, from a replay in `off_policy.py`) is its program's; whoever maps over
+lifetimes, renews or evaluates them knows only what is here.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 
-from common.agents.agent import Agent, Hyperparameters
+from common.agents.agent import Hyperparameters
+from common.distributions import Entry
 from common.environments.protocol import Environment
-from common.objective import Batch, UpdateRule
-from common.returns import lambda_returns
-from common.rollout import Episodes, Worlds, reset, rollout
-from common.types import PRNGKey, PyTree
-from common.value_function import ValueFunction
-
-
-@dataclass(frozen=True)
-class Program:
-    """All that is static in a lifetime: lifetimes with equal programs are compiled, vmapped and sharded together."""
-
-    environment: Environment
-    agent: Agent
-    value_function: ValueFunction
-    num_environments: int
-    rollout_steps: int
-    discount: float
-    lambda_: float
-    remat: bool = False
-    """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
+from common.rollout import Episodes, Worlds
+from common.types import Metrics, PRNGKey, PyTree
 
 
 @struct.dataclass
 class Lifetime:
-    """Everything that one lifetime carries from update to update."""
+    """What every lifetime carries from update to update; programs add their agent's parts."""
 
     key: PRNGKey
     task: jax.Array  # [] int32, index of its environment in the distribution
@@ -41,9 +27,6 @@ class Lifetime:
     hyperparameters: Hyperparameters  # scalars
     environment_params: PyTree
     worlds: Worlds  # [B, ...]
-    agent: PyTree
-    optimiser: PyTree
-    value: PyTree
     updates: jax.Array  # [] int32, agent updates so far
     length: jax.Array  # [] int32, agent updates in all
     counts: jax.Array  # [] bool, whether its return goes to the sampler (a shortened first life's does not)
@@ -51,99 +34,65 @@ class Lifetime:
     steps: jax.Array  # [] float, environment steps so far
 
 
-class RolloutStatistics(NamedTuple):
-    """What one rollout showed."""
+class Statistics(Protocol):
+    """What an update showed."""
 
-    reward: jax.Array  # [] mean per environment step
-    episodes: Episodes
-    value_loss: jax.Array  # [] mean squared error before this rollout's value update
+    @property
+    def reward(self) -> jax.Array:
+        """[] mean per environment step."""
 
-
-def start(
-    key: PRNGKey,
-    program: Program,
-    environment_params: PyTree,
-    task: jax.Array,
-    setting: jax.Array,
-    hyperparameters: Hyperparameters,
-    length: jax.Array,
-    counts: jax.Array,
-) -> Lifetime:
-    """A new agent in `environment_params`, before its first update."""
-    agent_key, value_key, reset_key, key = jax.random.split(key, 4)
-    agent, optimiser = program.agent.init(agent_key)
-    return Lifetime(
-        key=key,
-        task=task,
-        setting=setting,
-        hyperparameters=hyperparameters,
-        environment_params=environment_params,
-        worlds=reset(reset_key, program.environment, environment_params, program.num_environments),
-        agent=agent,
-        optimiser=optimiser,
-        value=program.value_function.init(value_key),
-        updates=jnp.int32(0),
-        length=length,
-        counts=counts,
-        reward_sum=jnp.zeros(()),
-        steps=jnp.zeros(()),
-    )
+    @property
+    def episodes(self) -> Episodes:
+        """The episodes that ended."""
 
 
-def act(program: Program, lifetime: Lifetime) -> tuple[Lifetime, Batch, RolloutStatistics]:
-    """Roll the agent out, estimate advantages, then let the value function learn from the same steps."""
-    key, rollout_key = jax.random.split(lifetime.key)
-    agent = jax.lax.stop_gradient(lifetime.agent)
-    worlds, steps, episodes = rollout(
-        rollout_key,
-        program.environment,
-        lifetime.environment_params,
-        lifetime.worlds,
-        lambda observation: program.agent.apply(agent, observation)["policy"],
-        program.rollout_steps,
-    )
-    values = program.value_function.apply(lifetime.value, steps.observation)  # [T, B]
-    next_values = program.value_function.apply(lifetime.value, steps.next_observation)  # [T, B]
-    returns = lambda_returns(steps, next_values, program.discount, program.lambda_)
-    batch = Batch(
-        rollout=steps,
-        advantages=returns - values,
-        rewards_to_go=lambda_returns(steps, jnp.zeros_like(values), program.discount, 1.0),
-        hyperparameters=lifetime.hyperparameters,
-        discount=jnp.asarray(program.discount, values.dtype),
-        progress=lifetime.updates / lifetime.length,
-        log_length=jnp.log(lifetime.length),
-    )
-    statistics = RolloutStatistics(jnp.mean(steps.reward), episodes, jnp.mean((returns - values) ** 2))
-    lifetime = replace(
-        lifetime,
-        key=key,
-        worlds=worlds,
-        value=program.value_function.update(lifetime.value, steps.observation, returns),
-        reward_sum=lifetime.reward_sum + jnp.sum(steps.reward),
-        steps=lifetime.steps + steps.reward.size,
-    )
-    return lifetime, batch, statistics
+class Program(Protocol):
+    """All that is static in a lifetime: lifetimes with equal programs are compiled, vmapped and sharded together.
 
-
-def update(
-    program: Program, rule: UpdateRule, weights: PyTree, lifetime: Lifetime
-) -> tuple[Lifetime, dict[str, jax.Array], RolloutStatistics]:
-    """One inner update: a rollout, the rule's targets, one step of the agent towards them.
-
-    Differentiable with respect to `weights` and to the agent it starts from.
+    A frozen dataclass, hashable and compared by value.
     """
-    lifetime, batch, statistics = act(program, lifetime)
-    agent, optimiser, about = program.agent.learn(
-        lifetime.agent,
-        lifetime.optimiser,
-        lifetime.hyperparameters["learning_rate"],
-        batch.rollout.observation,
-        batch.rollout.next_observation,
-        weights,
-        batch,
-        rule.targets,
-        rule.loss,
-        program.remat,
-    )
-    return replace(lifetime, agent=agent, optimiser=optimiser, updates=lifetime.updates + 1), about, statistics
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def first_steps(self) -> int:
+        """Environment steps of a lifetime before its first update."""
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps of one update of one agent."""
+
+    def steps_per_meta_update(self, inner_updates: int) -> int:
+        """Environment steps of one agent in one meta-update."""
+
+    def start(
+        self,
+        key: PRNGKey,
+        environment_params: PyTree,
+        task: jax.Array,
+        setting: jax.Array,
+        hyperparameters: Hyperparameters,
+        length: jax.Array,
+        counts: jax.Array,
+    ) -> Any:
+        """A new agent in `environment_params`, before its first update: its lifetime."""
+
+    def update(self, rule: Any, weights: PyTree, lifetime: Any) -> tuple[Any, Metrics, Statistics]:
+        """Act, and one update of the agent by `rule`."""
+
+    def test(self, lifetime: Any) -> Episodes | None:
+        """Episodes of the agent as one would use it, on fresh environments; None where its own episodes tell."""
+
+    def meta_loss(
+        self, objective: Any, inner_updates: int, eta: PyTree, lifetime: Any, step: jax.Array
+    ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        """Live on, and how well the agent does after K updates by the objective: (loss, (lifetime, metrics)).
+
+        Differentiable with respect to `eta`. `step` is the number of meta-updates so far. Among the metrics are
+        "reward" (per environment step), "episodes" and "episode_return" (number and sum).
+        """
+
+
+ProgramMaker: TypeAlias = Callable[[Entry, Environment], Program]
+"""How agents live in an entry's environment; UserError where they cannot."""

@@ -15,7 +15,7 @@ from common.devices import AXIS, everywhere, spread
 from common.distributions import Entry
 from common.hyperparameters import Sampler, SamplerState
 from common.lifetime import Lifetime
-from common.objective import LearnedObjective
+from common.objective import Objective
 from common.population import Family, begin, meta_gradient, renew
 from common.types import Metrics, PRNGKey, PyTree
 
@@ -35,7 +35,7 @@ class TrainingState:
 class MetaTrainer:
     """An objective, what it is trained on and how: makes states and moves them on."""
 
-    objective: LearnedObjective
+    objective: Objective
     entries: Sequence[Entry]
     families: Sequence[Family]
     sampler: Sampler
@@ -44,9 +44,9 @@ class MetaTrainer:
 
     @property
     def steps_per_update(self) -> int:
-        """Environment steps of the whole population in one meta-update: K rollouts and the one that judges."""
-        per_rollout = sum(f.program.num_environments * f.lifetimes.size for f in self.families)
-        return per_rollout * self.config.rollout_steps * (self.config.inner_updates + 1)
+        """Environment steps of the whole population in one meta-update."""
+        K = self.config.inner_updates
+        return sum(f.program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
 
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
@@ -86,13 +86,13 @@ class MetaTrainer:
         advance = jax.shard_map(
             self._advance,
             mesh=self.mesh,
-            in_specs=(whole, whole, parts),
+            in_specs=(whole, whole, whole, parts),
             out_specs=(whole, whole, parts, whole),
             # The gradients are taken per device and summed by hand in `_advance`; with the check on, JAX would sum
             # gradients of the replicated eta by itself.
             check_vma=False,
         )
-        gradient, sampler, populations, metrics = advance(state.eta, state.sampler, state.populations)
+        gradient, sampler, populations, metrics = advance(state.step, state.eta, state.sampler, state.populations)
         updates, optimiser = self.optimiser.update(gradient, state.optimiser, state.eta)
         eta = optax.apply_updates(state.eta, updates)
         metrics["meta_gradient_norm"] = optax.tree.norm(gradient)
@@ -101,11 +101,11 @@ class MetaTrainer:
         ), metrics
 
     def _advance(
-        self, eta: PyTree, sampler: SamplerState, populations: tuple[Lifetime, ...]
+        self, step: jax.Array, eta: PyTree, sampler: SamplerState, populations: tuple[Lifetime, ...]
     ) -> tuple[PyTree, SamplerState, tuple[Lifetime, ...], Metrics]:
         """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings."""
         results = [
-            meta_gradient(self.objective, family, self.config, eta, population)
+            meta_gradient(self.objective, family, self.config, eta, population, step)
             for family, population in zip(self.families, populations, strict=True)
         ]
         totals, lived, metrics = zip(*results, strict=True)

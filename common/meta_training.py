@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from common import objective_file, plotting
+from common.arguments import from_json
 from common.checkpoint import Checkpoints
 from common.config import MetaTrainingConfig
 from common.devices import make_mesh
@@ -65,14 +66,7 @@ def make_trainer(plugin: Plugin, config: MetaTrainingConfig, devices: int | None
     """
     objective = plugin.build(config)
     entries = make_distribution(config.distribution, config.scale)
-    families = make_families(
-        entries,
-        objective,
-        rollout_steps=config.rollout_steps,
-        discount=config.discount,
-        value=config.value,
-        remat=config.remat,
-    )
+    families = make_families(entries, plugin.programs(config, objective))
     sampler = make_sampler(sampler_grids(entries, plugin.hyperparameters(config)), config.sampler)
     mesh = make_mesh([family.lifetimes.size for family in families], devices)
     return MetaTrainer(objective, entries, families, sampler, config, mesh)
@@ -147,6 +141,15 @@ class _Saver:
     def __call__(self, step: int, state: TrainingState, seconds: float) -> None:
         self.checkpoints.save(step, state, {"seconds": seconds})
         save_objective(self.run.objective, self.plugin, self.trainer, state)
+
+
+def configuration_of(plugin: Plugin, metadata: Mapping[str, Any]) -> Any:
+    """The configuration that an objective was trained with, from its file's metadata.
+
+    Raises:
+        UserError: another version wrote it, with other fields.
+    """
+    return from_json(type(plugin.presets[plugin.default_preset]), metadata["configuration"], "the objective's metadata")
 
 
 def save_objective(path: Path, plugin: Plugin, trainer: MetaTrainer, state: TrainingState) -> None:

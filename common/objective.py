@@ -25,6 +25,17 @@ class Batch(NamedTuple):
     log_length: jax.Array  # [] log N
 
 
+class Objective(Protocol):
+    """What every learned objective is, however its agents live."""
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Names of the agent's hyperparameters that it reads."""
+
+    def init(self, key: PRNGKey) -> PyTree:
+        """Fresh weights, eta."""
+
+
 class UpdateRule(Protocol):
     """How an agent learns."""
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from common.config import MetaTrainingConfig
 from common.errors import UserError
-from common.objective import LearnedObjective
+from common.evaluation.method import Method
+from common.lifetime import ProgramMaker
+from common.objective import Objective
 from common.types import PyTree
 
 GROUP = "metaobj.objectives"
@@ -26,12 +28,16 @@ class Plugin:
     presets: Mapping[str, MetaTrainingConfig]
     """Named configurations, all of one type; a subclass of `MetaTrainingConfig`."""
     default_preset: str
-    build: Callable[[MetaTrainingConfig], LearnedObjective]
-    hyperparameters: Callable[[MetaTrainingConfig], Mapping[str, Sequence[float]]]
+    build: Callable[[Any], Objective]
+    programs: Callable[[Any, Any], ProgramMaker]
+    """(configuration, a rule) to how the rule's agents live."""
+    baselines: Callable[[Any], list[Method]]
+    """Rules that people wrote, to compare with an objective of this configuration."""
+    hyperparameters: Callable[[Any], Mapping[str, Sequence[float]]]
     """The agents' hyperparameters beside the learning rate, {name: values}, that the sampler chooses from."""
-    describe: Callable[[MetaTrainingConfig], dict[str, Any]]
+    describe: Callable[[Any], dict[str, Any]]
     """What an objective file must hold to build the objective again, as JSON data."""
-    rebuild: Callable[[Mapping[str, Any]], LearnedObjective]
+    rebuild: Callable[[Mapping[str, Any]], Objective]
     """The inverse of `describe`."""
     inspect: Callable[[Any, PyTree, Mapping[str, Any], Path], list[Path]]
     """Draw what the objective does: (objective, eta, metadata, folder) -> the files written."""

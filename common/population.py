@@ -8,17 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.agents.agent import make_agent
 from common.config import MetaTrainingConfig
 from common.distributions import Entry
 from common.environments.registry import make_environment, sample_params
 from common.errors import UserError
 from common.hyperparameters import Sampler, SamplerState
-from common.lifetime import Lifetime, Program, act, start, update
+from common.lifetime import Lifetime, Program, ProgramMaker
 from common.meta_gradient import clip_by_norm, sum_over_chunks
-from common.objective import LearnedObjective, UpdateRule
 from common.types import Metrics, PRNGKey, PyTree
-from common.value_function import ValueConfig, make_value_function
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +29,7 @@ class Family:
     lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
 
 
-def make_families(
-    entries: Sequence[Entry],
-    rule: UpdateRule,
-    *,
-    rollout_steps: int,
-    discount: float,
-    value: ValueConfig,
-    remat: bool = False,
-) -> list[Family]:
+def make_families(entries: Sequence[Entry], make_program: ProgramMaker) -> list[Family]:
     """Group the entries of a distribution by program.
 
     Raises:
@@ -54,19 +43,9 @@ def make_families(
                 raise UserError(f"{entry.environment}.{name}: {getattr(entry, name)} given; must be at least 1")
         environment, spec = make_environment(entry.environment, entry.split)
         try:
-            agent = make_agent(entry.agent, environment.observation_space, environment.action_space, rule.heads)
+            program = make_program(entry, environment)
         except UserError as error:
             raise UserError(f"{entry.environment}: {error}") from None
-        program = Program(
-            environment=environment,
-            agent=agent,
-            value_function=make_value_function(value, agent),
-            num_environments=entry.num_environments,
-            rollout_steps=rollout_steps,
-            discount=discount,
-            lambda_=value.lambda_,
-            remat=remat,
-        )
         groups.setdefault(program, []).append(index)
         specs.append(spec)
     return [
@@ -115,7 +94,7 @@ def _renewed(
     spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
     setting, hyperparameters = sampler.sample(setting_key, state, task)
     params = sample_params(family.program.environment, params_key, spec)
-    return start(key, family.program, params, task, setting.astype(jnp.int32), hyperparameters, length, counts)
+    return family.program.start(key, params, task, setting.astype(jnp.int32), hyperparameters, length, counts)
 
 
 def largest_chunk(lifetimes: int, limit: int) -> int:
@@ -123,41 +102,15 @@ def largest_chunk(lifetimes: int, limit: int) -> int:
     return max(size for size in range(1, min(lifetimes, limit) + 1) if lifetimes % size == 0)
 
 
-def lifetime_meta_loss(
-    objective: LearnedObjective, program: Program, inner_updates: int, eta: PyTree, lifetime: Lifetime
-) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-    """K updates of one lifetime by the objective, then how well its agent does: (loss, (the lifetime, metrics))."""
-
-    def one_update(lifetime: Lifetime, _: None) -> tuple[Lifetime, Any]:
-        lifetime, about, statistics = update(program, objective, eta, lifetime)
-        return lifetime, (about, statistics)
-
-    lifetime, (about, statistics) = jax.lax.scan(one_update, lifetime, None, length=inner_updates)
-    about, statistics = jax.tree.map(lambda x: jnp.mean(x, 0), (about, statistics))
-    lifetime, batch, judged = act(program, lifetime)
-    heads = program.agent.apply(lifetime.agent, batch.rollout.observation)
-    loss, metrics = objective.meta_loss(heads, batch, about)
-    episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, statistics.episodes, judged.episodes)
-    metrics = {
-        "meta_loss": loss,
-        "reward": (statistics.reward * inner_updates + judged.reward) / (inner_updates + 1),
-        "value_loss": judged.value_loss,
-        "episodes": episodes.number.astype(loss.dtype),
-        "episode_return": episodes.total_return,
-        **about,
-        **metrics,
-    }
-    return loss, (lifetime, metrics)
-
-
 def meta_gradient(
-    objective: LearnedObjective,
+    objective: Any,
     family: Family,
     config: MetaTrainingConfig,
     eta: PyTree,
     population: Lifetime,
+    step: jax.Array,
 ) -> tuple[PyTree, Lifetime, Metrics]:
-    """Live on for K updates, and sum the meta-gradients of a family's lifetimes on this device.
+    """Live on, and sum the meta-gradients of a family's lifetimes on this device.
 
     Returns:
         The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
@@ -165,7 +118,7 @@ def meta_gradient(
     """
 
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-        return lifetime_meta_loss(objective, family.program, config.inner_updates, eta, lifetime)
+        return family.program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
 
     def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)

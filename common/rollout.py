@@ -21,6 +21,25 @@ class Worlds:
     episode_return: jax.Array  # [B] sum of the rewards of the episode so far
 
 
+class Policy(NamedTuple):
+    """How a batch of environments is acted in."""
+
+    draw: Callable[[PRNGKey, int, jax.Array], PyTree]
+    """(key, T, an observation [B, ...]) to the noise of T steps, [T, B, ...]."""
+    act: Callable[[jax.Array, PyTree], jax.Array]
+    """(observation [B, ...], one step's noise) to actions [B, ...]."""
+
+
+def sampled(logits: Callable[[jax.Array], jax.Array]) -> Policy:
+    """Discrete actions with the probabilities that `logits` gives: observations [B, ...] to [B, A]."""
+
+    def draw(key: PRNGKey, steps: int, observation: jax.Array) -> jax.Array:
+        shape = jax.eval_shape(logits, observation)
+        return jax.random.gumbel(key, (steps, *shape.shape), shape.dtype)
+
+    return Policy(draw, lambda observation, gumbel: jnp.argmax(logits(observation) + gumbel, axis=-1))
+
+
 class Episodes(NamedTuple):
     """Episodes that ended within a rollout."""
 
@@ -39,23 +58,23 @@ def rollout(
     environment: Environment,
     params: PyTree,
     worlds: Worlds,
-    policy: Callable[[jax.Array], jax.Array],
+    policy: Policy,
     steps: int,
 ) -> tuple[Worlds, Rollout, Episodes]:
     """Act for `steps` steps; an ended episode is followed by a new one.
 
     Args:
-        policy: observations [B, ...] to action logits [B, A]. Stop its gradients: actions are sampled.
+        policy: how to act. Stop its gradients: actions are sampled.
 
     Returns:
         The environments after the last step, the steps [T, B, ...], and the episodes that ended.
     """
     batch = worlds.episode_return.shape[0]
-    logits = jax.eval_shape(policy, worlds.observation)
-    an_action = jax.eval_shape(jnp.argmax, logits)
     action_key, step_key, reset_key = jax.random.split(key, 3)
     # All noise is drawn at once: within the scan, drawing it would be most of the cost of a small world.
-    gumbel = jax.random.gumbel(action_key, (steps, *logits.shape), logits.dtype)
+    noise = policy.draw(action_key, steps, worlds.observation)  # [T, B, ...]
+    actions = jax.eval_shape(policy.act, worlds.observation, jax.tree.map(lambda leaf: leaf[0], noise))
+    an_action = jax.ShapeDtypeStruct(actions.shape[1:], actions.dtype)
     step_keys = jax.random.split(step_key, (steps, batch))
     reset_keys = jax.random.split(reset_key, (steps, batch))
     one_state = jax.tree.map(lambda leaf: leaf[0], worlds.state)
@@ -63,9 +82,9 @@ def rollout(
     step_noise = jax.vmap(jax.vmap(draw))(step_keys)  # [T, B, ...]
     firsts = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))(reset_keys, params)  # [T, B, ...]
 
-    def step(worlds: Worlds, noise: tuple[jax.Array, PyTree, PyTree]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
-        gumbel, step_noise, (first_observation, first_state) = noise
-        action = jnp.argmax(policy(worlds.observation) + gumbel, axis=-1)  # [B]
+    def step(worlds: Worlds, noise: tuple[PyTree, PyTree, PyTree]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
+        action_noise, step_noise, (first_observation, first_state) = noise
+        action = policy.act(worlds.observation, action_noise)  # [B, ...]
         next_observation, state, reward, terminated, truncated, _ = jax.vmap(move, (0, 0, 0, None))(
             step_noise, worlds.state, action, params
         )
@@ -84,5 +103,5 @@ def rollout(
         transition = Rollout(worlds.observation, action, reward, terminated, truncated, next_observation)
         return after, (transition, Episodes(jnp.sum(ended), jnp.sum(jnp.where(ended, episode_return, 0.0))))
 
-    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (gumbel, step_noise, firsts))
+    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (noise, step_noise, firsts))
     return worlds, steps_taken, Episodes(*jax.tree.map(jnp.sum, episodes))

@@ -68,7 +68,7 @@ def judge(config: LPGTraining, suite_name: str, protocol: Protocol) -> Mapping[s
         seconds = time.monotonic() - begun
         rows = read_metrics(Path(folder) / "run" / "metrics.jsonl")
         _, objective, eta, metadata = load_objective(outcome.objective)
-    method = learned("LPG", objective, eta, metadata)
+    method = learned(plugin, objective, eta, metadata)
     suite = make_suite(suite_name)
     best, _ = tune(protocol, method, tuning_entries(metadata, suite[0].agent))
     scores = evaluate(protocol, method, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]

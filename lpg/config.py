@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from common.config import MetaTrainingConfig
 from common.errors import UserError
 from common.hyperparameters import SamplerConfig
+from common.value_function import ValueConfig
 from lpg.meta_loss import MetaLossConfig
 from lpg.objective import LPGConfig
 
@@ -16,6 +17,7 @@ class LPGTraining(MetaTrainingConfig):
 
     network: LPGConfig = field(default_factory=LPGConfig)
     meta_loss: MetaLossConfig = field(default_factory=MetaLossConfig)
+    value: ValueConfig = field(default_factory=ValueConfig)
     kl_weights: tuple[float, ...] = (0.1, 0.5, 1.0)
     """The grid of alpha_y, the weight of the agent's prediction loss."""
 

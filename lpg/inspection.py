@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from common.files import atomic_write
+from common.on_policy import OnPolicy
 from common.types import PyTree
 from lpg import inspection_plots
 from lpg.inspection_data import (
@@ -63,6 +64,7 @@ def inspect(
     folder.mkdir(parents=True, exist_ok=True)
     setup = make_setup(objective, metadata, size)
     program = setup.family.program
+    assert isinstance(program, OnPolicy)
     ages = look_at_ages(objective, eta, setup, size, jax.random.key(0))
     values = [true_values(snapshot, program.discount) for _, snapshot in ages]
     numbers: list[Number] = []

@@ -12,8 +12,8 @@ import numpy as np
 from common.distributions import Entry
 from common.environments.protocol import Discrete
 from common.environments.registry import sample_params
-from common.lifetime import Lifetime, Program, act, start, update
 from common.objective import Batch
+from common.on_policy import OnPolicy, OnPolicyLifetime, on_policy
 from common.population import Family, make_families
 from common.returns import lambda_returns
 from common.types import PRNGKey, PyTree, Rollout
@@ -93,13 +93,13 @@ def make_setup(objective: LPG, metadata: Mapping[str, Any], size: Size) -> Setup
     kept = {name: known[name] for name in ("num_environments", "updates") if name in known}
     entry = Entry(ENVIRONMENT, split="held_out", **kept)
     given = {**_ROLLOUT, **metadata.get("configuration", {})}
-    family = make_families(
-        [entry],
+    programs = on_policy(
         objective,
         rollout_steps=given["rollout_steps"],
         discount=given["discount"],
         value=ValueConfig(**given["value"]),
-    )[0]
+    )
+    family = make_families([entry], programs)[0]
     hyperparameters = {name: float(chosen.get(name, value)) for name, value in _HYPERPARAMETERS.items()}
     return Setup(family, hyperparameters, size.updates or entry.updates)
 
@@ -121,32 +121,36 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
 
 
 @partial(jax.jit, static_argnums=0, compiler_options=_QUICK)
-def _begin(program: Program, keys: PRNGKey, spec: PyTree, hyperparameters: PyTree, length: jax.Array) -> Lifetime:
-    def one(key: PRNGKey) -> Lifetime:
+def _begin(
+    program: OnPolicy, keys: PRNGKey, spec: PyTree, hyperparameters: PyTree, length: jax.Array
+) -> OnPolicyLifetime:
+    def one(key: PRNGKey) -> OnPolicyLifetime:
         world_key, start_key = jax.random.split(key)
         params = sample_params(program.environment, world_key, spec)
-        return start(start_key, program, params, jnp.int32(0), jnp.int32(0), hyperparameters, length, jnp.bool_(True))
+        return program.start(start_key, params, jnp.int32(0), jnp.int32(0), hyperparameters, length, jnp.bool_(True))
 
     return jax.vmap(one)(keys)
 
 
 @partial(jax.jit, static_argnums=(0, 1), compiler_options=_QUICK)
-def _train(objective: LPG, program: Program, eta: PyTree, agents: Lifetime, updates: jax.Array) -> Lifetime:
-    one_update = jax.vmap(lambda agent: update(program, objective, eta, agent)[0])
+def _train(
+    objective: LPG, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime, updates: jax.Array
+) -> OnPolicyLifetime:
+    one_update = jax.vmap(lambda agent: program.update(objective, eta, agent)[0])
     return jax.lax.fori_loop(0, updates, lambda _, agents: one_update(agents), agents)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_QUICK)
-def _look(objective: LPG, program: Program, rollouts: int, eta: PyTree, agents: Lifetime) -> Snapshot:
+def _look(objective: LPG, program: OnPolicy, rollouts: int, eta: PyTree, agents: OnPolicyLifetime) -> Snapshot:
     space = program.environment.observation_space
     assert isinstance(space, Discrete)
 
-    def one(lifetime: Lifetime) -> Snapshot:
+    def one(lifetime: OnPolicyLifetime) -> Snapshot:
         def apply(observation: jax.Array) -> dict[str, jax.Array]:
             return program.agent.apply(lifetime.agent, observation)
 
         # The agent stands still meanwhile; only its value function, which nobody reads later, learns on.
-        _, batches = jax.lax.scan(lambda agent, _: act(program, agent)[:2], lifetime, None, length=rollouts)
+        _, batches = jax.lax.scan(lambda agent, _: program.act(agent)[:2], lifetime, None, length=rollouts)
         batch = jax.tree.map(lambda leaf: leaf[0], batches)
         steps = batch.rollout  # [T, B, ...]
         heads = apply(steps.observation)

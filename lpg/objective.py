@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from common.agents.agent import Heads
 from common.errors import check_numbers
+from common.lstm import backward_lstm, init_lstm
 from common.objective import Batch
 from common.types import Metrics, PRNGKey, PyTree
-from lpg.lstm import backward_lstm, init_lstm
 from lpg.meta_loss import MetaLossConfig, meta_loss
 
 

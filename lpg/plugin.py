@@ -5,6 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from common.config import MetaTrainingConfig
+from common.evaluation.baselines import a2c
+from common.evaluation.method import Method
+from common.lifetime import ProgramMaker
+from common.objective import UpdateRule
+from common.on_policy import on_policy
 from common.plugin import Plugin
 from lpg.config import PRESETS, LPGTraining
 from lpg.inspection import inspect
@@ -15,6 +20,20 @@ from lpg.objective import LPG, LPGConfig
 def _build(config: MetaTrainingConfig) -> LPG:
     assert isinstance(config, LPGTraining)
     return LPG(config.network, config.meta_loss)
+
+
+def _programs(config: LPGTraining, rule: UpdateRule) -> ProgramMaker:
+    return on_policy(
+        rule,
+        rollout_steps=config.rollout_steps,
+        discount=config.discount,
+        value=config.value,
+        remat=config.remat,
+    )
+
+
+def _baselines(config: LPGTraining) -> list[Method]:
+    return [a2c(config.rollout_steps, config.discount, config.value)]
 
 
 def _hyperparameters(config: MetaTrainingConfig) -> Mapping[str, Sequence[float]]:
@@ -37,6 +56,8 @@ plugin = Plugin(
     presets=PRESETS,
     default_preset="lpg-demo",
     build=_build,
+    programs=_programs,
+    baselines=_baselines,
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,

@@ -13,7 +13,9 @@ from common.errors import UserError
 from common.evaluation.baselines import A2C
 from common.hyperparameters import SamplerConfig, make_sampler
 from common.meta_step import MetaTrainer
+from common.on_policy import on_policy
 from common.population import make_families, sampler_grids
+from common.value_function import ValueConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 CONFIG = SamplerConfig(window=3, bonus=0.2, temperature=0.1)
@@ -158,7 +160,7 @@ def test_the_sampler_finds_each_familys_learning_rate():
     ]
     config = MetaTrainingConfig(inner_updates=3, rollout_steps=8, meta_updates=120, log_every=120, checkpoint_every=120)
     rule = ActorCritic()
-    families = make_families(entries, rule, rollout_steps=8, discount=0.9, value=config.value)
+    families = make_families(entries, on_policy(rule, rollout_steps=8, discount=0.9, value=ValueConfig()))
     sampler = make_sampler(sampler_grids(entries, {"entropy_weight": (0.0,)}), config.sampler)
     trainer = MetaTrainer(rule, entries, families, sampler, config, make_mesh([16, 16], 1))
     state, metrics = trainer.run_chunk(trainer.init())

@@ -17,7 +17,9 @@ from common.distributions import Entry
 from common.errors import UserError
 from common.hyperparameters import make_sampler
 from common.meta_step import MetaTrainer
+from common.on_policy import on_policy
 from common.population import make_families, sampler_grids
+from common.value_function import ValueConfig
 from lpg.objective import LPG, LPGConfig
 
 K, N = 2, 8
@@ -35,7 +37,7 @@ def make_trainer(devices=1, entries=None):
     ]
     config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01)
     objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
-    families = make_families(entries, objective, rollout_steps=3, discount=0.9, value=config.value)
+    families = make_families(entries, on_policy(objective, rollout_steps=3, discount=0.9, value=ValueConfig()))
     sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.5,)}), config.sampler)
     mesh = make_mesh([family.lifetimes.size for family in families], devices)
     return MetaTrainer(objective, entries, families, sampler, config, mesh)

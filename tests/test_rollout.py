@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.rollout import reset, rollout
+from common.rollout import reset, rollout, sampled
 from tests.worlds import OBSERVED_RING, RING, RingParams
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -16,7 +16,7 @@ POLICY = jnp.array([[0.0, 1.0], [0.5, 0.0], [-20.0, 20.0]])
 def run(key):
     keys = jax.random.split(key)
     before = reset(keys[0], RING, PARAMS, B)
-    return before, *rollout(keys[1], RING, PARAMS, before, lambda observation: POLICY[observation], T)
+    return before, *rollout(keys[1], RING, PARAMS, before, sampled(lambda observation: POLICY[observation]), T)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_an_end_at_the_time_limit_is_a_termination(record):
     def run(key):
         params = PARAMS.replace(end=jnp.ones(3), limit=jnp.int32(1))
         before = reset(key, OBSERVED_RING, params, 4)
-        return rollout(key, OBSERVED_RING, params, before, lambda observation: observation, 3)
+        return rollout(key, OBSERVED_RING, params, before, sampled(lambda observation: observation), 3)
 
     after, steps, episodes = run(jax.random.key(1))
     assert steps.terminated.all() and not steps.truncated.any() and episodes.number == 3 * 4

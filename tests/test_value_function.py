@@ -8,7 +8,7 @@ import pytest
 from common.agents.agent import AgentConfig
 from common.errors import UserError
 from common.evaluation.baselines import A2C
-from common.lifetime import act, start
+from common.on_policy import on_policy
 from common.population import make_families
 from common.value_function import TabularValue, ValueConfig
 from tests.test_meta_step import entry
@@ -35,10 +35,10 @@ def learn(program):
     params = RingParams(jnp.asarray(REWARD), jnp.asarray(END), jnp.int32(2))
     hyperparameters = {"learning_rate": jnp.zeros(()), "entropy_weight": jnp.zeros(())}
     zero = jnp.int32(0)
-    lifetime = start(jax.random.key(0), program, params, zero, zero, hyperparameters, jnp.int32(10), jnp.bool_(True))
+    lifetime = program.start(jax.random.key(0), params, zero, zero, hyperparameters, jnp.int32(10), jnp.bool_(True))
 
     def one(lifetime, _):
-        lifetime, _, statistics = act(program, lifetime)
+        lifetime, _, statistics = program.act(lifetime)
         return lifetime, statistics.value_loss
 
     return lifetime, *jax.lax.scan(one, lifetime, None, length=ROLLOUTS)
@@ -54,7 +54,7 @@ def learn(program):
 )
 def test_the_value_loss_falls_and_the_values_are_the_policys(made, accuracy):
     config = ValueConfig(tabular_step_size=0.1, learning_rate=0.03, lambda_=0.2)
-    (family,) = make_families([made], A2C(), rollout_steps=8, discount=DISCOUNT, value=config)
+    (family,) = make_families([made], on_policy(A2C(), rollout_steps=8, discount=DISCOUNT, value=config))
     program = family.program
     before, after, losses = jax.jit(partial(learn, program))()
     # Targets are noisy, so the loss does not go to zero.

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.environments.grid_specs import Split
 from common.environments.protocol import Box, Discrete, Space
 from common.errors import UserError
 from common.types import PRNGKey, PyTree
@@ -22,9 +23,30 @@ _BINARY = tuple(name for name in GYMNAX_NAMES if name.endswith("-MinAtar"))
 """Games whose planes are zeros and ones, which gymnax hands out as float32."""
 
 
+VARIED = {
+    "Pendulum-v1": ("g", "m", "l"),
+    "MountainCarContinuous-v0": ("power", "gravity"),
+    "Reacher-misc": ("torque_scale",),
+    "CartPole-v1": ("gravity", "masscart", "masspole", "length", "force_mag"),
+}
+"""Physical constants that may vary between lifetimes, each by a factor of its own."""
+VARIATIONS = tuple(f"{name}/varied" for name in VARIED)
+_FACTORS = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}
+
+
+def make_gymnax(name: str, split: Split) -> tuple["GymnaxEnvironment", PyTree]:
+    """A gymnax environment, or with "/varied" behind its name one whose physics differ from lifetime to lifetime: each
+    constant is multiplied or divided by a factor in [1, 1.3] in training, in [1.3, 1.6] held out.
+    """
+    name, _, varied = name.partition("/")
+    if not varied:
+        return GymnaxEnvironment(name), np.zeros(2, np.float32)
+    return GymnaxEnvironment(name, VARIED[name]), np.log(_FACTORS[split]).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class GymnaxEnvironment:
-    """A gymnax environment by name, with gymnax's default parameters.
+    """A gymnax environment by name, with gymnax's default parameters but for those in `varied`.
 
     Continuous actions appear as a `Box`; what needs discrete ones refuses that. MinAtar's planes are observed as bool,
     a quarter of the memory.
@@ -34,6 +56,7 @@ class GymnaxEnvironment:
     """
 
     name: str
+    varied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in GYMNAX_NAMES:
@@ -43,24 +66,37 @@ class GymnaxEnvironment:
     def observation_space(self) -> Space:
         """As gymnax declares it, with the shape that is really observed."""
         environment, params = _make(self.name)
-        space = environment.observation_space(params)
-        if hasattr(space, "n"):
-            return Discrete(int(space.n))
-        shape = jax.eval_shape(environment.reset_env, jax.random.key(0), params)[0].shape
-        return Box(tuple(shape), _bound(space.low), _bound(space.high))
+        with jax.ensure_compile_time_eval():
+            space = environment.observation_space(params)
+            if hasattr(space, "n"):
+                return Discrete(int(space.n))
+            shape = jax.eval_shape(environment.reset_env, jax.random.key(0), params)[0].shape
+            return Box(tuple(shape), _bound(space.low), _bound(space.high))
 
     @property
     def action_space(self) -> Space:
         """As gymnax declares it."""
         environment, params = _make(self.name)
-        space = environment.action_space(params)
-        if hasattr(space, "n"):
-            return Discrete(int(space.n))
-        return Box(tuple(space.shape), _bound(space.low), _bound(space.high))
+        with jax.ensure_compile_time_eval():  # bounds may be arrays, made anew in each call
+            space = environment.action_space(params)
+            if hasattr(space, "n"):
+                return Discrete(int(space.n))
+            return Box(tuple(space.shape), _bound(space.low), _bound(space.high))
 
-    def sample_params(self, key: PRNGKey, spec: tuple[()] = ()) -> PyTree:
-        """The default parameters as arrays; there is nothing to draw."""
-        return jax.tree.map(jnp.asarray, _make(self.name)[1])
+    @property
+    def time_limit(self) -> int:
+        """Steps of the longest episode."""
+        return int(_make(self.name)[1].max_steps_in_episode)
+
+    def sample_params(self, key: PRNGKey, spec: PyTree = (0.0, 0.0)) -> PyTree:
+        """The default parameters as arrays, the varied ones times or over factors with logarithms within `spec`."""
+        params = jax.tree.map(jnp.asarray, _make(self.name)[1])
+        factor_key, sign_key = jax.random.split(key)
+        low, high = jnp.asarray(spec)
+        size = jax.random.uniform(factor_key, (len(self.varied),), minval=low, maxval=high)
+        factors = jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=size.shape), size, -size))
+        changed = {name: getattr(params, name) * factors[i] for i, name in enumerate(self.varied)}
+        return params.replace(**changed)
 
     def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
         """Start an episode."""

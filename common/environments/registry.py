@@ -3,9 +3,10 @@
 import importlib
 from typing import Any
 
+from common.environments.brax_adapter import BRAX_NAMES, make_brax
 from common.environments.delayed_chain import CHAIN_NAMES, make_chain
 from common.environments.grid_specs import GRID_NAMES, Split, make_grid
-from common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
+from common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
 from common.environments.protocol import Environment
 from common.errors import UserError
 from common.types import PRNGKey, PyTree
@@ -13,7 +14,11 @@ from common.types import PRNGKey, PyTree
 
 def environment_names() -> list[str]:
     """All names that `make_environment` knows, without those of users' own modules."""
-    return [f"grid/{name}" for name in GRID_NAMES] + [f"chain/{name}" for name in CHAIN_NAMES] + list(GYMNAX_NAMES)
+    return (
+        [f"grid/{name}" for name in GRID_NAMES]
+        + [f"chain/{name}" for name in CHAIN_NAMES]
+        + [*GYMNAX_NAMES, *VARIATIONS, *BRAX_NAMES]
+    )
 
 
 def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTree]:
@@ -33,8 +38,10 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_grid(rest, split)
     if family == "chain" and rest in CHAIN_NAMES:
         return make_chain(rest, split)
-    if name in GYMNAX_NAMES:
-        return GymnaxEnvironment(name), ()
+    if name in GYMNAX_NAMES or name in VARIATIONS:
+        return make_gymnax(name, split)
+    if name in BRAX_NAMES:
+        return make_brax(name, split)
     if ":" in name:
         return _import(name), ()
     raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,7 @@ from jax.sharding import PartitionSpec
 from common.devices import AXIS, make_mesh
 from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
-from common.lifetime import Lifetime, Program, start, update
-from common.objective import UpdateRule
+from common.lifetime import Lifetime, Program
 from common.population import Family
 from common.types import PRNGKey, PyTree
 
@@ -69,7 +68,7 @@ def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_lea
 
 
 def train_agents(
-    rule: UpdateRule,
+    rule: Any,
     weights: PyTree,
     family: Family,
     worlds: Worlds,
@@ -95,7 +94,7 @@ def train_agents(
         rule, family.program, per_bin, bins, weights, worlds.params, settings, jax.random.split(key, size)
     )
     program = family.program
-    env_steps = np.arange(1, bins + 1) * per_bin * program.rollout_steps * program.num_environments
+    env_steps = program.first_steps + np.arange(1, bins + 1) * per_bin * program.steps_per_update
     filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
     random, optimal = worlds.reference if worlds.reference is not None else (None, None)
     return Record(filled, env_steps, random, optimal)
@@ -103,7 +102,7 @@ def train_agents(
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _train(
-    rule: UpdateRule,
+    rule: Any,
     program: Program,
     per_bin: int,
     bins: int,
@@ -116,17 +115,20 @@ def _train(
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
         # Agents are spread over the devices; they share `weights` and nothing else.
-        lifetime = start(
-            key, program, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
+        lifetime = program.start(
+            key, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
         )
 
         def one_update(lifetime: Lifetime, nothing: None) -> tuple[Lifetime, tuple[jax.Array, jax.Array]]:
-            lifetime, _, statistics = update(program, rule, weights, lifetime)
+            lifetime, _, statistics = program.update(rule, weights, lifetime)
             return lifetime, (statistics.episodes.total_return, statistics.episodes.number)
 
         def one_bin(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, ...]]:
             lifetime, (totals, counts) = jax.lax.scan(one_update, lifetime, None, length=per_bin)
-            return lifetime, (jnp.sum(totals), jnp.sum(counts), jnp.mean(lifetime.worlds.episode_return))
+            tested = program.test(lifetime)
+            if tested is None:
+                return lifetime, (jnp.sum(totals), jnp.sum(counts), jnp.mean(lifetime.worlds.episode_return))
+            return lifetime, (tested.total_return, tested.number, jnp.zeros(()))
 
         return jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
 

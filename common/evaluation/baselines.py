@@ -1,13 +1,33 @@
 """Update rules that people wrote, for comparison. They take part in everything but meta-training."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from common.agents.agent import Heads
+from common.agents.agent import AgentConfig, Heads
+from common.distributions import TABULAR_RATES
+from common.evaluation.method import Method
 from common.objective import Batch
+from common.on_policy import on_policy
 from common.types import Metrics, PyTree
+from common.value_function import ValueConfig
+
+DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
+
+
+def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
+    """A2C with its grid: 20 settings per kind of agent."""
+
+    def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
+        rates = TABULAR_RATES if agent.torso == "tabular" else DENSE_RATES
+        return {"learning_rate": rates, "entropy_weight": ENTROPY_WEIGHTS}
+
+    rule = A2C()
+    programs = on_policy(rule, rollout_steps=rollout_steps, discount=discount, value=value)
+    return Method("A2C", rule, (), programs, grid)
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,17 @@ the one with the best sum of final and mean score is used throughout the suite.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import jax
 import numpy as np
 
-from common.agents.agent import AgentConfig
 from common.distributions import Entry
 from common.errors import check_numbers
 from common.evaluation.agents import Record, Worlds, draw_worlds, train_agents
+from common.evaluation.method import Method, Settings
 from common.evaluation.results import Curves, Reference
 from common.evaluation.statistics import interquartile_mean
-from common.objective import UpdateRule
 from common.population import Family, make_families
-from common.types import PyTree
-from common.value_function import ValueConfig
-
-Settings = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -37,39 +31,10 @@ class Protocol:
     bins: int = 25
     """Points of a learning curve."""
     seed: int = 0
-    rollout_steps: int = 20
-    discount: float = 0.995
-    value: ValueConfig = ValueConfig()
 
     def __post_init__(self) -> None:
-        check_numbers(self, "seeds tuning_seeds bins rollout_steps", at_least=1)
+        check_numbers(self, "seeds tuning_seeds bins", at_least=1)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """A rule that agents learn by, its weights, and the settings it may be tuned over."""
-
-    name: str
-    rule: UpdateRule
-    weights: PyTree
-    grid: Callable[[AgentConfig], Mapping[str, Sequence[float]]]
-    """The grid for a kind of agent; "learning_rate" is in it."""
-
-    def settings(self, agent: AgentConfig) -> list[Settings]:
-        """All combinations of the grid."""
-        grid = self.grid(agent)
-        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-
-
-def _family(protocol: Protocol, method: Method, entry: Entry) -> Family:
-    return make_families(
-        [entry],
-        method.rule,
-        rollout_steps=protocol.rollout_steps,
-        discount=protocol.discount,
-        value=protocol.value,
-    )[0]
 
 
 def tune(
@@ -84,7 +49,7 @@ def tune(
     count = protocol.tuning_seeds
     totals = np.zeros(len(settings))
     for number, entry in enumerate(entries):
-        family = _family(protocol, method, replace(entry, split="training"))
+        family = make_families([replace(entry, split="training")], method.programs)[0]
         worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed + 1), number))
         worlds = draw_worlds(family, 0, worlds_key, count)
         scores = []
@@ -114,7 +79,7 @@ def evaluate(
     records: list[Record] = []
     for number, entry in enumerate(suite):
         report(f"training {protocol.seeds} agents by {method.name} on {entry.environment}")
-        family = _family(protocol, method, entry)
+        family = make_families([entry], method.programs)[0]
         worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed), number))
         worlds = draw_worlds(family, 0, worlds_key, protocol.seeds)
         record = _train(

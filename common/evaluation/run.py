@@ -9,34 +9,22 @@ from typing import Any
 from rich.console import Console
 
 from common.agents.agent import AgentConfig
-from common.distributions import NETWORK_RATES, Entry, make_distribution
+from common.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
 from common.evaluation import report
-from common.evaluation.baselines import A2C
-from common.evaluation.protocol import Method, Protocol, Settings, evaluate, tune
+from common.evaluation.method import Method, Settings
+from common.evaluation.protocol import Protocol, evaluate, tune
 from common.evaluation.results import Curves, SummaryRow
 from common.evaluation.suites import make_suite
 from common.files import atomic_write
-from common.meta_training import load_objective
+from common.meta_training import configuration_of, load_objective
+from common.plugin import Plugin
 from common.population import make_families
 
-TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
-DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 LONGEST_TUNING_LIFE = 500
-ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
 
 
-def a2c() -> Method:
-    """A2C with its grid: 20 settings per kind of agent."""
-
-    def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
-        rates = TABULAR_RATES if agent.torso == "tabular" else DENSE_RATES
-        return {"learning_rate": rates, "entropy_weight": ENTROPY_WEIGHTS}
-
-    return Method("A2C", A2C(), (), grid)
-
-
-def learned(name: str, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:
-    """A learned objective, tuned over the settings it was trained with."""
+def learned(plugin: Plugin, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:
+    """A learned objective, tuned over the settings it was trained with; its agents live as they did in training."""
     rates: dict[str, tuple[float, ...]] = {}
     for entry in metadata["entries"]:
         known = rates.get(entry["agent"]["torso"], ())
@@ -49,7 +37,8 @@ def learned(name: str, objective: Any, eta: Any, metadata: Mapping[str, Any]) ->
             return {"learning_rate": rates[agent.torso], **shared}
         return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
 
-    return Method(name, objective, eta, grid)
+    programs = plugin.programs(configuration_of(plugin, metadata), objective)
+    return Method(plugin.kind.upper(), objective, eta, programs, grid)
 
 
 def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 2) -> list[Entry]:
@@ -82,17 +71,11 @@ def evaluate_objective(
     console = console or Console(quiet=True)
     plugin, objective, eta, metadata = load_objective(path)
     suite = make_suite(suite_name)
-    methods = [learned(plugin.kind.upper(), objective, eta, metadata)] + ([a2c()] if baselines else [])
-    configuration = metadata["configuration"]
-    protocol = replace(protocol, rollout_steps=configuration["rollout_steps"], discount=configuration["discount"])
+    methods = [learned(plugin, objective, eta, metadata)]
+    if baselines:
+        methods += plugin.baselines(configuration_of(plugin, metadata))
     for method in methods:  # refuses what cannot be run before time is spent on tuning
-        make_families(
-            suite,
-            method.rule,
-            rollout_steps=protocol.rollout_steps,
-            discount=protocol.discount,
-            value=protocol.value,
-        )
+        make_families(suite, method.programs)
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:
@@ -108,7 +91,7 @@ def evaluate_objective(
             settings = {entry.environment: best[entry.agent] for entry in suite}
             curves.append(evaluate(protocol, method, suite, settings, say))
     directory.mkdir(parents=True, exist_ok=True)
-    rows = report.write(directory, curves, baseline="A2C" if baselines else None, console=console)
+    rows = report.write(directory, curves, baseline=methods[1].name if baselines else None, console=console)
     record = {"objective": path, "suite": suite_name, "protocol": asdict(protocol), "tuning": chosen}
     atomic_write(directory / "evaluation.json", json.dumps(record, indent=1) + "\n")
     for method in methods:

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from common.config import MetaTrainingConfig
 from common.devices import AXIS, make_mesh
 from common.distributions import Entry
 from common.hyperparameters import make_sampler
 from common.meta_step import MetaTrainer
 from common.population import make_families, sampler_grids
-from lpg.objective import LPG, LPGConfig
+from lpg.config import LPGTraining
+from lpg.objective import LPGConfig
+from lpg.plugin import plugin
 
 
 def trainer(
@@ -28,17 +29,17 @@ def trainer(
     remat: bool = False,
 ) -> MetaTrainer:
     """Meta-training on 5x5 layouts; one meta-update per compiled chunk."""
-    config = MetaTrainingConfig(inner_updates=inner_updates, chunk=chunk, log_every=1, checkpoint_every=1)
-    objective = LPG(LPGConfig(units=units, prediction_size=prediction_size))
-    entries = (Entry("grid/small_layouts", lifetimes=lifetimes, num_environments=environments),)
-    families = make_families(
-        entries,
-        objective,
-        rollout_steps=config.rollout_steps,
-        discount=config.discount,
-        value=config.value,
+    config = LPGTraining(
+        inner_updates=inner_updates,
+        chunk=chunk,
         remat=remat,
+        log_every=1,
+        checkpoint_every=1,
+        network=LPGConfig(units=units, prediction_size=prediction_size),
     )
+    objective = plugin.build(config)
+    entries = (Entry("grid/small_layouts", lifetimes=lifetimes, num_environments=environments),)
+    families = make_families(entries, plugin.programs(config, objective))
     sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.1, 0.5, 1.0)}), config.sampler)
     return MetaTrainer(objective, entries, families, sampler, config, make_mesh([lifetimes]))
 

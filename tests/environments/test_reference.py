@@ -18,7 +18,7 @@ from common.environments import (
     random_return,
     reference_returns,
 )
-from common.rollout import reset, rollout
+from common.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
@@ -96,7 +96,7 @@ def test_random_return_equals_simulation(moving):
     @jax.jit
     def play(key, params):  # a key that is known to the compiler would be folded for seconds
         worlds = reset(key, environment, params, 4000)
-        return rollout(jax.random.fold_in(key, 1), environment, params, worlds, uniform, 20)[1]
+        return rollout(jax.random.fold_in(key, 1), environment, params, worlds, sampled(uniform), 20)[1]
 
     steps = play(jax.random.key(1), params)  # the time limit ends every first episode within it
     ended = np.asarray(steps.terminated | steps.truncated)

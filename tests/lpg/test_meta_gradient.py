@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from tests.lpg.test_lstm import plain_lstm
 
 from common.agents.agent import AgentConfig
 from common.config import MetaTrainingConfig
 from common.distributions import Entry
 from common.hyperparameters import SamplerConfig, make_sampler
-from common.lifetime import act, update
 from common.meta_gradient import clip_by_norm, mixed_mode_gradient
-from common.population import begin, largest_chunk, lifetime_meta_loss, make_families, meta_gradient, sampler_grids
+from common.on_policy import on_policy
+from common.population import begin, largest_chunk, make_families, meta_gradient, sampler_grids
 from common.value_function import ValueConfig
 from lpg.meta_loss import MetaLossConfig
 from lpg.objective import LPG, LPGConfig
-from tests.lpg.test_lstm import plain_lstm
 
 pytestmark = pytest.mark.usefixtures("float64")
 T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
@@ -40,7 +40,8 @@ class Case:
     def __init__(self, name: str):
         entry = AGENTS[name]
         (self.family,) = make_families(
-            [entry], OBJECTIVE, rollout_steps=T, discount=GAMMA, value=ValueConfig(learning_rate=0.1)
+            [entry],
+            on_policy(OBJECTIVE, rollout_steps=T, discount=GAMMA, value=ValueConfig(learning_rate=0.1)),
         )
         self.program = self.family.program
         sampler = make_sampler(sampler_grids([entry], {"kl_weight": (0.7,)}), SamplerConfig())
@@ -60,7 +61,7 @@ class Case:
         """Compiled (eta, lifetime) -> (meta-loss, meta-gradient)."""
 
         def loss(eta, lifetime):
-            return lifetime_meta_loss(OBJECTIVE, program, K, eta, lifetime)[0]
+            return program.meta_loss(OBJECTIVE, K, eta, lifetime, jnp.int32(0))[0]
 
         return jax.jit(jax.value_and_grad(loss))
 
@@ -69,10 +70,10 @@ class Case:
         """The batches that the K updates and the meta-loss see, [K + 1, ...], and the actions in them."""
 
         def one(lifetime, _):
-            return update(self.program, OBJECTIVE, eta, lifetime)[0], act(self.program, lifetime)[1]
+            return self.program.update(OBJECTIVE, eta, lifetime)[0], self.program.act(lifetime)[1]
 
         lifetime, batches = jax.lax.scan(one, self.lifetime, None, length=K)
-        last = act(self.program, lifetime)[1]
+        last = self.program.act(lifetime)[1]
         batches = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end[None]]), batches, last)
         return batches, batches.rollout.action
 
@@ -279,7 +280,7 @@ def test_chunks_sum_to_the_whole(tables, chunks):
     for chunk in chunks:
         config = MetaTrainingConfig(inner_updates=K, chunk=chunk, lifetime_gradient_clip=clip)
         live_on = jax.jit(partial(meta_gradient, OBJECTIVE, case.family, config))
-        total, population, metrics = live_on(case.eta, case.population)
+        total, population, metrics = live_on(case.eta, case.population, jnp.int32(0))
         assert relative(total, expected) < 1e-11
         np.testing.assert_allclose(metrics["gradient_norm"], norms, rtol=1e-11)
         np.testing.assert_allclose(metrics["meta_loss"], [value for value, _ in each], rtol=1e-11)

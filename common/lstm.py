@@ -55,6 +55,11 @@ def backward_lstm(weights: PyTree, x: jax.Array, keep: jax.Array) -> jax.Array:
     return _forward(weights, x, keep)[0]
 
 
+def backward_lstm_plain(weights: PyTree, x: jax.Array, keep: jax.Array) -> jax.Array:
+    """The same without the reverse pass written out: slower to differentiate, but forward as well as in reverse."""
+    return _forward(weights, x, keep)[0]
+
+
 def _forward(weights: PyTree, x: jax.Array, keep: jax.Array) -> tuple[jax.Array, PyTree]:
     matrix = _joined(weights)
     zeros = jnp.zeros((x.shape[1], weights["recurrent"].shape[0]), x.dtype)

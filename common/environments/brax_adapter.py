@@ -1,0 +1,162 @@
+"""Brax's locomotion tasks behind this project's protocol.
+
+Brax is an optional extra (`pip install 'metaobj[brax]'`). Its tasks end by themselves where the body falls; time
+limits are not Brax's own but its training wrappers', so they are kept here, and told apart from the ends.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from common.environments.grid_specs import Split
+from common.environments.protocol import Box
+from common.errors import UserError
+from common.types import PRNGKey, PyTree
+
+TASKS = (
+    "ant",
+    "halfcheetah",
+    "hopper",
+    "humanoid",
+    "humanoidstandup",
+    "inverted_pendulum",
+    "inverted_double_pendulum",
+    "pusher",
+    "reacher",
+    "swimmer",
+    "walker2d",
+)
+BACKENDS = ("spring", "generalized", "positional", "mjx")
+BRAX_NAMES = tuple(
+    f"brax/{task}{suffix}" for task in TASKS for suffix in ("", *(f"/{backend}" for backend in BACKENDS), "/varied")
+)
+TIME_LIMITS = {"reacher": 50, "pusher": 100}
+"""Steps per episode where they are not 1000; those of the MuJoCo tasks that Brax rebuilds."""
+_FACTORS = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}
+_CONSTANTS = ("gravity", "mass", "actuator")
+
+
+@struct.dataclass
+class BraxParams:
+    """What may differ between lifetimes: factors on the task's own constants."""
+
+    gravity: jax.Array  # []
+    mass: jax.Array  # [] of all bodies, their inertia included
+    actuator: jax.Array  # [] strength
+
+
+@struct.dataclass
+class BraxState:
+    """An episode in progress."""
+
+    pipeline: PyTree
+    time: jax.Array  # [] int32
+
+
+def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
+    """The environment called "brax/TASK", "brax/TASK/BACKEND" or "brax/TASK/varied", and its distribution.
+
+    Varied: gravity, masses and actuator strength are multiplied or divided by factors in [1, 1.3] in training, in
+    [1.3, 1.6] held out. The backend is spring, the fastest, unless told.
+
+    Raises:
+        UserError: Brax is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its age, at every import
+            import brax.envs  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"environment: {name!r} needs Brax; install it with: pip install 'metaobj[brax]'") from error
+    _, task, *rest = name.split("/")
+    varied = rest == ["varied"]
+    backend = rest[0] if rest and not varied else "spring"
+    spec = np.log(_FACTORS[split]) if varied else np.zeros(2)
+    return BraxEnvironment(task, backend), spec.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class BraxEnvironment:
+    """One of Brax's tasks on one of its backends."""
+
+    task: str
+    backend: str = "spring"
+
+    @property
+    def observation_space(self) -> Box:
+        """A vector without bounds."""
+        return Box((_make(self.task, self.backend).observation_size,))
+
+    @property
+    def action_space(self) -> Box:
+        """[-1, 1] for each actuator."""
+        return Box((_make(self.task, self.backend).action_size,), -1.0, 1.0)
+
+    @property
+    def time_limit(self) -> int:
+        """Steps of the longest episode."""
+        return TIME_LIMITS.get(self.task, 1000)
+
+    def sample_params(self, key: PRNGKey, spec: PyTree) -> BraxParams:
+        """Factors whose logarithms have sizes within `spec`."""
+        factor_key, sign_key = jax.random.split(key)
+        low, high = jnp.asarray(spec)
+        size = jax.random.uniform(factor_key, (len(_CONSTANTS),), minval=low, maxval=high)
+        factors = jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=size.shape), size, -size))
+        return BraxParams(*factors)
+
+    def reset(self, key: PRNGKey, params: BraxParams) -> tuple[jax.Array, BraxState]:
+        """Start an episode."""
+        state = self._with(params).reset(key)
+        return state.obs, BraxState(state.pipeline_state, jnp.int32(0))
+
+    def step(
+        self, key: PRNGKey, state: BraxState, action: jax.Array, params: BraxParams
+    ) -> tuple[jax.Array, BraxState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """One step. `truncated` at the time limit, unless the world ended in that step."""
+        environment = self._with(params)
+        before = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _example(self.task, self.backend))
+        after = environment.step(before.replace(pipeline_state=state.pipeline), action)
+        terminated = after.done > 0.5
+        time = state.time + 1
+        truncated = (time >= self.time_limit) & ~terminated
+        pipeline = jax.tree.map(lambda new, old: new.astype(old.dtype), after.pipeline_state, state.pipeline)
+        return after.obs, BraxState(pipeline, time), after.reward, terminated, truncated, {}
+
+    def _with(self, params: BraxParams) -> Any:
+        """The task with its physics changed; a copy, since Brax keeps its system in the environment."""
+        environment = _make(self.task, self.backend)
+        system = environment.sys
+        inertia = system.link.inertia
+        system = system.replace(
+            gravity=system.gravity * params.gravity,
+            opt=system.opt.replace(gravity=system.opt.gravity * params.gravity),
+            link=system.link.replace(
+                inertia=inertia.replace(mass=inertia.mass * params.mass, i=inertia.i * params.mass)
+            ),
+            actuator=system.actuator.replace(gain=system.actuator.gain * params.actuator),
+        )
+        changed = object.__new__(type(environment))
+        changed.__dict__.update(environment.__dict__)
+        changed.sys = system
+        return changed
+
+
+@functools.cache
+def _make(task: str, backend: str) -> Any:
+    from brax import envs
+
+    with jax.ensure_compile_time_eval(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return envs.get_environment(task, backend=backend)
+
+
+@functools.cache
+def _example(task: str, backend: str) -> Any:
+    return jax.eval_shape(_make(task, backend).reset, jax.random.key(0))

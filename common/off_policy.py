@@ -1,0 +1,534 @@
+"""The lifetime of an agent with a deterministic policy, twin critics and a replay, as in TD3.
+
+Fujimoto et al. 2018, "Addressing Function Approximation Error in Actor-Critic Methods" (arXiv 1802.09477). What the
+policy descends is the rule's: the critic's judgement (DDPG, TD3) or a learned loss. The critics learn by temporal
+differences whatever the rule.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from common import replay
+from common.agents.actor_critic import Actor, Critic
+from common.agents.agent import Hyperparameters
+from common.distributions import Entry
+from common.environments.protocol import Environment
+from common.environments.scaled import ScaledActions
+from common.errors import UserError, check_numbers
+from common.lifetime import Lifetime, ProgramMaker
+from common.meta_gradient import clip_by_norm, mixed_mode_gradient
+from common.replay import Replay, Windows
+from common.rollout import Episodes, Policy, reset, rollout
+from common.types import Metrics, PRNGKey, PyTree, Rollout
+
+InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """How an off-policy agent learns, whatever its rule."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the policy's and the critics' layers."""
+    layer_norm: bool = True
+    """Layer norm before each ReLU."""
+    replay_steps: int = 100_000
+    """Environment steps that the replay holds; the oldest go first."""
+    random_steps: int = 1000
+    """Environment steps with uniform actions before the first update."""
+    windows: int = 32
+    """W, windows per batch."""
+    window_steps: int = 20
+    """T, steps per window."""
+    critic_updates: int = 2
+    """Critic updates per update of the policy."""
+    target_step_size: float = 0.005
+    """tau, how far the targets go towards their networks in each critic update."""
+    twin: bool = True
+    """Two critics, of which targets take the smaller one; otherwise one."""
+    target_noise: float = 0.2
+    """Standard deviation of the noise on the target policy's actions."""
+    target_noise_clip: float = 0.5
+    """Bound of that noise."""
+    policy_gradient_clip: float = 1.0
+    """The policy's gradient is scaled to at most this global norm; 0 leaves it as it is."""
+    saturation_penalty: float = 0.0
+    """Weight of the squared excess of pre-activations over 1 in the policy's loss: keeps tanh from going flat."""
+    scale_rewards: bool = True
+    """Divide rewards by their root mean square in the random steps, so that values are of like size everywhere."""
+    time_limits_end: bool = False
+    """Treat a truncation as a termination (the published code does)."""
+    end_bonus: float = 0.0
+    """Added to the reward of a termination in the critics' targets (1 in the published code)."""
+    test_environments: int = 8
+    """Environments in which the policy is tested without noise."""
+
+    def __post_init__(self) -> None:
+        sizes = "replay_steps random_steps windows window_steps critic_updates test_environments"
+        check_numbers(self, sizes, at_least=1, prefix="agent.")
+        check_numbers(self, "target_step_size", above=0, at_most=1, prefix="agent.")
+        not_negative = "target_noise target_noise_clip policy_gradient_clip saturation_penalty"
+        check_numbers(self, not_negative, at_least=0, prefix="agent.")
+        check_numbers(self, "end_bonus", prefix="agent.")
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """How the learned loss is judged."""
+
+    inner_learning_rate: float = 0.05
+    """Of the K updates that the meta-gradient goes through."""
+    inner_optimiser: InnerOptimiser = "normalised"
+    """Their step: the gradient (sgd), the gradient over its norm (normalised), or what Adam would make of it."""
+    inner_step: Literal["mean", "sum"] = "mean"
+    """Whether their loss is the mean or the sum over a batch's steps."""
+    judge_critic: Literal["first", "minimum"] = "first"
+    """Which critic judges the updated policy."""
+    judge_windows: Literal["fresh", "all"] = "fresh"
+    """Judge on windows that no update saw, or on those of the updates too."""
+    scale_judge: bool = True
+    """Divide the judgement by the norm of its gradient with respect to the policy, so that environments count alike."""
+    warm_start: int = 0
+    """Updates over which the policies go over from the critic's loss to the learned one."""
+    warm_start_per: Literal["run", "lifetime"] = "run"
+    """Whether they do so once in the run, or in each lifetime."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
+        check_numbers(self, "warm_start", at_least=0, prefix="meta.")
+
+
+class Experience(NamedTuple):
+    """What a rule may know of a batch of windows [T, W, ...]: no states."""
+
+    action: jax.Array  # [T, W, A] taken, in [-1, 1]
+    reward: jax.Array  # [T, W]
+    terminated: jax.Array  # [T, W] bool
+    valid: jax.Array  # [T, W] bool; what is not must not count
+    values: jax.Array  # [T, W] V(s_t) = Q(s_t, pi(s_t)) under the first critic, constant
+    next_values: jax.Array  # [T, W] of the true successor, 0 after a termination
+    discount: jax.Array  # []
+
+
+class PolicyRule(Protocol):
+    """What a policy descends."""
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Names of the agent's hyperparameters that the rule reads beside `HYPERPARAMETERS`."""
+
+    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
+        """The scalar loss of the policy's actions [T, W, A].
+
+        Args:
+            weights: the rule's own.
+            actions: pi(s_t), the only path to the policy's parameters beside `judged`.
+            experience: what else there is to know.
+            judged: Q(s_t, pi(s_t)) [T, W] under the first critic, differentiable with respect to the actions.
+        """
+
+
+HYPERPARAMETERS = ("learning_rate", "critic_learning_rate", "exploration_noise")
+"""Of every off-policy agent: Adam's learning rates, and the standard deviation of the noise on its actions."""
+
+
+@struct.dataclass
+class OffPolicyLifetime(Lifetime):
+    """With policy, critics, their targets and optimisers, and the replay."""
+
+    actor: PyTree
+    actor_target: PyTree
+    actor_optimiser: PyTree
+    reward_scale: jax.Array  # [] rewards are divided by it before the critics see them
+    critic: PyTree  # [1 or 2, ...]
+    critic_target: PyTree
+    critic_optimiser: PyTree
+    replay: Replay
+
+
+class Acted(NamedTuple):
+    """What one update's environment steps showed."""
+
+    reward: jax.Array
+    episodes: Episodes
+
+
+@dataclass(frozen=True)
+class OffPolicy:
+    """See `common.lifetime.Program`."""
+
+    environment: ScaledActions
+    num_environments: int
+    rollout_steps: int
+    discount: float
+    agent: AgentSettings
+    meta: MetaSettings = field(default_factory=MetaSettings)
+
+    @cached_property
+    def actor(self) -> Actor:
+        return Actor(self.agent.hidden, self.agent.layer_norm, self.environment.action_space.shape[0])
+
+    @cached_property
+    def critic(self) -> Critic:
+        return Critic(self.agent.hidden, self.agent.layer_norm)
+
+    @property
+    def random_rows(self) -> int:
+        """Time steps with uniform actions: enough for a window, and whole rollouts."""
+        wanted = max(self.agent.window_steps, -(-self.agent.random_steps // self.num_environments))
+        return -(-wanted // self.rollout_steps) * self.rollout_steps
+
+    @property
+    def replay_rows(self) -> int:
+        """Time steps that the replay holds: whole rollouts."""
+        return self.agent.replay_steps // self.num_environments // self.rollout_steps * self.rollout_steps
+
+    @property
+    def first_steps(self) -> int:
+        return self.random_rows * self.num_environments
+
+    @property
+    def steps_per_update(self) -> int:
+        return self.rollout_steps * self.num_environments
+
+    def steps_per_meta_update(self, inner_updates: int) -> int:
+        return self.steps_per_update
+
+    @property
+    def test_steps(self) -> int:
+        """How long a test lasts: an episode's time limit, or 1000 steps."""
+        return getattr(self.environment.inner, "time_limit", None) or 1000
+
+    def start(
+        self,
+        key: PRNGKey,
+        environment_params: PyTree,
+        task: jax.Array,
+        setting: jax.Array,
+        hyperparameters: Hyperparameters,
+        length: jax.Array,
+        counts: jax.Array,
+    ) -> OffPolicyLifetime:
+        """A new agent, and its first environment steps, at random."""
+        actor_key, critic_key, reset_key, act_key, key = jax.random.split(key, 5)
+        worlds = reset(reset_key, self.environment, environment_params, self.num_environments)
+        observation = worlds.observation[:1]
+        actor = self.actor.init(actor_key, observation)
+        action = jnp.zeros((1, *self.environment.action_space.shape))
+        twins = 2 if self.agent.twin else 1
+        critic = jax.vmap(lambda k: self.critic.init(k, observation, action))(jax.random.split(critic_key, twins))
+        uniform = Policy(
+            lambda k, steps, obs: jax.random.uniform(
+                k, (steps, obs.shape[0], *self.environment.action_space.shape), minval=-1.0, maxval=1.0
+            ),
+            lambda _, noise: noise,
+        )
+        worlds, steps, _ = rollout(act_key, self.environment, environment_params, worlds, uniform, self.random_rows)
+        size = jnp.sqrt(jnp.mean(steps.reward**2))
+        return OffPolicyLifetime(
+            key=key,
+            task=task,
+            setting=setting,
+            hyperparameters=hyperparameters,
+            environment_params=environment_params,
+            worlds=worlds,
+            updates=jnp.int32(0),
+            length=length,
+            counts=counts,
+            reward_sum=jnp.sum(steps.reward),
+            steps=jnp.asarray(steps.reward.size, steps.reward.dtype),
+            actor=actor,
+            actor_target=actor,
+            actor_optimiser=_adam().init(actor),
+            reward_scale=jnp.where(size > 0, size, 1.0) if self.agent.scale_rewards else jnp.ones_like(size),
+            critic=critic,
+            critic_target=critic,
+            critic_optimiser=_adam().init(critic),
+            replay=replay.add(replay.empty(jax.tree.map(lambda leaf: leaf[:1], steps), self.replay_rows), steps),
+        )
+
+    def act(self, lifetime: OffPolicyLifetime) -> tuple[OffPolicyLifetime, Acted]:
+        """Act with noise; keep the steps in the replay."""
+        key, act_key = jax.random.split(lifetime.key)
+        noise_size = lifetime.hyperparameters["exploration_noise"]
+
+        def draw(key: PRNGKey, steps: int, observation: jax.Array) -> jax.Array:
+            return noise_size * jax.random.normal(
+                key, (steps, observation.shape[0], *self.environment.action_space.shape)
+            )
+
+        def noisy(observation: jax.Array, noise: jax.Array) -> jax.Array:
+            return jnp.clip(self.policy(lifetime.actor, observation) + noise, -1.0, 1.0)
+
+        worlds, steps, episodes = rollout(
+            act_key,
+            self.environment,
+            lifetime.environment_params,
+            lifetime.worlds,
+            Policy(draw, noisy),
+            self.rollout_steps,
+        )
+        lifetime = replace(
+            lifetime,
+            key=key,
+            worlds=worlds,
+            replay=replay.add(lifetime.replay, steps),
+            reward_sum=lifetime.reward_sum + jnp.sum(steps.reward),
+            steps=lifetime.steps + steps.reward.size,
+        )
+        return lifetime, Acted(jnp.mean(steps.reward), episodes)
+
+    def sample(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> Windows:
+        """A batch of windows from the replay, with scaled rewards."""
+        steps, valid = replay.sample(key, lifetime.replay, self.agent.windows, self.agent.window_steps)
+        return Windows(steps._replace(reward=steps.reward / lifetime.reward_scale), valid)
+
+    def critic_targets(self, key: PRNGKey, lifetime: OffPolicyLifetime, steps: Rollout) -> jax.Array:
+        """Y = r + gamma (1 - d) min_i Q'_i(s', pi'(s') + clipped noise), [T, W]."""
+        settings = self.agent
+        action = self.policy(lifetime.actor_target, steps.next_observation)
+        noise = settings.target_noise * jax.random.normal(key, action.shape, action.dtype)
+        noise = jnp.clip(noise, -settings.target_noise_clip, settings.target_noise_clip)
+        action = jnp.clip(action + noise, -1.0, 1.0)
+        following = jnp.min(self._twins(lifetime.critic_target, steps.next_observation, action), axis=0)
+        ended = steps.terminated | steps.truncated if settings.time_limits_end else steps.terminated
+        return steps.reward + settings.end_bonus * ended + self.discount * jnp.where(ended, 0.0, following)
+
+    def update_critic(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> tuple[OffPolicyLifetime, jax.Array]:
+        """One step of the critics and of all targets; also the critics' loss."""
+        sample_key, noise_key = jax.random.split(key)
+        steps, valid = self.sample(sample_key, lifetime)
+        targets = self.critic_targets(noise_key, lifetime, steps)
+
+        def loss(critic: PyTree) -> jax.Array:
+            errors = self._twins(critic, steps.observation, steps.action) - targets  # [1 or 2, T, W]
+            return 0.5 * jnp.sum(jax.vmap(_mean_valid, (0, None))(errors**2, valid))
+
+        value, gradient = jax.value_and_grad(loss)(lifetime.critic)
+        updates, optimiser = _adam().update(gradient, lifetime.critic_optimiser)
+        rate = lifetime.hyperparameters["critic_learning_rate"]
+        critic = jax.tree.map(lambda p, u: p - rate * u, lifetime.critic, updates)
+        tau = self.agent.target_step_size
+        return replace(
+            lifetime,
+            critic=critic,
+            critic_optimiser=optimiser,
+            critic_target=optax.incremental_update(critic, lifetime.critic_target, tau),
+            actor_target=optax.incremental_update(lifetime.actor, lifetime.actor_target, tau),
+        ), value
+
+    def update(
+        self,
+        rule: PolicyRule,
+        weights: PyTree,
+        lifetime: OffPolicyLifetime,
+        share: jax.Array | float = 1.0,
+    ) -> tuple[OffPolicyLifetime, Metrics, Acted]:
+        """Act, update the critics, update the policy; `share` of its loss is the rule's, the rest the critic's."""
+        lifetime, acted = self.act(lifetime)
+        key, *keys = jax.random.split(lifetime.key, 2 + self.agent.critic_updates)
+        lifetime, critic_losses = jax.lax.scan(
+            lambda life, key: self.update_critic(key, life), lifetime, jnp.stack(keys[1:])
+        )
+        steps, valid = self.sample(keys[0], lifetime)
+        experience = self.experience(lifetime.critic, lifetime.actor, steps, valid)
+
+        def loss(actor: PyTree) -> tuple[jax.Array, jax.Array]:
+            before = self._before_tanh(actor, steps.observation)  # [T, W, A]
+            actions = jnp.tanh(before)
+            judged = self._first(lifetime.critic, steps.observation, actions)
+            learned = rule.loss(weights, actions, experience, judged)
+            excess = jnp.sum(jnp.maximum(jnp.abs(before) - 1.0, 0.0) ** 2, -1)
+            penalty = self.agent.saturation_penalty * _mean_valid(excess, valid)
+            total = share * learned - (1.0 - share) * _mean_valid(judged, valid) + penalty
+            return total, jnp.mean(jnp.abs(actions) > 0.99)
+
+        gradient, saturated = jax.grad(loss, has_aux=True)(lifetime.actor)
+        gradient, norm = clip_by_norm(gradient, self.agent.policy_gradient_clip or jnp.inf)
+        updates, optimiser = _adam().update(gradient, lifetime.actor_optimiser)
+        rate = lifetime.hyperparameters["learning_rate"]
+        lifetime = replace(
+            lifetime,
+            key=key,
+            actor=jax.tree.map(lambda p, u: p - rate * u, lifetime.actor, updates),
+            actor_optimiser=optimiser,
+            updates=lifetime.updates + 1,
+        )
+        about = {
+            "critic_loss": jnp.mean(critic_losses),
+            "value": _mean_valid(experience.values, valid),
+            "saturation": saturated,
+            "policy_gradient_norm": norm,
+        }
+        return lifetime, about, acted
+
+    def experience(self, critic: PyTree, actor: PyTree, steps: Rollout, valid: jax.Array) -> Experience:
+        """What rules may know of windows; constant."""
+        values = self._first(critic, steps.observation, self.policy(actor, steps.observation))
+        following = self.policy(actor, steps.next_observation)
+        next_values = self._first(critic, steps.next_observation, following)
+        known = Experience(
+            action=steps.action,
+            reward=steps.reward,
+            terminated=steps.terminated,
+            valid=valid,
+            values=values,
+            next_values=jnp.where(steps.terminated, 0.0, next_values),
+            discount=jnp.asarray(self.discount, values.dtype),
+        )
+        return jax.lax.stop_gradient(known)
+
+    def test(self, lifetime: OffPolicyLifetime) -> Episodes:
+        """One episode without noise in each of some fresh environments."""
+        key = jax.random.fold_in(lifetime.key, 1)
+        worlds = reset(key, self.environment, lifetime.environment_params, self.agent.test_environments)
+        greedy = Policy(
+            lambda key, steps, observation: jnp.zeros((steps, 1)),
+            lambda observation, _: self.policy(lifetime.actor, observation),
+        )
+        _, steps, _ = rollout(
+            jax.random.fold_in(key, 1), self.environment, lifetime.environment_params, worlds, greedy, self.test_steps
+        )
+        number = jnp.asarray(self.agent.test_environments, steps.reward.dtype)
+        return Episodes(number, jnp.sum(jnp.where(replay.valid_steps(steps), steps.reward, 0.0)))
+
+    def meta_loss(
+        self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
+    ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
+        """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
+        ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
+        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else 1.0
+        lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime, share)
+        key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
+        batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
+        inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
+        if self.meta.judge_windows == "all":
+            judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
+        actor, gradients = self.trial_updates(objective, eta, lifetime, inner)
+
+        def judgement(actor: PyTree) -> jax.Array:
+            action = self.policy(actor, judge.steps.observation)
+            values = self._twins(lifetime.critic, judge.steps.observation, action)
+            value = values[0] if self.meta.judge_critic == "first" else jnp.min(values, axis=0)
+            return _mean_valid(value, judge.valid)
+
+        uphill = jax.grad(judgement)(lifetime.actor)
+        uphill_norm = optax.tree.norm(uphill)
+        scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
+        loss = -scale * judgement(actor)
+        first = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[0], gradients))
+        cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
+        metrics = {
+            "meta_loss": loss,
+            "reward": acted.reward,
+            "episodes": acted.episodes.number.astype(loss.dtype),
+            "episode_return": acted.episodes.total_return,
+            "cosine": cosine,
+            "judgement_gradient_norm": uphill_norm,
+            "learned_share": jnp.asarray(share, loss.dtype),
+            **about,
+        }
+        return loss, (replace(lifetime, key=key), metrics)
+
+    def trial_updates(
+        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
+    ) -> tuple[PyTree, PyTree]:
+        """The policy after K updates by the objective on windows [K, T, W, ...], and the K gradients.
+
+        Differentiable with respect to `eta`; the agent itself stays as it is.
+        """
+        settings = self.meta
+
+        def learned(actor: PyTree, eta: PyTree, data: PyTree) -> jax.Array:
+            (steps, valid), experience, critic = data
+            actions = self.policy(actor, steps.observation)
+            judged = self._first(critic, steps.observation, actions)
+            loss = objective.loss(eta, actions, experience, judged)
+            return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
+
+        gradient_of = mixed_mode_gradient(learned)
+
+        def one(carry: tuple[PyTree, PyTree], batch: Windows) -> tuple[tuple[PyTree, PyTree], PyTree]:
+            actor, optimiser = carry
+            experience = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
+            gradient = gradient_of(actor, eta, (batch, experience, lifetime.critic))
+            direction = gradient
+            if settings.inner_optimiser == "normalised":
+                norm = optax.tree.norm(gradient)
+                direction = jax.tree.map(lambda g: g / (norm + 1e-8), gradient)
+            elif settings.inner_optimiser == "adam":
+                _, optimiser = _adam().update(jax.lax.stop_gradient(gradient), optimiser)
+                state = optimiser  # the new second moments: constant, so that only the step's direction is learned
+                corrected = jax.tree.map(lambda nu: 1.0 / (jnp.sqrt(nu / (1 - 0.999**state.count)) + 1e-8), state.nu)
+                direction = jax.tree.map(
+                    lambda mu, g, scale: (mu + 0.1 * (g - jax.lax.stop_gradient(g))) / (1 - 0.9**state.count) * scale,
+                    state.mu,
+                    gradient,
+                    corrected,
+                )
+            actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
+            return (actor, optimiser), gradient
+
+        (actor, _), gradients = jax.lax.scan(one, (lifetime.actor, lifetime.actor_optimiser), batches)
+        return actor, gradients
+
+    def policy(self, actor: PyTree, observation: jax.Array) -> jax.Array:
+        """Actions [..., A] in [-1, 1] at observations [..., D]."""
+        return jnp.tanh(self._before_tanh(actor, observation))
+
+    def _before_tanh(self, actor: PyTree, observation: jax.Array) -> jax.Array:
+        return self.actor.apply(actor, observation)  # type: ignore[return-value]
+
+    def _twins(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """[1 or 2, ...]."""
+        return jax.vmap(lambda params: self.critic.apply(params, observation, action))(critic)
+
+    def _first(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
+        params = jax.tree.map(lambda leaf: leaf[0], critic)
+        value: Any = self.critic.apply(params, observation, action)
+        return value
+
+
+def off_policy(
+    *, rollout_steps: int, discount: float, agent: AgentSettings, meta: MetaSettings | None = None
+) -> ProgramMaker:
+    """Programs of off-policy agents."""
+
+    def make(entry: Entry, environment: Environment) -> OffPolicy:
+        program = OffPolicy(
+            environment=ScaledActions(environment),
+            num_environments=entry.num_environments,
+            rollout_steps=rollout_steps,
+            discount=discount,
+            agent=agent,
+            meta=meta or MetaSettings(),
+        )
+        if program.replay_rows < agent.window_steps:
+            raise UserError(
+                f"agent.window_steps: {agent.window_steps} given; the replay holds {program.replay_rows} steps of "
+                f"each of {entry.num_environments} environments"
+            )
+        if program.replay_rows < program.random_rows:
+            raise UserError(
+                f"agent.random_steps: {agent.random_steps} given; the replay holds "
+                f"{program.replay_rows * entry.num_environments}"
+            )
+        return program
+
+    return make
+
+
+def _adam() -> optax.GradientTransformation:
+    """Without the learning rate, which is data."""
+    return optax.scale_by_adam()
+
+
+def _mean_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """Mean of values [T, W] over the valid steps."""
+    return jnp.sum(jnp.where(valid, values, 0.0)) / jnp.sum(valid)

@@ -1,0 +1,47 @@
+"""MetaGenRL's configuration and presets."""
+
+from dataclasses import dataclass, field
+
+from common.config import MetaTrainingConfig
+from common.off_policy import AgentSettings, MetaSettings
+from metagenrl.objective import MetaGenRLConfig
+
+
+@dataclass(frozen=True)
+class MetaGenRLTraining(MetaTrainingConfig):
+    """Meta-training of MetaGenRL."""
+
+    network: MetaGenRLConfig = field(default_factory=MetaGenRLConfig)
+    agent: AgentSettings = field(default_factory=AgentSettings)
+    meta: MetaSettings = field(default_factory=MetaSettings)
+    critic_learning_rates: tuple[float, ...] = (3e-3,)
+    """The grid of the critics' learning rate."""
+    exploration_noises: tuple[float, ...] = (0.1,)
+    """The grid of the noise on the agents' actions."""
+
+
+PRESETS: dict[str, MetaGenRLTraining] = {
+    "smoke": MetaGenRLTraining(
+        distribution="small-control",
+        meta_updates=20,
+        inner_updates=1,
+        rollout_steps=2,
+        discount=0.99,
+        log_every=5,
+        checkpoint_every=5,
+        lifetime_gradient_clip=1.0,
+        agent=AgentSettings(replay_steps=4000, random_steps=400, windows=8),
+    ),
+    "metagenrl-demo": MetaGenRLTraining(
+        distribution="small-control",
+        meta_updates=4000,
+        inner_updates=1,
+        rollout_steps=2,
+        discount=0.99,
+        log_every=50,
+        checkpoint_every=500,
+        lifetime_gradient_clip=1.0,
+        agent=AgentSettings(replay_steps=20_000, windows=16, saturation_penalty=0.1),
+        meta=MetaSettings(warm_start=2000),
+    ),
+}

@@ -1,0 +1,120 @@
+"""MetaGenRL: a learned loss (Kirsch et al. 2020, "Improving Generalization in Meta Reinforcement Learning using Learned
+Objectives", arXiv 1910.04098).
+
+From the end of a window to its start, a network reads the action taken, the policy's action, the reward, the step's
+position and the critic's values, and gives each step a number; their mean is the policy's loss. It never sees a state,
+and actions enter through one small network for all dimensions, averaged: one objective meets any environment.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from common.errors import check_numbers
+from common.lstm import backward_lstm_plain, init_lstm
+from common.off_policy import Experience
+from common.types import PRNGKey, PyTree
+
+BOUND = 1e3
+"""Of each step's output."""
+
+
+@dataclass(frozen=True)
+class MetaGenRLConfig:
+    """The network that is the loss."""
+
+    units: int = 32
+    """H, of the LSTM and of the dense layers."""
+    layers: int = 3
+    """Dense layers after the LSTM, the last one with the output included."""
+    use_values: bool = True
+    """Whether the network reads the critic's values; without, an ablation."""
+    recurrent: bool = True
+    """Whether it reads the steps after its own; without, an ablation."""
+    td_error: bool = False
+    """Also read r + gamma V(s') - V(s), scaled; not in the paper."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "units layers", at_least=1, prefix="network.")
+
+
+@dataclass(frozen=True)
+class MetaGenRL:
+    """The learned loss. See `common.off_policy.PolicyRule`."""
+
+    config: MetaGenRLConfig = MetaGenRLConfig()
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ()
+
+    def init(self, key: PRNGKey) -> PyTree:
+        """Fresh weights, alpha."""
+        units = self.config.units
+        action_keys, lstm_key, *keys = jax.random.split(key, 2 + self.config.layers)
+        first, second = jax.random.split(action_keys)
+        widths = [units] * self.config.layers + [1]
+        return {
+            "action": {"hidden": _dense(first, 2, units), "output": _dense(second, units, units)},
+            "lstm": init_lstm(lstm_key, units + 4 + self.config.td_error, units),
+            "layers": {str(i): _dense(k, widths[i], widths[i + 1]) for i, k in enumerate(keys)},
+        }
+
+    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
+        """Mean over the valid steps of what the network gives them."""
+        del judged  # the critic's word is for rules that people wrote, and for the meta-loss
+        outputs = self.outputs(weights, actions, experience)
+        return jnp.sum(jnp.where(experience.valid, outputs, 0.0)) / jnp.sum(experience.valid)
+
+    def outputs(self, weights: PyTree, actions: jax.Array, experience: Experience) -> jax.Array:
+        """The loss of each step, [T, W]."""
+        dtype, valid = actions.dtype, experience.valid
+        pairs = jnp.stack([experience.action, actions], -1)  # [T, W, A, 2]
+        encoded = jax.nn.relu(_apply(weights["action"]["hidden"], pairs))
+        encoded = jnp.mean(_apply(weights["action"]["output"], encoded), axis=-2)  # [T, W, H]
+        steps = experience.reward.shape[0]
+        position = jnp.broadcast_to(jnp.arange(steps, dtype=dtype)[:, None] / steps, experience.reward.shape)
+        center, spread = _moments(experience.values, valid)
+        features = [
+            _scaled(experience.reward, *_moments(experience.reward, valid)),
+            position,
+            _scaled(experience.values, center, spread),
+            _scaled(experience.next_values, center, spread),
+        ]
+        if not self.config.use_values:
+            features[2:] = [jnp.zeros_like(position)] * 2
+        if self.config.td_error:
+            error = experience.reward + experience.discount * experience.next_values - experience.values
+            features.append(_scaled(error, 0.0, _moments(error, valid)[1]))
+        x = jnp.concatenate([encoded, jnp.stack(features, -1)], -1)  # [T, W, H + 4]
+        # The last valid step starts from nothing; what comes after it belongs to another episode.
+        follows = jnp.concatenate([valid[1:], jnp.zeros_like(valid[:1])])
+        keep = follows.astype(dtype) * self.config.recurrent
+        # Plain: the meta-gradient differentiates it forward too, which a reverse pass written out would not allow.
+        x = backward_lstm_plain(weights["lstm"], x, keep)
+        for i in range(self.config.layers):
+            x = _apply(weights["layers"][str(i)], x)
+            if i + 1 < self.config.layers:
+                x = jax.nn.relu(x)
+        return BOUND * jnp.tanh(x[..., 0] / BOUND)
+
+
+def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:
+    return {"kernel": jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), "bias": jnp.zeros(outputs)}
+
+
+def _apply(weights: PyTree, x: jax.Array) -> jax.Array:
+    return x @ weights["kernel"] + weights["bias"]
+
+
+def _moments(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation over the valid steps."""
+    count = jnp.sum(valid)
+    mean = jnp.sum(jnp.where(valid, values, 0.0)) / count
+    variance = jnp.sum(jnp.where(valid, (values - mean) ** 2, 0.0)) / count
+    return mean, jnp.sqrt(variance)
+
+
+def _scaled(values: jax.Array, center: jax.Array | float, spread: jax.Array) -> jax.Array:
+    return (values - center) / (spread + 1e-5)

@@ -1,0 +1,63 @@
+"""MetaGenRL as the command and the training loop see it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common.evaluation.method import Method
+from common.lifetime import ProgramMaker
+from common.off_policy import PolicyRule, off_policy
+from common.plugin import Plugin
+from common.types import PyTree
+from metagenrl.config import PRESETS, MetaGenRLTraining
+from metagenrl.objective import MetaGenRL, MetaGenRLConfig
+
+
+def _build(config: MetaGenRLTraining) -> MetaGenRL:
+    return MetaGenRL(config.network)
+
+
+def _programs(config: MetaGenRLTraining, rule: PolicyRule) -> ProgramMaker:
+    del rule  # every rule's agents are the same
+    return off_policy(
+        rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=config.meta
+    )
+
+
+def _baselines(config: MetaGenRLTraining) -> list[Method]:
+    return []
+
+
+def _hyperparameters(config: MetaGenRLTraining) -> Mapping[str, Sequence[float]]:
+    return {
+        "critic_learning_rate": config.critic_learning_rates,
+        "exploration_noise": config.exploration_noises,
+    }
+
+
+def _describe(config: MetaGenRLTraining) -> dict[str, Any]:
+    return {"network": asdict(config.network)}
+
+
+def _rebuild(description: Mapping[str, Any]) -> MetaGenRL:
+    return MetaGenRL(MetaGenRLConfig(**description["network"]))
+
+
+def _inspect(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], folder: Path) -> list[Path]:
+    return []
+
+
+plugin = Plugin(
+    kind="metagenrl",
+    summary="MetaGenRL (Kirsch et al. 2020): off-policy, continuous actions, a loss judged by the agent's critic",
+    presets=PRESETS,
+    default_preset="metagenrl-demo",
+    build=_build,
+    programs=_programs,
+    baselines=_baselines,
+    hyperparameters=_hyperparameters,
+    describe=_describe,
+    rebuild=_rebuild,
+    inspect=_inspect,
+)
