@@ -68,7 +68,7 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
     "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 800, POLICY_RATES),),
     "small-control": tuple(
-        Entry(name, 4, 4, 800, POLICY_RATES) for name in ("Pendulum-v1/varied", "brax/inverted_pendulum/varied")
+        Entry(name, 8, 4, 800, POLICY_RATES) for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
     "lpg-paper": _paper(),
 }

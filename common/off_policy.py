@@ -84,8 +84,9 @@ class MetaSettings:
 
     inner_learning_rate: float = 0.05
     """Of the K updates that the meta-gradient goes through."""
-    inner_optimiser: InnerOptimiser = "normalised"
-    """Their step: the gradient (sgd), the gradient over its norm (normalised), or what Adam would make of it."""
+    inner_optimiser: InnerOptimiser = "adam"
+    """Their step: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as the agent's
+    own Adam weighs it, over its norm (adam)."""
     inner_step: Literal["mean", "sum"] = "mean"
     """Whether their loss is the mean or the sum over a batch's steps."""
     judge_critic: Literal["first", "minimum"] = "first"
@@ -410,7 +411,7 @@ class OffPolicy:
         inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
         if self.meta.judge_windows == "all":
             judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
-        actor, gradients = self.trial_updates(objective, eta, lifetime, inner)
+        actor, directions = self.trial_updates(objective, eta, lifetime, inner)
 
         def judgement(actor: PyTree) -> jax.Array:
             action = self.policy(actor, judge.steps.observation)
@@ -422,7 +423,7 @@ class OffPolicy:
         uphill_norm = optax.tree.norm(uphill)
         scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
         loss = -scale * judgement(actor)
-        first = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[0], gradients))
+        first = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[0], directions))
         cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
         metrics = {
             "meta_loss": loss,
@@ -439,7 +440,7 @@ class OffPolicy:
     def trial_updates(
         self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
     ) -> tuple[PyTree, PyTree]:
-        """The policy after K updates by the objective on windows [K, T, W, ...], and the K gradients.
+        """The policy after K updates by the objective on windows [K, T, W, ...], and the K directions.
 
         Differentiable with respect to `eta`; the agent itself stays as it is.
         """
@@ -454,45 +455,37 @@ class OffPolicy:
 
         gradient_of = mixed_mode_gradient(learned)
 
-        def one(carry: tuple[PyTree, PyTree], batch: Windows) -> tuple[tuple[PyTree, PyTree], PyTree]:
-            actor, optimiser = carry
+        optimiser = lifetime.actor_optimiser
+
+        def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
             experience = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
             gradient = gradient_of(actor, eta, (batch, experience, lifetime.critic))
             direction = gradient
-            if settings.inner_optimiser == "normalised":
-                norm = optax.tree.norm(gradient)
-                direction = jax.tree.map(lambda g: g / (norm + 1e-8), gradient)
-            elif settings.inner_optimiser == "adam":
-                _, optimiser = _adam().update(jax.lax.stop_gradient(gradient), optimiser)
-                state = optimiser  # the new second moments: constant, so that only the step's direction is learned
-                corrected = jax.tree.map(lambda nu: 1.0 / (jnp.sqrt(nu / (1 - 0.999**state.count)) + 1e-8), state.nu)
-                direction = jax.tree.map(
-                    lambda mu, g, scale: (mu + 0.1 * (g - jax.lax.stop_gradient(g))) / (1 - 0.9**state.count) * scale,
-                    state.mu,
-                    gradient,
-                    corrected,
-                )
+            if settings.inner_optimiser == "adam":
+                # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
+                direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), gradient, optimiser.nu)
+            if settings.inner_optimiser != "sgd":
+                size = optax.tree.norm(direction)
+                direction = jax.tree.map(lambda d: d / (size + 1e-8), direction)
             actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
-            return (actor, optimiser), gradient
+            return actor, direction
 
-        (actor, _), gradients = jax.lax.scan(one, (lifetime.actor, lifetime.actor_optimiser), batches)
-        return actor, gradients
+        return jax.lax.scan(one, lifetime.actor, batches)
 
     def policy(self, actor: PyTree, observation: jax.Array) -> jax.Array:
         """Actions [..., A] in [-1, 1] at observations [..., D]."""
         return jnp.tanh(self._before_tanh(actor, observation))
 
     def _before_tanh(self, actor: PyTree, observation: jax.Array) -> jax.Array:
-        return self.actor.apply(actor, observation)  # type: ignore[return-value]
+        return jnp.asarray(self.actor.apply(actor, observation))
 
     def _twins(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
         """[1 or 2, ...]."""
-        return jax.vmap(lambda params: self.critic.apply(params, observation, action))(critic)
+        return jnp.asarray(jax.vmap(lambda params: self.critic.apply(params, observation, action))(critic))
 
     def _first(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
         params = jax.tree.map(lambda leaf: leaf[0], critic)
-        value: Any = self.critic.apply(params, observation, action)
-        return value
+        return jnp.asarray(self.critic.apply(params, observation, action))
 
 
 def off_policy(

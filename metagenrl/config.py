@@ -16,9 +16,13 @@ class MetaGenRLTraining(MetaTrainingConfig):
     meta: MetaSettings = field(default_factory=MetaSettings)
     critic_learning_rates: tuple[float, ...] = (3e-3,)
     """The grid of the critics' learning rate."""
-    exploration_noises: tuple[float, ...] = (0.1,)
+    exploration_noises: tuple[float, ...] = (0.3,)
     """The grid of the noise on the agents' actions."""
 
+
+_OUTCOMES = MetaGenRLConfig(td_error=True, product=True, centred=True)
+"""A loss that can tell actions apart by what came of them only; a free one finds shorter ways to agree with a critic."""
+_SMALL = AgentSettings(replay_steps=20_000, windows=16, target_step_size=0.02, saturation_penalty=0.1)
 
 PRESETS: dict[str, MetaGenRLTraining] = {
     "smoke": MetaGenRLTraining(
@@ -34,14 +38,16 @@ PRESETS: dict[str, MetaGenRLTraining] = {
     ),
     "metagenrl-demo": MetaGenRLTraining(
         distribution="small-control",
-        meta_updates=4000,
+        meta_updates=3000,
         inner_updates=1,
         rollout_steps=2,
-        discount=0.99,
+        discount=0.95,
+        learning_rate=2e-3,
         log_every=50,
         checkpoint_every=500,
         lifetime_gradient_clip=1.0,
-        agent=AgentSettings(replay_steps=20_000, windows=16, saturation_penalty=0.1),
-        meta=MetaSettings(warm_start=2000),
+        network=_OUTCOMES,
+        agent=_SMALL,
+        meta=MetaSettings(warm_start=300),
     ),
 }

@@ -35,6 +35,13 @@ class MetaGenRLConfig:
     td_error: bool = False
     """Also read r + gamma V(s') - V(s), scaled; not in the paper."""
 
+    product: bool = False
+    """Let the layers' outputs weigh the actions' encoding, [H] by [H], instead of giving the loss; not in the paper."""
+
+    centred: bool = False
+    """With `product`: subtract their mean over the batch from the weights, so that the loss tells actions apart by what
+    came of them and by nothing else. Not in the paper."""
+
     def __post_init__(self) -> None:
         check_numbers(self, "units layers", at_least=1, prefix="network.")
 
@@ -54,27 +61,38 @@ class MetaGenRL:
         units = self.config.units
         action_keys, lstm_key, *keys = jax.random.split(key, 2 + self.config.layers)
         first, second = jax.random.split(action_keys)
-        widths = [units] * self.config.layers + [1]
+        widths = [units] * self.config.layers + [units if self.config.product else 1]
         return {
             "action": {"hidden": _dense(first, 2, units), "output": _dense(second, units, units)},
             "lstm": init_lstm(lstm_key, units + 4 + self.config.td_error, units),
             "layers": {str(i): _dense(k, widths[i], widths[i + 1]) for i, k in enumerate(keys)},
         }
 
-    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
-        """Mean over the valid steps of what the network gives them."""
+    def loss(
+        self,
+        weights: PyTree,
+        actions: jax.Array,
+        experience: Experience,
+        judged: jax.Array,
+        nominal_steps: int | None = None,
+    ) -> jax.Array:
+        """Mean over the valid steps of what the network gives them; see `outputs` for `nominal_steps`."""
         del judged  # the critic's word is for rules that people wrote, and for the meta-loss
-        outputs = self.outputs(weights, actions, experience)
+        outputs = self.outputs(weights, actions, experience, nominal_steps)
         return jnp.sum(jnp.where(experience.valid, outputs, 0.0)) / jnp.sum(experience.valid)
 
-    def outputs(self, weights: PyTree, actions: jax.Array, experience: Experience) -> jax.Array:
-        """The loss of each step, [T, W]."""
+    def outputs(
+        self, weights: PyTree, actions: jax.Array, experience: Experience, nominal_steps: int | None = None
+    ) -> jax.Array:
+        """The loss of each step, [T, W]; steps are numbered in units of `nominal_steps`, T unless told."""
         dtype, valid = actions.dtype, experience.valid
         pairs = jnp.stack([experience.action, actions], -1)  # [T, W, A, 2]
         encoded = jax.nn.relu(_apply(weights["action"]["hidden"], pairs))
         encoded = jnp.mean(_apply(weights["action"]["output"], encoded), axis=-2)  # [T, W, H]
         steps = experience.reward.shape[0]
-        position = jnp.broadcast_to(jnp.arange(steps, dtype=dtype)[:, None] / steps, experience.reward.shape)
+        position = jnp.broadcast_to(
+            jnp.arange(steps, dtype=dtype)[:, None] / (nominal_steps or steps), experience.reward.shape
+        )
         center, spread = _moments(experience.values, valid)
         features = [
             _scaled(experience.reward, *_moments(experience.reward, valid)),
@@ -97,7 +115,10 @@ class MetaGenRL:
             x = _apply(weights["layers"][str(i)], x)
             if i + 1 < self.config.layers:
                 x = jax.nn.relu(x)
-        return BOUND * jnp.tanh(x[..., 0] / BOUND)
+        if self.config.centred:
+            x = x - jnp.sum(jnp.where(valid[..., None], x, 0.0), (0, 1)) / jnp.sum(valid)
+        output = jnp.mean(x * encoded, -1) if self.config.product else x[..., 0]
+        return BOUND * jnp.tanh(output / BOUND)
 
 
 def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:

@@ -7,6 +7,7 @@ from common.environments.brax_adapter import BRAX_NAMES, make_brax
 from common.environments.delayed_chain import CHAIN_NAMES, make_chain
 from common.environments.grid_specs import GRID_NAMES, Split, make_grid
 from common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
+from common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
 from common.environments.protocol import Environment
 from common.errors import UserError
 from common.types import PRNGKey, PyTree
@@ -17,7 +18,7 @@ def environment_names() -> list[str]:
     return (
         [f"grid/{name}" for name in GRID_NAMES]
         + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*GYMNAX_NAMES, *VARIATIONS, *BRAX_NAMES]
+        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *BRAX_NAMES]
     )
 
 
@@ -40,6 +41,8 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_chain(rest, split)
     if name in GYMNAX_NAMES or name in VARIATIONS:
         return make_gymnax(name, split)
+    if name in POINT_MASS_NAMES:
+        return make_point_mass(name, split)
     if name in BRAX_NAMES:
         return make_brax(name, split)
     if ":" in name:
