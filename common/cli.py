@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -51,18 +51,18 @@ Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Train fresh agents by a frozen objective, and by A2C, on tasks it never saw."""
+    """Train fresh agents by a frozen objective, and by rules that people wrote, on tasks it never saw."""
 
     objective: Objective
     """A file, a run folder, or pretrained:NAME."""
-    suite: Annotated[str, _called("NAME")] = "held-out-layouts"
-    """A suite's name, several joined by "+", or an environment's name."""
-    seeds: int = 64
-    """Agents per environment."""
-    tuning_seeds: int = 64
-    """Agents per setting and training environment."""
+    suite: Annotated[str | None, _called("NAME")] = None
+    """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
+    seeds: Annotated[int | None, _called("INT")] = None
+    """Agents per environment; by default 64 for lpg, 16 for metagenrl."""
+    tuning_seeds: Annotated[int | None, _called("INT")] = None
+    """Agents per setting and training environment; by default 64 for lpg, 4 for metagenrl."""
     baselines: bool = True
-    """Compare with A2C, tuned on the training distribution."""
+    """Compare with A2C (lpg), or DDPG and TD3 (metagenrl), tuned on the training distribution."""
     seed: int = 0
     """Of worlds, agents and actions."""
     out: Folder = None
@@ -236,17 +236,20 @@ def _check_out(folder: Path) -> None:
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
-    from common.evaluation.protocol import Protocol
     from common.evaluation.run import evaluate_objective
+    from common.meta_training import load_objective
 
     chosen = parse(EvaluateArguments, arguments, "evaluate")
-    folder = chosen.out or _beside(chosen.objective, f"evaluation-{chosen.suite.replace('/', '-')}")
+    plugin = load_objective(chosen.objective)[0]
+    suite = chosen.suite or plugin.suite
+    folder = chosen.out or _beside(chosen.objective, f"evaluation-{suite.replace('/', '-')}")
     _check_out(folder)
+    sizes = {name: getattr(chosen, name) for name in ("seeds", "tuning_seeds") if getattr(chosen, name) is not None}
     evaluate_objective(
         chosen.objective,
-        chosen.suite,
+        suite,
         folder,
-        Protocol(seeds=chosen.seeds, tuning_seeds=chosen.tuning_seeds, seed=chosen.seed),
+        replace(plugin.protocol, seed=chosen.seed, **sizes),
         chosen.baselines,
         console,
     )

@@ -1,13 +1,12 @@
 """The demonstration: everything once, small, in a few minutes on two cores."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
 
-from common.evaluation.protocol import Protocol
 from common.evaluation.run import evaluate_objective
 from common.meta_training import load_objective, meta_train
 from common.plugin import get_plugin
@@ -35,10 +34,10 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     if not outcome.finished:
         console.print(f"stopped at step {outcome.step} and saved")
         return
-    console.print(Rule("fresh agents on layouts that no training can draw"))
+    console.print(Rule("fresh agents on tasks that no training can draw"))
     folder = arguments.run_dir / "evaluation"
     evaluate_objective(
-        str(outcome.objective), "held-out-layouts", folder, Protocol(seed=arguments.seed), console=console
+        str(outcome.objective), plugin.suite, folder, replace(plugin.protocol, seed=arguments.seed), console=console
     )
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)

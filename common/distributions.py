@@ -34,6 +34,8 @@ class Entry:
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
 CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
 TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
+ACTOR_CRITIC = AgentConfig("actor-critic", hidden=())
+"""Agents of off-policy objectives, whose sizes the objective's own configuration tells."""
 PAPER_RATES = (20.0, 40.0, 80.0)
 NETWORK_RATES = (0.0005, 0.002, 0.008)
 
@@ -66,9 +68,10 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
     ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
-    "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 800, POLICY_RATES),),
+    "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 800, POLICY_RATES, ACTOR_CRITIC),),
     "small-control": tuple(
-        Entry(name, 8, 4, 800, POLICY_RATES) for name in ("Pendulum-v1/varied", "control/point_mass/varied")
+        Entry(name, 8, 4, 800, POLICY_RATES, ACTOR_CRITIC)
+        for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
     "lpg-paper": _paper(),
 }
@@ -112,6 +115,8 @@ def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> st
 
 def default_agent(environment: Environment) -> dict[str, Any]:
     """Agent and learning rates that suit an environment's observations."""
+    if not isinstance(environment.action_space, Discrete):
+        return {"agent": ACTOR_CRITIC, "learning_rates": POLICY_RATES}
     space = environment.observation_space
     if isinstance(space, Discrete):
         return {}

@@ -81,8 +81,10 @@ class Program(Protocol):
     def update(self, rule: Any, weights: PyTree, lifetime: Any) -> tuple[Any, Metrics, Statistics]:
         """Act, and one update of the agent by `rule`."""
 
-    def test(self, lifetime: Any) -> Episodes | None:
-        """Episodes of the agent as one would use it, on fresh environments; None where its own episodes tell."""
+    def test(self, lifetime: Any, at_random: bool = False) -> Episodes | None:
+        """Episodes of the agent as one would use it, on fresh environments, or of uniform actions there; None where its
+        own episodes tell.
+        """
 
     def meta_loss(
         self, objective: Any, inner_updates: int, eta: PyTree, lifetime: Any, step: jax.Array

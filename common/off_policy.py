@@ -122,7 +122,7 @@ class PolicyRule(Protocol):
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        """Names of the agent's hyperparameters that the rule reads beside `HYPERPARAMETERS`."""
+        """Names of the agents' hyperparameters: `HYPERPARAMETERS`, and what the rule itself reads."""
 
     def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
         """The scalar loss of the policy's actions [T, W, A].
@@ -206,6 +206,16 @@ class OffPolicy:
         """How long a test lasts: an episode's time limit, or 1000 steps."""
         return getattr(self.environment.inner, "time_limit", None) or 1000
 
+    @property
+    def uniform(self) -> Policy:
+        """Actions drawn uniformly."""
+        size = self.environment.action_space.shape
+
+        def draw(key: PRNGKey, steps: int, observation: jax.Array) -> jax.Array:
+            return jax.random.uniform(key, (steps, observation.shape[0], *size), minval=-1.0, maxval=1.0)
+
+        return Policy(draw, lambda _, noise: noise)
+
     def start(
         self,
         key: PRNGKey,
@@ -224,13 +234,9 @@ class OffPolicy:
         action = jnp.zeros((1, *self.environment.action_space.shape))
         twins = 2 if self.agent.twin else 1
         critic = jax.vmap(lambda k: self.critic.init(k, observation, action))(jax.random.split(critic_key, twins))
-        uniform = Policy(
-            lambda k, steps, obs: jax.random.uniform(
-                k, (steps, obs.shape[0], *self.environment.action_space.shape), minval=-1.0, maxval=1.0
-            ),
-            lambda _, noise: noise,
+        worlds, steps, _ = rollout(
+            act_key, self.environment, environment_params, worlds, self.uniform, self.random_rows
         )
-        worlds, steps, _ = rollout(act_key, self.environment, environment_params, worlds, uniform, self.random_rows)
         size = jnp.sqrt(jnp.mean(steps.reward**2))
         return OffPolicyLifetime(
             key=key,
@@ -385,16 +391,17 @@ class OffPolicy:
         )
         return jax.lax.stop_gradient(known)
 
-    def test(self, lifetime: OffPolicyLifetime) -> Episodes:
-        """One episode without noise in each of some fresh environments."""
+    def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
+        """One episode without noise in each of some fresh environments; or of uniform actions."""
         key = jax.random.fold_in(lifetime.key, 1)
         worlds = reset(key, self.environment, lifetime.environment_params, self.agent.test_environments)
         greedy = Policy(
             lambda key, steps, observation: jnp.zeros((steps, 1)),
             lambda observation, _: self.policy(lifetime.actor, observation),
         )
+        policy = self.uniform if at_random else greedy
         _, steps, _ = rollout(
-            jax.random.fold_in(key, 1), self.environment, lifetime.environment_params, worlds, greedy, self.test_steps
+            jax.random.fold_in(key, 1), self.environment, lifetime.environment_params, worlds, policy, self.test_steps
         )
         number = jnp.asarray(self.agent.test_environments, steps.reward.dtype)
         return Episodes(number, jnp.sum(jnp.where(replay.valid_steps(steps), steps.reward, 0.0)))

@@ -147,7 +147,7 @@ class OnPolicy:
         )
         return replace(lifetime, agent=agent, optimiser=optimiser, updates=lifetime.updates + 1), about, statistics
 
-    def test(self, lifetime: OnPolicyLifetime) -> None:
+    def test(self, lifetime: OnPolicyLifetime, at_random: bool = False) -> None:
         """An on-policy agent acts as it learns."""
 
     def meta_loss(

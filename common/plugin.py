@@ -12,6 +12,7 @@ from typing import Any
 from common.config import MetaTrainingConfig
 from common.errors import UserError
 from common.evaluation.method import Method
+from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
 from common.objective import Objective
 from common.types import PyTree
@@ -39,6 +40,10 @@ class Plugin:
     """What an objective file must hold to build the objective again, as JSON data."""
     rebuild: Callable[[Mapping[str, Any]], Objective]
     """The inverse of `describe`."""
+    protocol: Protocol
+    """Sizes of an evaluation where the user does not tell."""
+    suite: str
+    """What is evaluated on where the user does not tell."""
     inspect: Callable[[Any, PyTree, Mapping[str, Any], Path], list[Path]]
     """Draw what the objective does: (objective, eta, metadata, folder) -> the files written."""
 

@@ -70,7 +70,7 @@ def judge(config: LPGTraining, suite_name: str, protocol: Protocol) -> Mapping[s
         _, objective, eta, metadata = load_objective(outcome.objective)
     method = learned(plugin, objective, eta, metadata)
     suite = make_suite(suite_name)
-    best, _ = tune(protocol, method, tuning_entries(metadata, suite[0].agent))
+    best, _ = tune(protocol, method, tuning_entries(metadata, suite[0].agent, protocol.longest_tuning_life))
     scores = evaluate(protocol, method, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
     return {
         "final": float(interquartile_mean(final_score(scores))),

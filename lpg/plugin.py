@@ -7,6 +7,7 @@ from typing import Any
 from common.config import MetaTrainingConfig
 from common.evaluation.baselines import a2c
 from common.evaluation.method import Method
+from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
 from common.objective import UpdateRule
 from common.on_policy import on_policy
@@ -61,5 +62,7 @@ plugin = Plugin(
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
+    protocol=Protocol(),
+    suite="held-out-layouts",
     inspect=inspect,
 )

@@ -21,7 +21,7 @@ class MetaGenRLTraining(MetaTrainingConfig):
 
 
 _OUTCOMES = MetaGenRLConfig(td_error=True, product=True, centred=True)
-"""A loss that can tell actions apart by what came of them only; a free one finds shorter ways to agree with a critic."""
+"""A loss that tells actions apart by what came of them alone; a free one finds other ways to please a critic."""
 _SMALL = AgentSettings(replay_steps=20_000, windows=16, target_step_size=0.02, saturation_penalty=0.1)
 
 PRESETS: dict[str, MetaGenRLTraining] = {

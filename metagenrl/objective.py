@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from common.errors import check_numbers
 from common.lstm import backward_lstm_plain, init_lstm
-from common.off_policy import Experience
+from common.off_policy import HYPERPARAMETERS, Experience
 from common.types import PRNGKey, PyTree
 
 BOUND = 1e3
@@ -54,7 +54,7 @@ class MetaGenRL:
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        return ()
+        return HYPERPARAMETERS
 
     def init(self, key: PRNGKey) -> PyTree:
         """Fresh weights, alpha."""

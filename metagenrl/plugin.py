@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common.evaluation.baselines import ddpg, td3
 from common.evaluation.method import Method
+from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
 from common.off_policy import PolicyRule, off_policy
 from common.plugin import Plugin
@@ -26,7 +28,7 @@ def _programs(config: MetaGenRLTraining, rule: PolicyRule) -> ProgramMaker:
 
 
 def _baselines(config: MetaGenRLTraining) -> list[Method]:
-    return []
+    return [make(config.rollout_steps, config.discount, config.agent) for make in (ddpg, td3)]
 
 
 def _hyperparameters(config: MetaGenRLTraining) -> Mapping[str, Sequence[float]]:
@@ -59,5 +61,7 @@ plugin = Plugin(
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
+    protocol=Protocol(seeds=16, tuning_seeds=4, bins=10, longest_tuning_life=800),
+    suite="small-control",
     inspect=_inspect,
 )

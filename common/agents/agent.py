@@ -25,7 +25,7 @@ Hyperparameters: TypeAlias = dict[str, jax.Array]
 class AgentConfig:
     """An agent's network and optimiser; the learning rate is a hyperparameter and lives elsewhere."""
 
-    torso: Literal["tabular", "dense", "conv"] = "tabular"
+    torso: Literal["tabular", "dense", "conv", "actor-critic"] = "tabular"
     hidden: tuple[int, ...] = (32,)
     """Widths of the dense layers after the torso (dense and conv)."""
     channels: tuple[int, ...] = (16,)
@@ -73,6 +73,8 @@ def make_agent(
 
     if not isinstance(action_space, Discrete):
         raise UserError(f"action_space: {action_space} is continuous; this objective needs discrete actions")
+    if config.torso == "actor-critic":
+        raise UserError("agent.torso: actor-critic given; this objective's agents are tabular, dense or conv")
     sizes = tuple(heads(action_space.n).items())
     if config.torso == "tabular":
         if not isinstance(observation_space, Discrete):

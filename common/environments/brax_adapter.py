@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from common.environments.grid_specs import Split
 from common.environments.protocol import Box
+from common.environments.varied import draw_factors, factor_spec
 from common.errors import UserError
 from common.types import PRNGKey, PyTree
 
@@ -38,8 +38,6 @@ BRAX_NAMES = tuple(
 )
 TIME_LIMITS = {"reacher": 50, "pusher": 100}
 """Steps per episode where they are not 1000; those of the MuJoCo tasks that Brax rebuilds."""
-_FACTORS = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}
-_CONSTANTS = ("gravity", "mass", "actuator")
 
 
 @struct.dataclass
@@ -62,8 +60,7 @@ class BraxState:
 def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     """The environment called "brax/TASK", "brax/TASK/BACKEND" or "brax/TASK/varied", and its distribution.
 
-    Varied: gravity, masses and actuator strength are multiplied or divided by factors in [1, 1.3] in training, in
-    [1.3, 1.6] held out. The backend is spring, the fastest, unless told.
+    What varies is gravity, masses and actuator strength. The backend is spring, the fastest, unless told.
 
     Raises:
         UserError: Brax is not installed.
@@ -77,8 +74,7 @@ def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     _, task, *rest = name.split("/")
     varied = rest == ["varied"]
     backend = rest[0] if rest and not varied else "spring"
-    spec = np.log(_FACTORS[split]) if varied else np.zeros(2)
-    return BraxEnvironment(task, backend), spec.astype(np.float32)
+    return BraxEnvironment(task, backend), factor_spec(varied, split)
 
 
 @dataclass(frozen=True)
@@ -104,12 +100,8 @@ class BraxEnvironment:
         return TIME_LIMITS.get(self.task, 1000)
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> BraxParams:
-        """Factors whose logarithms have sizes within `spec`."""
-        factor_key, sign_key = jax.random.split(key)
-        low, high = jnp.asarray(spec)
-        size = jax.random.uniform(factor_key, (len(_CONSTANTS),), minval=low, maxval=high)
-        factors = jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=size.shape), size, -size))
-        return BraxParams(*factors)
+        """Factors on gravity, masses and actuators, drawn as `spec` says."""
+        return BraxParams(*draw_factors(key, spec, 3))
 
     def reset(self, key: PRNGKey, params: BraxParams) -> tuple[jax.Array, BraxState]:
         """Start an episode."""

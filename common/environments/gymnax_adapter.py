@@ -15,6 +15,7 @@ import numpy as np
 
 from common.environments.grid_specs import Split
 from common.environments.protocol import Box, Discrete, Space
+from common.environments.varied import draw_factors, factor_spec
 from common.errors import UserError
 from common.types import PRNGKey, PyTree
 
@@ -31,17 +32,12 @@ VARIED = {
 }
 """Physical constants that may vary between lifetimes, each by a factor of its own."""
 VARIATIONS = tuple(f"{name}/varied" for name in VARIED)
-_FACTORS = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}
 
 
 def make_gymnax(name: str, split: Split) -> tuple["GymnaxEnvironment", PyTree]:
-    """A gymnax environment, or with "/varied" behind its name one whose physics differ from lifetime to lifetime: each
-    constant is multiplied or divided by a factor in [1, 1.3] in training, in [1.3, 1.6] held out.
-    """
+    """A gymnax environment and its distribution; with "/varied" behind its name its physics differ."""
     name, _, varied = name.partition("/")
-    if not varied:
-        return GymnaxEnvironment(name), np.zeros(2, np.float32)
-    return GymnaxEnvironment(name, VARIED[name]), np.log(_FACTORS[split]).astype(np.float32)
+    return GymnaxEnvironment(name, VARIED[name] if varied else ()), factor_spec(bool(varied), split)
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,9 @@ class GymnaxEnvironment:
         return int(_make(self.name)[1].max_steps_in_episode)
 
     def sample_params(self, key: PRNGKey, spec: PyTree = (0.0, 0.0)) -> PyTree:
-        """The default parameters as arrays, the varied ones times or over factors with logarithms within `spec`."""
+        """The default parameters as arrays, varied as `spec` says."""
         params = jax.tree.map(jnp.asarray, _make(self.name)[1])
-        factor_key, sign_key = jax.random.split(key)
-        low, high = jnp.asarray(spec)
-        size = jax.random.uniform(factor_key, (len(self.varied),), minval=low, maxval=high)
-        factors = jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=size.shape), size, -size))
+        factors = draw_factors(key, spec, len(self.varied))
         changed = {name: getattr(params, name) * factors[i] for i, name in enumerate(self.varied)}
         return params.replace(**changed)
 

@@ -1,7 +1,8 @@
 """A point mass in the plane that is to be brought to rest at the origin: the smallest task with two action dimensions.
 
-Force along each axis, linear drag. The reward of a step is minus the distance to the origin and a tenth of the speed;
-an episode starts anywhere in the unit square and is cut after 100 steps.
+Force along each axis, linear drag, walls at 2 that take the speed. The reward of a step is minus the
+distance to the origin and a tenth of the speed; an episode starts within 1 of the origin along each axis and is cut
+after 100 steps.
 """
 
 from dataclasses import dataclass
@@ -9,16 +10,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from common.environments.grid_specs import Split
 from common.environments.protocol import Box
+from common.environments.varied import draw_factors, factor_spec
 from common.types import PRNGKey, PyTree
 
 POINT_MASS_NAMES = ("control/point_mass", "control/point_mass/varied")
-_FACTORS = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}
 _TIME_STEP = 0.1
+_WALL = 2.0
 
 
 @struct.dataclass
@@ -39,11 +40,8 @@ class PointMassState:
 
 
 def make_point_mass(name: str, split: Split) -> tuple["PointMass", PyTree]:
-    """The environment and its distribution: "/varied" multiplies or divides mass and drag by factors in [1, 1.3] in
-    training, in [1.3, 1.6] held out.
-    """
-    spec = np.log(_FACTORS[split]) if name.endswith("/varied") else np.zeros(2)
-    return PointMass(), spec.astype(np.float32)
+    """The environment and its distribution; "/varied" changes mass and drag."""
+    return PointMass(), factor_spec(name.endswith("/varied"), split)
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,8 @@ class PointMass:
         return 100
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> PointMassParams:
-        """Mass 1 and drag 0.5, each times or over a factor whose logarithm lies within `spec`."""
-        factor_key, sign_key = jax.random.split(key)
-        low, high = jnp.asarray(spec)
-        size = jax.random.uniform(factor_key, (2,), minval=low, maxval=high)
-        factors = jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=(2,)), size, -size))
+        """Mass 1 and drag 0.5, varied as `spec` says."""
+        factors = draw_factors(key, spec, 2)
         return PointMassParams(mass=factors[0], drag=0.5 * factors[1])
 
     def reset(self, key: PRNGKey, params: PointMassParams) -> tuple[jax.Array, PointMassState]:
@@ -86,6 +81,8 @@ class PointMass:
         force = jnp.clip(action, -1.0, 1.0)
         velocity = state.velocity + _TIME_STEP * (force / params.mass - params.drag * state.velocity)
         position = state.position + _TIME_STEP * velocity
+        velocity = jnp.where(jnp.abs(position) > _WALL, 0.0, velocity)
+        position = jnp.clip(position, -_WALL, _WALL)
         state = PointMassState(position, velocity, state.time + 1)
         reward = -jnp.linalg.norm(position) - 0.1 * jnp.linalg.norm(velocity)
         return self._observe(state), state, reward, jnp.bool_(False), state.time >= self.time_limit, {}

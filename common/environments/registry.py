@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from common.environments.brax_adapter import BRAX_NAMES, make_brax
+from common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
 from common.environments.delayed_chain import CHAIN_NAMES, make_chain
 from common.environments.grid_specs import GRID_NAMES, Split, make_grid
 from common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
@@ -18,7 +19,7 @@ def environment_names() -> list[str]:
     return (
         [f"grid/{name}" for name in GRID_NAMES]
         + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *BRAX_NAMES]
+        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *BRAX_NAMES]
     )
 
 
@@ -43,6 +44,8 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_gymnax(name, split)
     if name in POINT_MASS_NAMES:
         return make_point_mass(name, split)
+    if name in SWINGUP_NAMES:
+        return make_swingup(name, split)
     if name in BRAX_NAMES:
         return make_brax(name, split)
     if ":" in name:

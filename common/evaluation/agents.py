@@ -23,7 +23,7 @@ class Record(NamedTuple):
 
     returns: np.ndarray  # [L, bins] mean return of the episodes that ended in the bin
     env_steps: np.ndarray  # [bins] environment steps of one agent by the end of the bin
-    random: np.ndarray | None  # [L] expected return of the uniform policy, where it can be computed
+    random: np.ndarray | None  # [L] return of the uniform policy, where it can be computed or was measured
     optimal: np.ndarray | None  # [L] of the best policy
 
     @property
@@ -90,13 +90,15 @@ def train_agents(
     size = len(next(iter(hyperparameters.values())))
     per_bin = -(-updates // bins)
     settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
-    returns, counts, rewards = _train(
+    returns, counts, rewards, floor = _train(
         rule, family.program, per_bin, bins, weights, worlds.params, settings, jax.random.split(key, size)
     )
     program = family.program
     env_steps = program.first_steps + np.arange(1, bins + 1) * per_bin * program.steps_per_update
     filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
     random, optimal = worlds.reference if worlds.reference is not None else (None, None)
+    if floor is not None:
+        random = np.asarray(floor)
     return Record(filled, env_steps, random, optimal)
 
 
@@ -110,10 +112,12 @@ def _train(
     params: PyTree,
     settings: Mapping[str, jax.Array],
     keys: PRNGKey,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each;
+    and the mean return of uniform actions [L], where agents are tested.
+    """
 
-    def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[jax.Array, ...]:
+    def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
         # Agents are spread over the devices; they share `weights` and nothing else.
         lifetime = program.start(
             key, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
@@ -130,12 +134,13 @@ def _train(
                 return lifetime, (jnp.sum(totals), jnp.sum(counts), jnp.mean(lifetime.worlds.episode_return))
             return lifetime, (tested.total_return, tested.number, jnp.zeros(()))
 
-        return jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
+        floor = program.test(lifetime, at_random=True)
+        curve = jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
+        return *curve, None if floor is None else floor.total_return / floor.number
 
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
-    totals, counts, running = everyone(keys, params, settings)
-    return totals, counts, running
+    return everyone(keys, params, settings)
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:

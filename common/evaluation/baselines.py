@@ -1,7 +1,7 @@
 """Update rules that people wrote, for comparison. They take part in everything but meta-training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from common.agents.agent import AgentConfig, Heads
 from common.distributions import TABULAR_RATES
 from common.evaluation.method import Method
 from common.objective import Batch
+from common.off_policy import HYPERPARAMETERS, AgentSettings, Experience, off_policy
 from common.on_policy import on_policy
 from common.types import Metrics, PyTree
 from common.value_function import ValueConfig
@@ -28,6 +29,42 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
     rule = A2C()
     programs = on_policy(rule, rollout_steps=rollout_steps, discount=discount, value=value)
     return Method("A2C", rule, (), programs, grid)
+
+
+@dataclass(frozen=True)
+class CriticAscent:
+    """The deterministic policy gradient (Silver et al. 2014): go where the critic says that actions are better."""
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return HYPERPARAMETERS
+
+    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
+        return -jnp.sum(jnp.where(experience.valid, judged, 0.0)) / jnp.sum(experience.valid)
+
+
+def ddpg(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+    """DDPG (Lillicrap et al. 2016): one critic, no noise in its targets."""
+    agent = replace(agent, twin=False, target_noise=0.0)
+    return _ascent("DDPG", rollout_steps, discount, agent)
+
+
+def td3(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+    """TD3 (Fujimoto et al. 2018): two critics, smoothed targets, two critic updates for one of the policy."""
+    agent = replace(agent, twin=True, target_noise=0.2, target_noise_clip=0.5, critic_updates=2)
+    return _ascent("TD3", rollout_steps, discount, agent)
+
+
+def _ascent(name: str, rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+    def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
+        return {
+            "learning_rate": (3e-4, 1e-3, 3e-3),
+            "critic_learning_rate": (1e-3, 3e-3),
+            "exploration_noise": (0.1, 0.3),
+        }
+
+    programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
+    return Method(name, CriticAscent(), (), programs, grid)
 
 
 @dataclass(frozen=True)

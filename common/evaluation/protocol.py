@@ -30,6 +30,8 @@ class Protocol:
     """Agents per setting and training environment."""
     bins: int = 25
     """Points of a learning curve."""
+    longest_tuning_life: int = 500
+    """Updates of an agent in tuning, at most."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,13 +88,14 @@ def evaluate(
             protocol, method, family, worlds, entry, settings[entry.environment], agents_key, protocol.seeds
         )
         records.append(record)
-    known = np.array([record.random is not None for record in records])
+    known = np.array([record.optimal is not None for record in records])
     return Curves(
         method=method.name,
         tasks=[entry.environment for entry in suite],
         returns=np.stack([_finite(record.scores) for record in records]),
         env_steps=np.stack([record.env_steps for record in records]),
         reference=Reference(np.where(known, 0.0, np.nan), np.where(known, 1.0, np.nan)),
+        floor=np.array([np.nan if record.random is None else record.random.mean() for record in records]),
         groups=[
             entry.environment.partition("/")[0] if has_reference else entry.environment
             for entry, has_reference in zip(suite, known, strict=True)

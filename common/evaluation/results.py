@@ -37,6 +37,7 @@ class Curves:
             tasks' budgets differ. Bins have about equal width.
         reference: what normalises returns to scores; None where nothing is known.
         groups: the group that each task belongs to, [tasks]; None makes one group.
+        floor: the mean return of uniform actions where it was measured, [tasks], NaN elsewhere.
 
     Raises:
         UserError: shapes or names do not fit together.
@@ -49,6 +50,7 @@ class Curves:
     env_steps: FloatArray
     reference: Reference | None = None
     groups: Sequence[str] | None = None
+    floor: FloatArray | None = None
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns, dtype=np.float64)
@@ -103,6 +105,23 @@ class Curves:
 
     def _in_group(self, group: str) -> list[int]:
         return [index for index, name in enumerate(self.groups or ()) if name == group]
+
+
+def relative_to(curves: Sequence[Curves], baseline: str) -> list[Curves]:
+    """Tasks without a reference are scored by what the baseline gains there: 0 is the return of uniform actions, 1 the
+    baseline's interquartile-mean final return. They stay as they are where no floor was measured, or where the baseline
+    gains nothing.
+    """
+    (base,) = (entry for entry in curves if entry.method == baseline)
+    if base.floor is None:
+        return list(curves)
+    finals = final_score(base.returns)  # [tasks, seeds]
+    top = np.array([float(statistics.interquartile_mean(row[None])) for row in finals])
+    known = np.isfinite(_reference_array(base)[1])
+    usable = ~known & np.isfinite(base.floor) & (top > base.floor)
+    random = np.where(usable, base.floor, _reference_array(base)[0])
+    optimal = np.where(usable, top, _reference_array(base)[1])
+    return [dataclasses.replace(entry, reference=Reference(random, optimal)) for entry in curves]
 
 
 class SummaryRow(NamedTuple):

@@ -13,14 +13,12 @@ from common.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distr
 from common.evaluation import report
 from common.evaluation.method import Method, Settings
 from common.evaluation.protocol import Protocol, evaluate, tune
-from common.evaluation.results import Curves, SummaryRow
+from common.evaluation.results import Curves, SummaryRow, relative_to
 from common.evaluation.suites import make_suite
 from common.files import atomic_write
 from common.meta_training import configuration_of, load_objective
 from common.plugin import Plugin
 from common.population import make_families
-
-LONGEST_TUNING_LIFE = 500
 
 
 def learned(plugin: Plugin, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:
@@ -41,18 +39,18 @@ def learned(plugin: Plugin, objective: Any, eta: Any, metadata: Mapping[str, Any
     return Method(plugin.kind.upper(), objective, eta, programs, grid)
 
 
-def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, limit: int = 2) -> list[Entry]:
+def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
     """Training environments for tuning a kind of agent: those of the objective's own distribution, at most `limit`,
     the most frequent first; where it has none of that kind, the small random grid. Lives are at most
-    `LONGEST_TUNING_LIFE` updates, the same for every method.
+    `longest` updates, the same for every method.
     """
     own = make_distribution(metadata["configuration"]["distribution"])
     same = sorted((e for e in own if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
-        return [replace(entry, agent=agent, updates=min(entry.updates, LONGEST_TUNING_LIFE)) for entry in same]
+        return [replace(entry, agent=agent, updates=min(entry.updates, longest)) for entry in same]
     if agent.torso == "tabular":
         return [Entry("grid/small_layouts")]
-    return [Entry("grid/random_small", updates=LONGEST_TUNING_LIFE, agent=agent, learning_rates=NETWORK_RATES)]
+    return [Entry("grid/random_small", updates=longest, agent=agent, learning_rates=NETWORK_RATES)]
 
 
 def evaluate_objective(
@@ -86,12 +84,17 @@ def evaluate_objective(
         for method in methods:
             best: dict[AgentConfig, Settings] = {}
             for agent in dict.fromkeys(entry.agent for entry in suite):
-                best[agent], table = tune(protocol, method, tuning_entries(metadata, agent), say)
+                best[agent], table = tune(
+                    protocol, method, tuning_entries(metadata, agent, protocol.longest_tuning_life), say
+                )
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
             settings = {entry.environment: best[entry.agent] for entry in suite}
             curves.append(evaluate(protocol, method, suite, settings, say))
     directory.mkdir(parents=True, exist_ok=True)
-    rows = report.write(directory, curves, baseline=methods[1].name if baselines else None, console=console)
+    baseline = methods[1].name if len(methods) > 1 else None
+    if baseline is not None:
+        curves = relative_to(curves, baseline)
+    rows = report.write(directory, curves, baseline=baseline, console=console)
     record = {"objective": path, "suite": suite_name, "protocol": asdict(protocol), "tuning": chosen}
     atomic_write(directory / "evaluation.json", json.dumps(record, indent=1) + "\n")
     for method in methods:
@@ -103,4 +106,4 @@ def evaluate_objective(
 
 def _label(agent: AgentConfig) -> str:
     widths = "-".join(map(str, (agent.channels if agent.torso == "conv" else ()) + agent.hidden))
-    return agent.torso if agent.torso == "tabular" else f"{agent.torso} {widths}"
+    return f"{agent.torso} {widths}".strip() if agent.torso != "tabular" else agent.torso

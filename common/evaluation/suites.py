@@ -1,7 +1,7 @@
 """What objectives are evaluated on. Native worlds come from the held-out part, which no training can draw."""
 
 from common.agents.agent import AgentConfig
-from common.distributions import CONV, DENSE, NETWORK_RATES, Entry, default_agent, unknown
+from common.distributions import ACTOR_CRITIC, CONV, DENSE, NETWORK_RATES, POLICY_RATES, Entry, default_agent, unknown
 from common.environments.registry import make_environment
 from common.errors import UserError
 
@@ -35,6 +35,12 @@ SUITES: dict[str, tuple[Entry, ...]] = {
     "minatar": _MINATAR,
     "transfer": (_CONTROL[0], _CONTROL[1], _BSUITE[0], _MINATAR[0], _MINATAR[1]),
 }
+SUITES["held-out-physics"] = tuple(
+    Entry(name, 1, 4, 800, POLICY_RATES, ACTOR_CRITIC, "held_out")
+    for name in ("Pendulum-v1/varied", "control/point_mass/varied")
+)
+SUITES["unseen-control"] = (Entry("control/cartpole_swingup", 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, "any"),)
+SUITES["small-control"] = SUITES["held-out-physics"] + SUITES["unseen-control"]
 SUITES["held-out"] = SUITES["held-out-grids"] + SUITES["held-out-chains"]
 
 
