@@ -39,7 +39,7 @@ ACTOR_CRITIC = AgentConfig("actor-critic", hidden=())
 PAPER_RATES = (20.0, 40.0, 80.0)
 NETWORK_RATES = (0.0005, 0.002, 0.008)
 
-POLICY_RATES = (1e-3,)
+POLICY_RATES = (1e-3, 3e-3)
 """Of deterministic policies."""
 
 _TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")

@@ -32,6 +32,9 @@ from common.types import Metrics, PyTree
 
 SHOWN = (
     "reward",
+    "cosine",
+    "saturation",
+    "critic_loss",
     "value_loss",
     "policy_entropy",
     "prediction_entropy",

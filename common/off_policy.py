@@ -376,11 +376,11 @@ class OffPolicy:
         return lifetime, about, acted
 
     def experience(self, critic: PyTree, actor: PyTree, steps: Rollout, valid: jax.Array) -> Experience:
-        """What rules may know of windows; constant."""
+        """What rules may know of windows."""
         values = self._first(critic, steps.observation, self.policy(actor, steps.observation))
         following = self.policy(actor, steps.next_observation)
         next_values = self._first(critic, steps.next_observation, following)
-        known = Experience(
+        return Experience(
             action=steps.action,
             reward=steps.reward,
             terminated=steps.terminated,
@@ -389,7 +389,6 @@ class OffPolicy:
             next_values=jnp.where(steps.terminated, 0.0, next_values),
             discount=jnp.asarray(self.discount, values.dtype),
         )
-        return jax.lax.stop_gradient(known)
 
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""
@@ -418,7 +417,7 @@ class OffPolicy:
         inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
         if self.meta.judge_windows == "all":
             judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
-        actor, directions = self.trial_updates(objective, eta, lifetime, inner)
+        actor, first = self.trial_updates(objective, eta, lifetime, inner)
 
         def judgement(actor: PyTree) -> jax.Array:
             action = self.policy(actor, judge.steps.observation)
@@ -430,7 +429,7 @@ class OffPolicy:
         uphill_norm = optax.tree.norm(uphill)
         scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
         loss = -scale * judgement(actor)
-        first = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf[0], directions))
+        first = jax.lax.stop_gradient(first)
         cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
         metrics = {
             "meta_loss": loss,
@@ -447,26 +446,29 @@ class OffPolicy:
     def trial_updates(
         self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
     ) -> tuple[PyTree, PyTree]:
-        """The policy after K updates by the objective on windows [K, T, W, ...], and the K directions.
+        """The policy after K updates by the objective on windows [K, T, W, ...], and the first one's direction.
 
         Differentiable with respect to `eta`; the agent itself stays as it is.
         """
         settings = self.meta
 
-        def learned(actor: PyTree, eta: PyTree, data: PyTree) -> jax.Array:
+        def learned(actor: PyTree, context: PyTree, data: PyTree) -> jax.Array:
+            eta, values, next_values = context
             (steps, valid), experience, critic = data
+            experience = experience._replace(values=values, next_values=next_values)
             actions = self.policy(actor, steps.observation)
             judged = self._first(critic, steps.observation, actions)
             loss = objective.loss(eta, actions, experience, judged)
             return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
 
         gradient_of = mixed_mode_gradient(learned)
-
         optimiser = lifetime.actor_optimiser
 
         def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
-            experience = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
-            gradient = gradient_of(actor, eta, (batch, experience, lifetime.critic))
+            # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
+            known = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
+            data = (batch, jax.lax.stop_gradient(known), lifetime.critic)
+            gradient = gradient_of(actor, (eta, known.values, known.next_values), data)
             direction = gradient
             if settings.inner_optimiser == "adam":
                 # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
@@ -477,7 +479,11 @@ class OffPolicy:
             actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
             return actor, direction
 
-        return jax.lax.scan(one, lifetime.actor, batches)
+        # The first policy does not depend on eta, and outside of the scan this is known.
+        actor, first = one(lifetime.actor, jax.tree.map(lambda leaf: leaf[0], batches))
+        if batches.valid.shape[0] > 1:
+            actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
+        return actor, first
 
     def policy(self, actor: PyTree, observation: jax.Array) -> jax.Array:
         """Actions [..., A] in [-1, 1] at observations [..., D]."""

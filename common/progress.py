@@ -50,7 +50,7 @@ class Progress:
 
     def update(self, step: int, row: Mapping[str, Any]) -> None:
         """Show the latest metrics."""
-        shown = {"reward": "reward {:.3f}", "policy_entropy": "H(pi) {:.2f}"}
+        shown = {"reward": "reward {:.3f}", "policy_entropy": "H(pi) {:.2f}", "cosine": "cosine {:.2f}"}
         signal = "  ".join(form.format(row[name]) for name, form in shown.items() if name in row)
         text = f"{row['steps_per_second'] / 1e3:.0f}k steps/s  {signal}"
         if row.get("not_finite"):

@@ -16,7 +16,7 @@ class MetaGenRLTraining(MetaTrainingConfig):
     meta: MetaSettings = field(default_factory=MetaSettings)
     critic_learning_rates: tuple[float, ...] = (3e-3,)
     """The grid of the critics' learning rate."""
-    exploration_noises: tuple[float, ...] = (0.3,)
+    exploration_noises: tuple[float, ...] = (0.3, 0.5)
     """The grid of the noise on the agents' actions."""
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from common.agents.agent import AgentConfig, Heads
-from common.distributions import TABULAR_RATES
+from common.distributions import POLICY_RATES, TABULAR_RATES
 from common.evaluation.method import Method
 from common.objective import Batch
 from common.off_policy import HYPERPARAMETERS, AgentSettings, Experience, off_policy
@@ -58,9 +58,9 @@ def td3(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
 def _ascent(name: str, rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {
-            "learning_rate": (3e-4, 1e-3, 3e-3),
+            "learning_rate": POLICY_RATES,
             "critic_learning_rate": (1e-3, 3e-3),
-            "exploration_noise": (0.1, 0.3),
+            "exploration_noise": (0.1, 0.3, 0.5),
         }
 
     programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)

@@ -1,0 +1,159 @@
+"""The meta-gradient through K trial updates, the critics' targets, and what a lifetime keeps."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.config import MetaTrainingConfig
+from common.distributions import ACTOR_CRITIC, Entry
+from common.hyperparameters import SamplerConfig, make_sampler
+from common.off_policy import AgentSettings, MetaSettings, OffPolicy, off_policy
+from common.population import begin, make_families, meta_gradient, sampler_grids
+from common.types import Rollout
+from metagenrl.objective import MetaGenRL, MetaGenRLConfig
+
+pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
+OBJECTIVE = MetaGenRL(MetaGenRLConfig(units=6, td_error=True))
+AGENT = AgentSettings(hidden=(8,), replay_steps=400, random_steps=40, windows=4, window_steps=6, test_environments=2)
+GRIDS = {"critic_learning_rate": (1e-3,), "exploration_noise": (0.2,)}
+ENTRY = Entry("tests.worlds_continuous:POINT", 4, 2, 50, (1e-2,), ACTOR_CRITIC)
+
+
+def population(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, entry: Entry = ENTRY):
+    make = off_policy(rollout_steps=2, discount=0.9, agent=agent, meta=meta or MetaSettings())
+    (family,) = make_families([entry], make)
+    sampler = make_sampler(sampler_grids([entry], GRIDS), SamplerConfig())
+    keys = jax.random.split(jax.random.key(1), entry.lifetimes)
+    lifetimes = jax.jit(partial(begin, family, sampler, members=jnp.zeros(entry.lifetimes, jnp.int32)))(
+        sampler.init(), keys
+    )
+    return family, lifetimes
+
+
+def grown(family, lifetimes, eta, updates: int = 5):
+    """After a few updates, so that critics and policies are not fresh."""
+    program = family.program
+
+    def one(lifetime):
+        return jax.lax.fori_loop(0, updates, lambda _, life: program.update(OBJECTIVE, eta, life)[0], lifetime)
+
+    return jax.jit(jax.vmap(one))(lifetimes)
+
+
+@pytest.fixture(scope="module")
+def eta():
+    with jax.enable_x64(True):
+        return OBJECTIVE.init(jax.random.key(0))
+
+
+SETTINGS = {
+    "published": MetaSettings(1e-2, "sgd", "sum", "first", "all", scale_judge=False),
+    "good practice": MetaSettings(0.3, "sgd", "mean", "minimum", "fresh", scale_judge=True),
+    "normalised": MetaSettings(0.3, "normalised"),
+    "adam": MetaSettings(0.3, "adam"),
+}
+
+
+@pytest.mark.parametrize(("name", "K"), [("published", 3), ("good practice", 1), ("normalised", 3), ("adam", 3)])
+def test_meta_gradient_is_the_finite_difference(eta, name, K):
+    family, lifetimes = population(meta=SETTINGS[name])
+    lifetime = jax.tree.map(lambda leaf: leaf[0], grown(family, lifetimes, eta))
+
+    # The agent's own update is by the objective too, and is no part of what is differentiated: eta is held there.
+    held = family.program.update(OBJECTIVE, eta, lifetime)[0]
+
+    class Held(OffPolicy):
+        def update(self, rule, weights, lifetime, share=1.0):
+            _, about, acted = OffPolicy.update(self, rule, eta, lifetime, share)
+            return held, about, acted
+
+    program = Held(**{name: getattr(family.program, name) for name in family.program.__dataclass_fields__})
+    loss = jax.jit(lambda weights: program.meta_loss(OBJECTIVE, K, weights, lifetime, jnp.int32(0))[0])
+    # The program itself does not see that the agent's own update is held.
+    gradient = jax.jit(jax.grad(lambda w: family.program.meta_loss(OBJECTIVE, K, w, lifetime, jnp.int32(0))[0]))(eta)
+    flat, unravel = jax.flatten_util.ravel_pytree(eta)
+    slope, _ = jax.flatten_util.ravel_pytree(gradient)
+    assert jnp.linalg.norm(slope) > 1e-9
+    for seed in range(2):
+        direction = jax.random.normal(jax.random.key(seed), flat.shape)
+        h = 1e-6
+        difference = (loss(unravel(flat + h * direction)) - loss(unravel(flat - h * direction))) / (2 * h)
+        np.testing.assert_allclose(slope @ direction, difference, rtol=1e-5, atol=1e-9)
+
+
+def test_chunks_and_single_lifetimes_add_up_to_the_whole(eta):
+    family, lifetimes = population()
+    lifetimes = grown(family, lifetimes, eta, 2)
+    totals = []
+    for chunk in (1, 2, 4):
+        config = MetaTrainingConfig(inner_updates=1, chunk=chunk, lifetime_gradient_clip=0.5)
+        total, after, metrics = jax.jit(partial(meta_gradient, OBJECTIVE, family, config))(eta, lifetimes, jnp.int32(3))
+        assert metrics["finite"].all() and after.updates.tolist() == [3, 3, 3, 3]
+        totals.append(jax.flatten_util.ravel_pytree(total)[0])
+    np.testing.assert_allclose(totals[0], totals[2], rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(totals[1], totals[2], rtol=1e-9, atol=1e-13)
+
+
+def test_critic_targets_by_hand(eta):
+    agent = replace(AGENT, target_noise=0.0)
+    for settings, ends in ((agent, [1]), (replace(agent, time_limits_end=True, end_bonus=1.0), [1, 2])):
+        family, lifetimes = population(settings)
+        program = family.program
+        lifetime = jax.tree.map(lambda leaf: leaf[0], grown(family, lifetimes, eta))
+        observation = jax.random.normal(jax.random.key(5), (3, 1, 2))
+        steps = Rollout(
+            observation=jnp.zeros((3, 1, 2)),
+            action=jnp.zeros((3, 1, 2)),
+            reward=jnp.array([[1.0], [2.0], [3.0]]),
+            terminated=jnp.array([[False], [True], [False]]),
+            truncated=jnp.array([[False], [False], [True]]),
+            next_observation=observation,
+        )
+        action = jnp.tanh(program.actor.apply(lifetime.actor_target, observation))
+        each = [
+            program.critic.apply(jax.tree.map(lambda leaf, i=i: leaf[i], lifetime.critic_target), observation, action)
+            for i in (0, 1)
+        ]
+        expected = steps.reward + 0.9 * jnp.minimum(*each)
+        for row in ends:
+            expected = expected.at[row].set(steps.reward[row] + settings.end_bonus)
+        targets = program.critic_targets(jax.random.key(0), lifetime, steps)
+        np.testing.assert_allclose(targets, expected, rtol=1e-12)
+
+
+def test_target_noise_is_clipped(eta):
+    agent = replace(AGENT, target_noise=100.0, target_noise_clip=0.0)
+    family, lifetimes = population(agent)
+    lifetime = jax.tree.map(lambda leaf: leaf[0], lifetimes)
+    steps, _ = family.program.sample(jax.random.key(0), lifetime)
+    quiet = replace(family.program, agent=replace(agent, target_noise=0.0))
+    noisy = family.program.critic_targets(jax.random.key(1), lifetime, steps)
+    np.testing.assert_allclose(noisy, quiet.critic_targets(jax.random.key(2), lifetime, steps), rtol=1e-12)
+
+
+def test_a_warm_start_goes_over_from_the_critic_to_the_objective(eta):
+    family, lifetimes = population(meta=MetaSettings(warm_start=10))
+    live = jax.jit(
+        lambda program, life, step: program.meta_loss(OBJECTIVE, 1, eta, life, step)[1][1]["learned_share"],
+        static_argnums=0,
+    )
+    old = jax.tree.map(lambda leaf: leaf[0], lifetimes).replace(updates=jnp.int32(4))
+    for step, share in ((0, 0.1), (4, 0.5), (99, 1.0)):
+        np.testing.assert_allclose(live(family.program, old, jnp.int32(step)), share)
+    per_life = replace(family.program, meta=MetaSettings(warm_start=10, warm_start_per="lifetime"))
+    np.testing.assert_allclose(live(per_life, old, jnp.int32(99)), 0.5)
+
+
+def test_random_steps_fill_the_replay_and_count(eta):
+    family, lifetimes = population()
+    program = family.program
+    assert program.random_rows == 20 and program.first_steps == 40 and program.replay_rows == 200
+    assert (lifetimes.replay.written == 20).all() and (lifetimes.steps == 40).all()
+    action = lifetimes.replay.steps.action[:, :20]
+    assert float(jnp.abs(action).max()) <= 1 and abs(float(action.mean())) < 0.15
+    tested = jax.jit(program.test)(jax.tree.map(lambda leaf: leaf[0], lifetimes))
+    assert tested.number == 2 and tested.total_return < 0
