@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        _complain("out of memory; a smaller chunk, scale, network or number of seeds needs less")
+        _complain("out of memory; a smaller chunk, scale, network, replay or number of seeds needs less")
         sys.exit(1)
 
 

@@ -212,6 +212,9 @@ def sampler_table(
     names = [f"task {index}" for index in range(len(table))] if tasks is None else list(tasks)
     if len(names) != len(table):
         raise UserError(f"tasks: got {len(names)} names, need {len(table)}, one per table of probabilities")
+    # What varies comes first: only two dimensions can be shown.
+    order = sorted(range(len(axes)), key=lambda i: len(axes[i][1]) == 1)
+    table, axes = table.transpose(0, *(i + 1 for i in order)), [axes[i] for i in order]
     table = table.sum(axis=tuple(range(3, table.ndim))) if table.ndim > 2 else table[:, None, :]
     (y_name, y_values), (x_name, x_values) = (("", ("",)), axes[0]) if len(axes) == 1 else axes[:2]
     shown = min(len(table), _MAX_PANELS)

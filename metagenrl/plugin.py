@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from common.evaluation.baselines import ddpg, td3
@@ -11,8 +10,8 @@ from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
 from common.off_policy import PolicyRule, off_policy
 from common.plugin import Plugin
-from common.types import PyTree
 from metagenrl.config import PRESETS, MetaGenRLTraining
+from metagenrl.inspection import inspect
 from metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 
@@ -46,10 +45,6 @@ def _rebuild(description: Mapping[str, Any]) -> MetaGenRL:
     return MetaGenRL(MetaGenRLConfig(**description["network"]))
 
 
-def _inspect(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], folder: Path) -> list[Path]:
-    return []
-
-
 plugin = Plugin(
     kind="metagenrl",
     summary="MetaGenRL (Kirsch et al. 2020): off-policy, continuous actions, a loss judged by the agent's critic",
@@ -63,5 +58,5 @@ plugin = Plugin(
     rebuild=_rebuild,
     protocol=Protocol(seeds=16, tuning_seeds=4, bins=10, longest_tuning_life=800),
     suite="small-control",
-    inspect=_inspect,
+    inspect=inspect,
 )

@@ -1,0 +1,141 @@
+"""Meta-training of MetaGenRL on the shared loop: two sizes of environment, resume with replays, faults, refusals."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.config import MetaTrainingConfig
+from common.distributions import ACTOR_CRITIC, Entry
+from common.errors import UserError
+from common.meta_training import make_trainer, meta_train
+from common.off_policy import AgentSettings, off_policy
+from common.population import make_families
+from metagenrl.config import PRESETS
+from metagenrl.objective import MetaGenRLConfig
+from metagenrl.plugin import plugin
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+AGENT = AgentSettings(hidden=(8,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2)
+TINY = replace(
+    PRESETS["smoke"],
+    distribution="tests.worlds_continuous:POINT+tests.worlds_continuous:LINE",
+    meta_updates=4,
+    log_every=1,
+    checkpoint_every=1,
+    network=MetaGenRLConfig(units=4),
+    agent=AGENT,
+)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    assert meta_train(plugin, TINY, folder).finished
+    return folder
+
+
+def test_two_sizes_of_environment_are_one_population(straight):
+    trainer = make_trainer(plugin, TINY)
+    assert [family.program.environment.action_space.shape for family in trainer.families] == [(2,), (1,)]
+    assert (straight / "objective.safetensors").exists() and (straight / "training.png").exists()
+
+
+def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
+    again = tmp_path / "run"
+    shutil.copytree(straight, again)
+    for step in (3, 4):
+        shutil.rmtree(again / "checkpoints" / str(step))
+    (again / "objective.safetensors").unlink()
+    assert meta_train(plugin, TINY, again, resume=True).finished
+    assert (again / "objective.safetensors").read_bytes() == (straight / "objective.safetensors").read_bytes()
+
+
+def test_a_diverged_agent_is_restarted_alone_and_counted():
+    trainer = make_trainer(plugin, TINY)
+    state = trainer.init()
+
+    def spoil(population):
+        critic = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), population.critic)
+        return population.replace(critic=critic, updates=population.updates.at[:].add(3))
+
+    first, second = state.populations
+    after, metrics = jax.jit(trainer.step)(state.replace(populations=(spoil(first), second)))
+    assert metrics["not_finite"] == 1
+    assert after.populations[0].updates[1] == 0 and after.populations[0].updates[0] == 4
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.eta))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.populations[0].critic))
+
+
+@pytest.mark.parametrize(
+    ("environment", "agent", "line"),
+    [
+        ("CartPole-v1", AGENT, "CartPole-v1: action_space: .* needs a vector of continuous actions"),
+        ("tests.worlds_continuous:UNBOUNDED", AGENT, "action_space: bounds -inf to inf given; must be finite"),
+        (
+            "tests.worlds_continuous:POINT",
+            replace(AGENT, window_steps=200),
+            "agent.window_steps: 200 given; the replay",
+        ),
+        (
+            "tests.worlds_continuous:POINT",
+            replace(AGENT, random_steps=500),
+            "agent.random_steps: 500 given; the replay",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(environment, agent, line):
+    make = off_policy(rollout_steps=2, discount=0.9, agent=agent)
+    with pytest.raises(UserError, match=line):
+        make_families([Entry(environment, 2, 4, 10, agent=ACTOR_CRITIC)], make)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"windows": 0}, {"target_step_size": 0.0}, {"target_noise": -1.0}, {"critic_updates": 0}]
+)
+def test_impossible_agents_are_refused(wrong):
+    with pytest.raises(UserError, match=rf"agent\.{next(iter(wrong))}: .* given; must be"):
+        AgentSettings(**wrong)
+
+
+def compare_devices() -> None:
+    """Run in a process of its own: states after three meta-updates on 2 and 8 devices are those on one, in float64."""
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_most_optimizations", True)
+
+    def run(devices):
+        config: MetaTrainingConfig = replace(TINY, distribution="tests.worlds_continuous:LINE")
+        trainer = make_trainer(plugin, config, devices)
+        state = trainer.init()
+        step = jax.jit(trainer.step)
+        for _ in range(3):
+            state, metrics = step(state)
+
+        def numbers(leaf):
+            is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+        return jax.tree.map(numbers, (state, metrics))
+
+    one = run(1)
+    assert one[0].eta["lstm"]["input"].dtype == np.float64
+    for devices in (2, 8):
+        for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(run(devices)), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-8, atol=1e-10, err_msg=f"{devices}: {jax.tree_util.keystr(path)}")
+
+
+@pytest.mark.slow
+def test_two_and_eight_devices_equal_one():
+    import os
+
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    code = "from tests.metagenrl.test_training import *; compare_devices()"
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
