@@ -58,11 +58,13 @@ class EvaluateArguments:
     suite: Annotated[str | None, _called("NAME")] = None
     """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
     seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per environment; by default 64 for lpg, 16 for metagenrl."""
+    """Agents per environment; by default 64 for lpg, 8 for metagenrl."""
     tuning_seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per setting and training environment; by default 64 for lpg, 4 for metagenrl."""
+    """Agents per setting and training environment; by default 64 for lpg, 8 for metagenrl."""
     baselines: bool = True
-    """Compare with A2C (lpg), or DDPG and TD3 (metagenrl), tuned on the training distribution."""
+    """Compare with a rule that people wrote, tuned on the training distribution."""
+    against: Annotated[str | None, _called("NAMES")] = None
+    """Which ones, joined by "+": A2C (lpg), DDPG or TD3 (metagenrl); by default the first."""
     seed: int = 0
     """Of worlds, agents and actions."""
     out: Folder = None
@@ -252,6 +254,7 @@ def _evaluate(arguments: list[str], console: Console) -> int:
         replace(plugin.protocol, seed=chosen.seed, **sizes),
         chosen.baselines,
         console,
+        chosen.against,
     )
     return 0
 

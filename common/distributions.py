@@ -74,6 +74,10 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
     "lpg-paper": _paper(),
+    # Ten agents each, one environment an agent, never renewed: a lifetime is longer than any run.
+    "metagenrl-paper": tuple(
+        Entry(f"brax/{name}", 10, 1, 2**30, (1e-3,), ACTOR_CRITIC) for name in ("halfcheetah", "hopper")
+    ),
 }
 
 

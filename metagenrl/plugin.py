@@ -56,7 +56,7 @@ plugin = Plugin(
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
-    protocol=Protocol(seeds=16, tuning_seeds=4, bins=10, longest_tuning_life=800),
+    protocol=Protocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
     suite="small-control",
     inspect=inspect,
 )

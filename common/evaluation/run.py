@@ -10,6 +10,7 @@ from rich.console import Console
 
 from common.agents.agent import AgentConfig
 from common.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
+from common.errors import UserError
 from common.evaluation import report
 from common.evaluation.method import Method, Settings
 from common.evaluation.protocol import Protocol, evaluate, tune
@@ -60,6 +61,7 @@ def evaluate_objective(
     protocol: Protocol,
     baselines: bool = True,
     console: Console | None = None,
+    against: str | None = None,
 ) -> list[SummaryRow]:
     """Evaluate, print the table, leave CSV files and pictures in `directory`.
 
@@ -71,7 +73,8 @@ def evaluate_objective(
     suite = make_suite(suite_name)
     methods = [learned(plugin, objective, eta, metadata)]
     if baselines:
-        methods += plugin.baselines(configuration_of(plugin, metadata))
+        known = plugin.baselines(configuration_of(plugin, metadata))
+        methods += _chosen(known, against)
     for method in methods:  # refuses what cannot be run before time is spent on tuning
         make_families(suite, method.programs)
     curves: list[Curves] = []
@@ -102,6 +105,18 @@ def evaluate_objective(
             values = ", ".join(f"{name} {value:g}" for name, value in entry["best"].items())
             console.print(f"{method.name}, {label} agents: {values} (best of {len(entry['scores'])})", highlight=False)
     return rows
+
+
+def _chosen(known: Sequence[Method], names: str | None) -> list[Method]:
+    """The methods with these names, joined by "+"; the first one where none is named."""
+    if names is None:
+        return list(known[:1])
+    by_name = {method.name.lower(): method for method in known}
+    wanted = names.lower().split("+")
+    for name in wanted:
+        if name not in by_name:
+            raise UserError(f"against: {name!r} given; choose from {', '.join(method.name for method in known)}")
+    return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
 def _label(agent: AgentConfig) -> str:
