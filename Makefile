@@ -32,9 +32,10 @@ demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and 
 	$(BIN)/metaobj demo --run-dir runs/demo
 
 smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work at all?
-	rm -rf runs/smoke
+	rm -rf runs/smoke runs/smoke-metagenrl
 	$(BIN)/metaobj train lpg --preset smoke --run-dir runs/smoke
 	$(BIN)/metaobj evaluate runs/smoke --seeds 8 --tuning-seeds 4
+	$(BIN)/metaobj train metagenrl --preset smoke --run-dir runs/smoke-metagenrl
 
 test: $(STAMP)  ## The tests, except the slow ones.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
