@@ -51,7 +51,7 @@ Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Train fresh agents by a frozen objective, and by rules that people wrote, on tasks it never saw."""
+    """Train fresh agents by a frozen objective, and a baseline, on unseen tasks."""
 
     objective: Objective
     """A file, a run folder, or pretrained:NAME."""

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from tests.lpg.test_lstm import plain_lstm
 
 from common.agents.agent import AgentConfig
 from common.config import MetaTrainingConfig
@@ -20,6 +19,7 @@ from common.population import begin, largest_chunk, make_families, meta_gradient
 from common.value_function import ValueConfig
 from lpg.meta_loss import MetaLossConfig
 from lpg.objective import LPG, LPGConfig
+from tests.test_lstm import plain_lstm
 
 pytestmark = pytest.mark.usefixtures("float64")
 T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
