@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.meta_training import meta_train
-from lpg.config import PRESETS
+from common.plugin import plugins
 from lpg.plugin import plugin
 
 README = Path(__file__).parents[1] / "README.md"
@@ -33,7 +33,7 @@ def test_an_environment_of_ones_own_is_trained_on(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(block_with("class Corridor"))
     monkeypatch.syspath_prepend(tmp_path)
     config = replace(
-        PRESETS["smoke"],
+        plugin.presets["smoke"],
         distribution="mine:corridor",
         meta_updates=2,
         log_every=2,
@@ -48,4 +48,4 @@ def test_an_environment_of_ones_own_is_trained_on(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", re.findall(r"^\| `([a-z-]+)` \|", README.read_text(), re.MULTILINE))
 def test_the_presets_it_lists_exist(name):
-    assert name in PRESETS
+    assert any(name in plugin.presets for plugin in plugins().values())
