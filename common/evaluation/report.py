@@ -150,7 +150,9 @@ def _notes(rows: Sequence[SummaryRow]) -> list[str]:
     notes = ["Final: mean of the last 10 % of bins.   AUC: mean over the whole lifetime."]
     groups = {row.group: row for row in rows if row.kind == "group"}
     if any(row.measure == "score" for row in groups.values()):
-        notes.append("score: return normalised per task, 0 = random agent, 1 = optimal.")
+        notes.append(
+            "score: return normalised per task, 0 = random agent, 1 = optimal, or the baseline where that is unknown."
+        )
     raw = [row.group for row in groups.values() if row.measure == "return"]
     if raw:
         left_out = ", left out of 'all normalised'" if ALL in groups else ""
