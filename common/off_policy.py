@@ -22,6 +22,7 @@ from common.environments.protocol import Environment
 from common.environments.scaled import ScaledActions
 from common.errors import UserError, check_numbers
 from common.lifetime import Lifetime, ProgramMaker
+from common.masked import mean_valid
 from common.meta_gradient import clip_by_norm, mixed_mode_gradient
 from common.replay import Replay, Windows
 from common.rollout import Episodes, Policy, reset, rollout
@@ -76,6 +77,8 @@ class AgentSettings:
         not_negative = "target_noise target_noise_clip policy_gradient_clip saturation_penalty"
         check_numbers(self, not_negative, at_least=0, prefix="agent.")
         check_numbers(self, "end_bonus", prefix="agent.")
+        if any(width < 1 for width in self.hidden):
+            raise UserError(f"agent.hidden: {' '.join(map(str, self.hidden))} given; widths must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ class MetaSettings:
     def __post_init__(self) -> None:
         check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
         check_numbers(self, "warm_start", at_least=0, prefix="meta.")
+        if self.inner_step == "sum" and self.inner_optimiser != "sgd":
+            raise UserError(
+                f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"
+            )
 
 
 class Experience(NamedTuple):
@@ -110,7 +117,6 @@ class Experience(NamedTuple):
 
     action: jax.Array  # [T, W, A] taken, in [-1, 1]
     reward: jax.Array  # [T, W]
-    terminated: jax.Array  # [T, W] bool
     valid: jax.Array  # [T, W] bool; what is not must not count
     values: jax.Array  # [T, W] V(s_t) = Q(s_t, pi(s_t)) under the first critic, constant
     next_values: jax.Array  # [T, W] of the true successor, 0 after a termination
@@ -304,7 +310,7 @@ class OffPolicy:
         noise = jnp.clip(noise, -settings.target_noise_clip, settings.target_noise_clip)
         action = jnp.clip(action + noise, -1.0, 1.0)
         following = jnp.min(self._twins(lifetime.critic_target, steps.next_observation, action), axis=0)
-        ended = steps.terminated | steps.truncated if settings.time_limits_end else steps.terminated
+        ended = self._ended(steps)
         return steps.reward + settings.end_bonus * ended + self.discount * jnp.where(ended, 0.0, following)
 
     def update_critic(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> tuple[OffPolicyLifetime, jax.Array]:
@@ -315,7 +321,7 @@ class OffPolicy:
 
         def loss(critic: PyTree) -> jax.Array:
             errors = self._twins(critic, steps.observation, steps.action) - targets  # [1 or 2, T, W]
-            return 0.5 * jnp.sum(jax.vmap(_mean_valid, (0, None))(errors**2, valid))
+            return 0.5 * jnp.sum(jax.vmap(mean_valid, (0, None))(errors**2, valid))
 
         value, gradient = jax.value_and_grad(loss)(lifetime.critic)
         updates, optimiser = _adam().update(gradient, lifetime.critic_optimiser)
@@ -352,8 +358,8 @@ class OffPolicy:
             judged = self._first(lifetime.critic, steps.observation, actions)
             learned = rule.loss(weights, actions, experience, judged)
             excess = jnp.sum(jnp.maximum(jnp.abs(before) - 1.0, 0.0) ** 2, -1)
-            penalty = self.agent.saturation_penalty * _mean_valid(excess, valid)
-            total = share * learned - (1.0 - share) * _mean_valid(judged, valid) + penalty
+            penalty = self.agent.saturation_penalty * mean_valid(excess, valid)
+            total = share * learned - (1.0 - share) * mean_valid(judged, valid) + penalty
             return total, jnp.mean(jnp.abs(actions) > 0.99)
 
         gradient, saturated = jax.grad(loss, has_aux=True)(lifetime.actor)
@@ -369,7 +375,7 @@ class OffPolicy:
         )
         about = {
             "critic_loss": jnp.mean(critic_losses),
-            "value": _mean_valid(experience.values, valid),
+            "value": mean_valid(experience.values, valid),
             "saturation": saturated,
             "policy_gradient_norm": norm,
         }
@@ -383,10 +389,9 @@ class OffPolicy:
         return Experience(
             action=steps.action,
             reward=steps.reward,
-            terminated=steps.terminated,
             valid=valid,
             values=values,
-            next_values=jnp.where(steps.terminated, 0.0, next_values),
+            next_values=jnp.where(self._ended(steps), 0.0, next_values),
             discount=jnp.asarray(self.discount, values.dtype),
         )
 
@@ -423,7 +428,7 @@ class OffPolicy:
             action = self.policy(actor, judge.steps.observation)
             values = self._twins(lifetime.critic, judge.steps.observation, action)
             value = values[0] if self.meta.judge_critic == "first" else jnp.min(values, axis=0)
-            return _mean_valid(value, judge.valid)
+            return mean_valid(value, judge.valid)
 
         uphill = jax.grad(judgement)(lifetime.actor)
         uphill_norm = optax.tree.norm(uphill)
@@ -485,6 +490,10 @@ class OffPolicy:
             actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
         return actor, first
 
+    def _ended(self, steps: Rollout) -> jax.Array:
+        """[T, W] after which steps there is nothing."""
+        return steps.terminated | steps.truncated if self.agent.time_limits_end else steps.terminated
+
     def policy(self, actor: PyTree, observation: jax.Array) -> jax.Array:
         """Actions [..., A] in [-1, 1] at observations [..., D]."""
         return jnp.tanh(self._before_tanh(actor, observation))
@@ -533,8 +542,3 @@ def off_policy(
 def _adam() -> optax.GradientTransformation:
     """Without the learning rate, which is data."""
     return optax.scale_by_adam()
-
-
-def _mean_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of values [T, W] over the valid steps."""
-    return jnp.sum(jnp.where(valid, values, 0.0)) / jnp.sum(valid)

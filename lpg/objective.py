@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from common.agents.agent import Heads
+from common.dense import apply_dense, init_dense
 from common.errors import check_numbers
 from common.lstm import backward_lstm, init_lstm
 from common.objective import Batch
@@ -37,14 +38,6 @@ class LPGConfig:
         check_numbers(self, "units prediction_size embedding_units", at_least=1, prefix="network.")
 
 
-def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:
-    return {"kernel": jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), "bias": jnp.zeros(outputs)}
-
-
-def _apply_dense(weights: PyTree, x: jax.Array) -> jax.Array:
-    return x @ weights["kernel"] + weights["bias"]
-
-
 @dataclass(frozen=True)
 class LPG:
     """The learned objective: an update rule with weights eta. See `common.objective.LearnedObjective`."""
@@ -66,18 +59,18 @@ class LPG:
         features = 6 + 2 * config.lifetime_inputs
         return {
             "phi": {
-                "hidden": _dense(hidden_key, config.prediction_size, config.embedding_units),
-                "output": _dense(output_key, config.embedding_units, 1),
+                "hidden": init_dense(hidden_key, config.prediction_size, config.embedding_units),
+                "output": init_dense(output_key, config.embedding_units, 1),
             },
             "lstm": init_lstm(lstm_key, features, config.units),
-            "policy": _dense(policy_key, config.units, 1),
-            "prediction": _dense(prediction_key, config.units, config.prediction_size),
+            "policy": init_dense(policy_key, config.units, 1),
+            "prediction": init_dense(prediction_key, config.units, config.prediction_size),
         }
 
     def embed(self, weights: PyTree, logits: jax.Array) -> jax.Array:
         """phi(y) of predictions given as logits [..., m]: what the network reads of them, [...]."""
-        hidden = jax.nn.relu(_apply_dense(weights["phi"]["hidden"], jax.nn.softmax(logits)))
-        return _apply_dense(weights["phi"]["output"], hidden)[..., 0]
+        hidden = jax.nn.relu(apply_dense(weights["phi"]["hidden"], jax.nn.softmax(logits)))
+        return apply_dense(weights["phi"]["output"], hidden)[..., 0]
 
     def network(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """pi_hat [T, B] and the logits of y_hat [T, B, m].
@@ -105,7 +98,7 @@ class LPG:
         hidden = backward_lstm(weights["lstm"], x, keep)  # [T, B, H]
         # One matrix product for both heads: a product with a single column runs at a fraction of the speed.
         joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, -1), weights["policy"], weights["prediction"])
-        outputs = _apply_dense(joined, hidden)  # [T, B, 1 + m]
+        outputs = apply_dense(joined, hidden)  # [T, B, 1 + m]
         return outputs[..., 0], outputs[..., 1:]
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:

@@ -59,7 +59,6 @@ def typical(key: PRNGKey, windows: int, steps: int = 20) -> tuple[jax.Array, Exp
     return policy, Experience(
         action=taken,
         reward=reward,
-        terminated=jnp.zeros(reward.shape, bool),
         valid=jnp.ones(reward.shape, bool),
         values=values[:-1],
         next_values=values[1:],

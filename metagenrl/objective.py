@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from common.errors import check_numbers
+from common.dense import apply_dense, init_dense
+from common.errors import UserError, check_numbers
 from common.lstm import backward_lstm_plain, init_lstm
+from common.masked import mean_valid
 from common.off_policy import HYPERPARAMETERS, Experience
 from common.types import PRNGKey, PyTree
 
@@ -34,16 +36,18 @@ class MetaGenRLConfig:
     """Whether it reads the steps after its own; without, an ablation."""
     td_error: bool = False
     """Also read r + gamma V(s') - V(s), scaled; not in the paper."""
-
     product: bool = False
     """Let the layers' outputs weigh the actions' encoding, [H] by [H], instead of giving the loss; not in the paper."""
-
     centred: bool = False
     """With `product`: subtract their mean over the batch from the weights, so that the loss tells actions apart by what
     came of them and by nothing else. Not in the paper."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "units layers", at_least=1, prefix="network.")
+        if self.centred and not self.product:
+            raise UserError("network.centred: true given; needs network.product, whose weights it centres")
+        if self.td_error and not self.use_values:
+            raise UserError("network.td_error: true given; needs network.use_values, from which it is made")
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class MetaGenRL:
         first, second = jax.random.split(action_keys)
         widths = [units] * self.config.layers + [units if self.config.product else 1]
         return {
-            "action": {"hidden": _dense(first, 2, units), "output": _dense(second, units, units)},
+            "action": {"hidden": init_dense(first, 2, units), "output": init_dense(second, units, units)},
             "lstm": init_lstm(lstm_key, units + 4 + self.config.td_error, units),
-            "layers": {str(i): _dense(k, widths[i], widths[i + 1]) for i, k in enumerate(keys)},
+            "layers": {str(i): init_dense(k, widths[i], widths[i + 1]) for i, k in enumerate(keys)},
         }
 
     def loss(
@@ -79,7 +83,7 @@ class MetaGenRL:
         """Mean over the valid steps of what the network gives them; see `outputs` for `nominal_steps`."""
         del judged  # the critic's word is for rules that people wrote, and for the meta-loss
         outputs = self.outputs(weights, actions, experience, nominal_steps)
-        return jnp.sum(jnp.where(experience.valid, outputs, 0.0)) / jnp.sum(experience.valid)
+        return mean_valid(outputs, experience.valid)
 
     def outputs(
         self, weights: PyTree, actions: jax.Array, experience: Experience, nominal_steps: int | None = None
@@ -87,8 +91,8 @@ class MetaGenRL:
         """The loss of each step, [T, W]; steps are numbered in units of `nominal_steps`, T unless told."""
         dtype, valid = actions.dtype, experience.valid
         pairs = jnp.stack([experience.action, actions], -1)  # [T, W, A, 2]
-        encoded = jax.nn.relu(_apply(weights["action"]["hidden"], pairs))
-        encoded = jnp.mean(_apply(weights["action"]["output"], encoded), axis=-2)  # [T, W, H]
+        encoded = jax.nn.relu(apply_dense(weights["action"]["hidden"], pairs))
+        encoded = jnp.mean(apply_dense(weights["action"]["output"], encoded), axis=-2)  # [T, W, H]
         steps = experience.reward.shape[0]
         position = jnp.broadcast_to(
             jnp.arange(steps, dtype=dtype)[:, None] / (nominal_steps or steps), experience.reward.shape
@@ -112,7 +116,7 @@ class MetaGenRL:
         # Plain: the meta-gradient differentiates it forward too, which a reverse pass written out would not allow.
         x = backward_lstm_plain(weights["lstm"], x, keep)
         for i in range(self.config.layers):
-            x = _apply(weights["layers"][str(i)], x)
+            x = apply_dense(weights["layers"][str(i)], x)
             if i + 1 < self.config.layers:
                 x = jax.nn.relu(x)
         if self.config.centred:
@@ -121,20 +125,10 @@ class MetaGenRL:
         return BOUND * jnp.tanh(output / BOUND)
 
 
-def _dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:
-    return {"kernel": jax.nn.initializers.lecun_normal()(key, (inputs, outputs)), "bias": jnp.zeros(outputs)}
-
-
-def _apply(weights: PyTree, x: jax.Array) -> jax.Array:
-    return x @ weights["kernel"] + weights["bias"]
-
-
 def _moments(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation over the valid steps."""
-    count = jnp.sum(valid)
-    mean = jnp.sum(jnp.where(valid, values, 0.0)) / count
-    variance = jnp.sum(jnp.where(valid, (values - mean) ** 2, 0.0)) / count
-    return mean, jnp.sqrt(variance)
+    mean = mean_valid(values, valid)
+    return mean, jnp.sqrt(mean_valid((values - mean) ** 2, valid))
 
 
 def _scaled(values: jax.Array, center: jax.Array | float, spread: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ limits are not Brax's own but its training wrappers', so they are kept here, and
 """
 
 import functools
+import importlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its age, at every import
-            import brax.envs  # noqa: F401
+            importlib.import_module("brax.envs")
     except ImportError as error:
         raise UserError(f"environment: {name!r} needs Brax; install it with: pip install 'metaobj[brax]'") from error
     _, task, *rest = name.split("/")

@@ -54,5 +54,6 @@ class ScaledActions:
     ) -> tuple[jax.Array, PyTree, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
         """One step with an action in [-1, 1]."""
         space = self.inner.action_space
-        low, high = jnp.asarray(space.low, action.dtype), jnp.asarray(space.high, action.dtype)  # type: ignore[union-attr]
+        assert isinstance(space, Box)  # as the constructor saw to
+        low, high = jnp.asarray(space.low, action.dtype), jnp.asarray(space.high, action.dtype)
         return self.inner.step(key, state, low + (action + 1) * (high - low) / 2, params)

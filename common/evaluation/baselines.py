@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from common.agents.agent import AgentConfig, Heads
 from common.distributions import POLICY_RATES, TABULAR_RATES
 from common.evaluation.method import Method
+from common.masked import mean_valid
 from common.objective import Batch
 from common.off_policy import HYPERPARAMETERS, AgentSettings, Experience, off_policy
 from common.on_policy import on_policy
@@ -40,7 +41,7 @@ class CriticAscent:
         return HYPERPARAMETERS
 
     def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
-        return -jnp.sum(jnp.where(experience.valid, judged, 0.0)) / jnp.sum(experience.valid)
+        return -mean_valid(judged, experience.valid)
 
 
 def ddpg(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:

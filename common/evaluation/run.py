@@ -1,4 +1,4 @@
-"""An objective file against A2C on a suite: tuning, training, report."""
+"""An objective file against rules that people wrote, on a suite: tuning, training, report."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,6 @@ def experience(key: jax.Array, dimensions: int, steps: int = T, windows: int = W
     return actions, Experience(
         action=taken,
         reward=jax.random.normal(keys[2], (steps, windows)),
-        terminated=terminated,
         valid=jnp.ones((steps, windows), bool),
         values=values,
         next_values=jnp.where(terminated, 0.0, next_values),
