@@ -35,8 +35,6 @@ class MetaTrainingConfig:
     """Of everything that is drawn; the same seed gives the same objective."""
     chunk: int = 32
     """At most so many lifetimes of a family and device are differentiated at once; sets memory, not results."""
-    remat: bool = False
-    """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     log_every: int = 10
     """Meta-updates per compiled chunk and per line of metrics."""
     checkpoint_every: int = 50

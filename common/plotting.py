@@ -24,7 +24,7 @@ INK, MUTED, _GRID = "#262626", "#6b6b6b", "#e4e4e4"
 _TITLE, _LABEL, _TICK = 11.5, 9.5, 8.5  # font sizes in points
 _DPI = 150
 _MAX_PANELS = 24
-_SCORE_LABEL = "score (0 random, 1 optimal)"
+_SCORE_LABEL = "score (0 random, 1 optimal or baseline)"
 _RETURN_LABEL = "episode return"
 
 

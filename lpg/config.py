@@ -17,6 +17,8 @@ class LPGTraining(MetaTrainingConfig):
 
     network: LPGConfig = field(default_factory=LPGConfig)
     meta_loss: MetaLossConfig = field(default_factory=MetaLossConfig)
+    remat: bool = False
+    """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     value: ValueConfig = field(default_factory=ValueConfig)
     kl_weights: tuple[float, ...] = (0.1, 0.5, 1.0)
     """The grid of alpha_y, the weight of the agent's prediction loss."""

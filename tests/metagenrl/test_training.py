@@ -15,7 +15,7 @@ from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.errors import UserError
 from common.meta_training import make_trainer, meta_train
-from common.off_policy import AgentSettings, off_policy
+from common.off_policy import AgentSettings, MetaSettings, off_policy
 from common.population import make_families
 from metagenrl.config import PRESETS
 from metagenrl.objective import MetaGenRLConfig
@@ -102,6 +102,38 @@ def test_what_cannot_be_is_refused_in_one_line(environment, agent, line):
 def test_impossible_agents_are_refused(wrong):
     with pytest.raises(UserError, match=rf"agent\.{next(iter(wrong))}: .* given; must be"):
         AgentSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong", "line"),
+    [
+        (AgentSettings, {"hidden": (8, 0)}, "agent.hidden: 8 0 given; widths must be at least 1"),
+        (
+            MetaSettings,
+            {"inner_step": "sum"},
+            "meta.inner_step: sum given; makes a difference to sgd only, not to adam",
+        ),
+        (MetaGenRLConfig, {"centred": True}, "network.centred: true given; needs network.product"),
+        (MetaGenRLConfig, {"td_error": True, "use_values": False}, "network.td_error: true given; needs network.use_v"),
+    ],
+)
+def test_settings_that_would_be_ignored_are_refused(make, wrong, line):
+    with pytest.raises(UserError, match=line):
+        make(**wrong)
+
+
+def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
+    for ends in (False, True):
+        make = off_policy(rollout_steps=2, discount=0.9, agent=replace(AGENT, time_limits_end=ends))
+        (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
+        hyperparameters = {"learning_rate": 0.1, "critic_learning_rate": 0.1, "exploration_noise": 0.1}
+        zero = jnp.int32(0)
+        life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+        steps = jax.tree.map(lambda leaf: leaf[:10], life.replay.steps)
+        valid = jnp.ones(steps.reward.shape, bool)
+        values = family.program.experience(life.critic, life.actor, steps, valid).next_values
+        assert steps.truncated.any() and (values[steps.terminated] == 0).all()
+        assert (values[steps.truncated] == 0).all() == ends
 
 
 def compare_devices() -> None:
