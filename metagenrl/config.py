@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from common.config import MetaTrainingConfig
-from common.off_policy import AgentSettings, MetaSettings
+from common.off_policy_settings import AgentSettings, MetaSettings
 from metagenrl.objective import MetaGenRLConfig
 
 

@@ -11,7 +11,8 @@ from common.distributions import POLICY_RATES, TABULAR_RATES
 from common.evaluation.method import Method
 from common.masked import mean_valid
 from common.objective import Batch
-from common.off_policy import HYPERPARAMETERS, AgentSettings, Experience, off_policy
+from common.off_policy import HYPERPARAMETERS, Experience, off_policy
+from common.off_policy_settings import AgentSettings
 from common.on_policy import on_policy
 from common.types import Metrics, PyTree
 from common.value_function import ValueConfig

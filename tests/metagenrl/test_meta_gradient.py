@@ -11,7 +11,8 @@ import pytest
 from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.hyperparameters import SamplerConfig, make_sampler
-from common.off_policy import AgentSettings, MetaSettings, OffPolicy, off_policy
+from common.off_policy import OffPolicy, off_policy
+from common.off_policy_settings import AgentSettings, MetaSettings
 from common.population import begin, make_families, meta_gradient, sampler_grids
 from common.types import Rollout
 from metagenrl.objective import MetaGenRL, MetaGenRLConfig

@@ -15,7 +15,8 @@ from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.errors import UserError
 from common.meta_training import make_trainer, meta_train
-from common.off_policy import AgentSettings, MetaSettings, off_policy
+from common.off_policy import off_policy
+from common.off_policy_settings import AgentSettings, MetaSettings
 from common.population import make_families
 from metagenrl.config import PRESETS
 from metagenrl.objective import MetaGenRLConfig

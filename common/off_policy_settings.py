@@ -1,0 +1,89 @@
+"""How off-policy agents learn, and how a loss that they learn by is judged."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from common.errors import UserError, check_numbers
+
+InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """How an off-policy agent learns, whatever its rule."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the policy's and the critics' layers."""
+    layer_norm: bool = True
+    """Layer norm before each ReLU."""
+    replay_steps: int = 100_000
+    """Environment steps that the replay holds; the oldest go first."""
+    random_steps: int = 1000
+    """Environment steps with uniform actions before the first update."""
+    windows: int = 32
+    """W, windows per batch."""
+    window_steps: int = 20
+    """T, steps per window."""
+    critic_updates: int = 2
+    """Critic updates per update of the policy."""
+    target_step_size: float = 0.005
+    """tau, how far the targets go towards their networks in each critic update."""
+    twin: bool = True
+    """Two critics, of which targets take the smaller one; otherwise one."""
+    target_noise: float = 0.2
+    """Standard deviation of the noise on the target policy's actions."""
+    target_noise_clip: float = 0.5
+    """Bound of that noise."""
+    policy_gradient_clip: float = 1.0
+    """The policy's gradient is scaled to at most this global norm; 0 leaves it as it is."""
+    saturation_penalty: float = 0.0
+    """Weight of the squared excess of pre-activations over 1 in the policy's loss: keeps tanh from going flat."""
+    scale_rewards: bool = True
+    """Divide rewards by their root mean square in the random steps, so that values are of like size everywhere."""
+    time_limits_end: bool = False
+    """Treat a truncation as a termination (the published code does)."""
+    end_bonus: float = 0.0
+    """Added to the reward of a termination in the critics' targets (1 in the published code)."""
+    test_environments: int = 8
+    """Environments in which the policy is tested without noise."""
+
+    def __post_init__(self) -> None:
+        sizes = "replay_steps random_steps windows window_steps critic_updates test_environments"
+        check_numbers(self, sizes, at_least=1, prefix="agent.")
+        check_numbers(self, "target_step_size", above=0, at_most=1, prefix="agent.")
+        not_negative = "target_noise target_noise_clip policy_gradient_clip saturation_penalty"
+        check_numbers(self, not_negative, at_least=0, prefix="agent.")
+        check_numbers(self, "end_bonus", prefix="agent.")
+        if any(width < 1 for width in self.hidden):
+            raise UserError(f"agent.hidden: {' '.join(map(str, self.hidden))} given; widths must be at least 1")
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """How the learned loss is judged."""
+
+    inner_learning_rate: float = 0.05
+    """Of the K updates that the meta-gradient goes through."""
+    inner_optimiser: InnerOptimiser = "adam"
+    """Their step: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as the agent's
+    own Adam weighs it, over its norm (adam)."""
+    inner_step: Literal["mean", "sum"] = "mean"
+    """Whether their loss is the mean or the sum over a batch's steps."""
+    judge_critic: Literal["first", "minimum"] = "first"
+    """Which critic judges the updated policy."""
+    judge_windows: Literal["fresh", "all"] = "fresh"
+    """Judge on windows that no update saw, or on those of the updates too."""
+    scale_judge: bool = True
+    """Divide the judgement by the norm of its gradient with respect to the policy, so that environments count alike."""
+    warm_start: int = 0
+    """Updates over which the policies go over from the critic's loss to the learned one."""
+    warm_start_per: Literal["run", "lifetime"] = "run"
+    """Whether they do so once in the run, or in each lifetime."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
+        check_numbers(self, "warm_start", at_least=0, prefix="meta.")
+        if self.inner_step == "sum" and self.inner_optimiser != "sgd":
+            raise UserError(
+                f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"
+            )
