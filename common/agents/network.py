@@ -18,6 +18,18 @@ from common.meta_gradient import mixed_mode_gradient
 from common.types import PRNGKey, PyTree
 
 
+def _patches(x: jax.Array) -> jax.Array:
+    """The 3x3 neighbourhood of each cell, [N, height, width, 9 C].
+
+    A convolution as a dense layer over these: a convolution whose kernel differs between lifetimes becomes a grouped
+    one, which is two to three times slower on the CPU.
+    """
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifted, axis=-1)
+
+
 class HeadedNetwork(nn.Module):
     """Torso and heads. Observations [..., *shape] of any dtype to {head: [..., size]}."""
 
@@ -32,7 +44,7 @@ class HeadedNetwork(nn.Module):
         dtype = jnp.result_type(float)
         x = observation.astype(dtype).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
         for width in self.channels:
-            x = nn.relu(nn.Conv(width, (3, 3), param_dtype=dtype)(x))
+            x = nn.relu(nn.Dense(width, param_dtype=dtype)(_patches(x)))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, param_dtype=dtype)(x))
