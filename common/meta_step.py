@@ -11,7 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from common.config import MetaTrainingConfig
-from common.devices import AXIS, everywhere, spread
+from common.devices import AXIS, everywhere, quick_to_compile, spread
 from common.distributions import Entry
 from common.hyperparameters import Sampler, SamplerState
 from common.lifetime import Lifetime
@@ -159,6 +159,4 @@ class MetaTrainer:
         def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
             return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
 
-        # On a CPU most of the compile time is LLVM's; asking it for less costs no speed that could be measured.
-        options = {"xla_backend_optimization_level": 1} if self.mesh.devices.flat[0].platform == "cpu" else None
-        return jax.jit(chunk, donate_argnums=0, compiler_options=options)
+        return jax.jit(chunk, donate_argnums=0, compiler_options=quick_to_compile())

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.devices import quick_jit
 from common.distributions import Entry
 from common.environments.protocol import Discrete
 from common.environments.registry import sample_params
@@ -25,8 +25,6 @@ DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99)
 """Of the values that predictions are compared with."""
 _HYPERPARAMETERS = {"learning_rate": 40.0, "kl_weight": 0.5}
 _ROLLOUT = {"rollout_steps": 20, "discount": 0.995, "value": asdict(ValueConfig())}
-_QUICK = {"xla_backend_optimization_level": 1}
-"""Compiler options: full optimisation would take four times as long as it all runs."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,7 @@ def make_setup(objective: LPG, metadata: Mapping[str, Any], size: Size) -> Setup
 def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRNGKey) -> list[tuple[int, Snapshot]]:
     """Train fresh agents and look at them on the way: (updates so far, what was seen), one pair per age."""
     program, spec = setup.family.program, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], setup.family.specs)
+    assert isinstance(program, OnPolicy)
     hyperparameters = {name: jnp.float32(value) for name, value in setup.hyperparameters.items()}
     length = jnp.int32(setup.updates)
     agents = _begin(program, jax.random.split(key, size.agents), spec, hyperparameters, length)
@@ -120,7 +119,7 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
     return seen
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=_QUICK)
+@quick_jit(static_argnums=0)
 def _begin(
     program: OnPolicy, keys: PRNGKey, spec: PyTree, hyperparameters: PyTree, length: jax.Array
 ) -> OnPolicyLifetime:
@@ -132,7 +131,7 @@ def _begin(
     return jax.vmap(one)(keys)
 
 
-@partial(jax.jit, static_argnums=(0, 1), compiler_options=_QUICK)
+@quick_jit(static_argnums=(0, 1))
 def _train(
     objective: LPG, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime, updates: jax.Array
 ) -> OnPolicyLifetime:
@@ -140,7 +139,7 @@ def _train(
     return jax.lax.fori_loop(0, updates, lambda _, agents: one_update(agents), agents)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=_QUICK)
+@quick_jit(static_argnums=(0, 1, 2))
 def _look(objective: LPG, program: OnPolicy, rollouts: int, eta: PyTree, agents: OnPolicyLifetime) -> Snapshot:
     space = program.environment.observation_space
     assert isinstance(space, Discrete)
@@ -234,7 +233,7 @@ def pulses(
     return Pulses(np.asarray(reward), np.asarray(prediction))
 
 
-@partial(jax.jit, static_argnums=(0, 1), compiler_options=_QUICK)
+@quick_jit(static_argnums=(0, 1))
 def _pulses(
     objective: LPG,
     T: int,

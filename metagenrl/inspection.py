@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.devices import quick_jit
 from common.distributions import ACTOR_CRITIC, Entry
 from common.meta_training import configuration_of
 from common.off_policy import Experience, OffPolicy, off_policy
@@ -134,7 +135,7 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
 
         return jax.lax.scan(update, lifetime, None, length=size.updates)[1]
 
-    seen = jax.jit(jax.vmap(one, out_axes=1))(jax.random.split(key, size.agents))
+    seen = quick_jit()(jax.vmap(one, out_axes=1))(jax.random.split(key, size.agents))
     return Life(*map(np.asarray, seen))
 
 

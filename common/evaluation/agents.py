@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from common.devices import AXIS, make_mesh
+from common.devices import AXIS, make_mesh, quick_jit
 from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
 from common.lifetime import Lifetime, Program
@@ -102,7 +101,7 @@ def train_agents(
     return Record(filled, env_steps, random, optimal)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@quick_jit(static_argnums=(0, 1, 2, 3))
 def _train(
     rule: Any,
     program: Program,
