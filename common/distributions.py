@@ -68,9 +68,9 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
     ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
-    "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 800, POLICY_RATES, ACTOR_CRITIC),),
+    "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 1200, POLICY_RATES, ACTOR_CRITIC),),
     "small-control": tuple(
-        Entry(name, 8, 4, 800, POLICY_RATES, ACTOR_CRITIC)
+        Entry(name, 8, 4, 1200, POLICY_RATES, ACTOR_CRITIC)
         for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
     "lpg-paper": _paper(),

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -27,7 +28,7 @@ from common.metrics import MetricsLog, Sink, read_metrics
 from common.plugin import Plugin
 from common.population import make_families, sampler_grids
 from common.progress import Progress
-from common.run_folder import RunFolder
+from common.run_folder import RunFolder, check_place
 from common.types import Metrics, PyTree
 
 SHOWN = (
@@ -102,13 +103,15 @@ def meta_train(
     """
     console = console or Console(quiet=True)
     trainer = make_trainer(plugin, config, devices)
+    check_place(Path(run_dir), resume)
+    state = trainer.init()
+    check_first_observations(trainer, state)
     with RunFolder.open(run_dir, asdict(config), resume=resume) as run:
         checkpoints = Checkpoints(
             run.checkpoints,
             config.keep_checkpoints,
             lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
         )
-        state = trainer.init()
         log = None
         try:
             restored = checkpoints.restore_latest(state) if resume else None
@@ -132,6 +135,19 @@ def meta_train(
         except (OSError, UserError) as error:  # the run itself is safe
             console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
     return outcome
+
+
+def check_first_observations(trainer: MetaTrainer, state: TrainingState) -> None:
+    """Before anything is written.
+
+    Raises:
+        UserError: an environment's observations are not all finite numbers.
+    """
+    all_finite = jax.jit(lambda observation: jnp.all(jnp.isfinite(observation)))
+    for family, population in zip(trainer.families, state.populations, strict=True):
+        if not all_finite(population.worlds.observation):
+            names = " or ".join(trainer.entries[task].environment for task in family.tasks)
+            raise UserError(f"{names}: observations with NaN or infinity given; they must be finite")
 
 
 @dataclass

@@ -5,6 +5,7 @@ policy descends is the rule's: the critic's judgement (DDPG, TD3) or a learned l
 differences whatever the rule.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -17,6 +18,7 @@ from flax import struct
 from common import replay
 from common.agents.actor_critic import Actor, Critic
 from common.agents.agent import Hyperparameters
+from common.devices import memory
 from common.distributions import Entry
 from common.environments.protocol import Environment
 from common.environments.scaled import ScaledActions
@@ -113,6 +115,14 @@ class OffPolicy:
     def replay_rows(self) -> int:
         """Time steps that the replay holds: whole rollouts."""
         return self.agent.replay_steps // self.num_environments // self.rollout_steps * self.rollout_steps
+
+    @property
+    def replay_bytes(self) -> int:
+        """Memory of one agent's replay."""
+        observation, action = self.environment.observation_space.shape, self.environment.action_space.shape
+        numbers = 2 * math.prod(observation) + math.prod(action) + 1  # and two flags
+        step = numbers * jnp.dtype(jnp.result_type(float)).itemsize + 2
+        return self.replay_rows * self.num_environments * step
 
     @property
     def first_steps(self) -> int:
@@ -451,6 +461,11 @@ def off_policy(
             raise UserError(
                 f"agent.random_steps: {agent.random_steps} given; the replay holds "
                 f"{program.replay_rows * entry.num_environments}"
+            )
+        if (needed := entry.lifetimes * program.replay_bytes) > memory():
+            raise UserError(
+                f"agent.replay_steps: {agent.replay_steps} given; the replays of {entry.lifetimes} agents take "
+                f"{needed / 2**30:.0f} GiB, and there are {memory() / 2**30:.0f} GiB of memory"
             )
         return program
 

@@ -58,14 +58,14 @@ class RunFolder:
         """
         path = Path(path)
         wanted = json.loads(json.dumps(config, default=str))
-        _check_place(path, resume)
+        check_place(path, resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"run folder {path}: cannot be made: {error.strerror}") from error
         lock = _take_lock(path)
         try:
-            _check_place(path, resume)  # again: another process may have come first
+            check_place(path, resume)  # again: another process may have come first
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
             if resume:
@@ -110,7 +110,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return _read_config(Path(path))
 
 
-def _check_place(path: Path, resume: bool) -> None:
+def check_place(path: Path, resume: bool) -> None:
+    """Before time is spent.
+
+    Raises:
+        UserError: no run can be started in the folder or, with `resume`, there is none to go on with.
+    """
     if path.exists() and not path.is_dir():
         raise UserError(f"run folder {path}: is a file; give a folder")
     if odd := sorted(set("[]*?\\") & set(str(path.absolute()))):

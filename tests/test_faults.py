@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,16 +20,31 @@ ENVIRONMENT: dict[str, str] = {}
 
 KILLS = 20
 UPDATES = 60
-FLAGS = (
-    f"--distribution small-layouts --meta-updates {UPDATES} --log-every 1 --checkpoint-every 1 --inner-updates 1 "
-    "--rollout-steps 2 --network.units 4 --network.prediction-size 2 --network.embedding-units 2"
-).split()
+SHORT = (
+    f"--meta-updates {UPDATES} --log-every 1 --checkpoint-every 1 --inner-updates 1 --rollout-steps 2 --network.units 4"
+)
+FLAGS = {
+    "lpg": f"{SHORT} --distribution small-layouts --network.prediction-size 2 --network.embedding-units 2".split(),
+    "metagenrl": (
+        f"{SHORT} --preset smoke --distribution control/point_mass --agent.hidden 8 --agent.replay-steps 320 "
+        "--agent.random-steps 160 --agent.windows 2 --agent.window-steps 5"
+    ).split(),
+}
 
 
-def start(folder: Path, resume: bool) -> subprocess.Popen[str]:
-    arguments = ["--resume"] if resume else FLAGS
+class Straight(NamedTuple):
+    """A run that nothing disturbed, with everything compiled."""
+
+    kind: str
+    objective: bytes
+    first: float  # seconds to the first step's checkpoint
+    total: float  # seconds in all
+
+
+def start(kind: str, folder: Path, resume: bool) -> subprocess.Popen[str]:
+    arguments = ["--resume"] if resume else FLAGS[kind]
     return subprocess.Popen(
-        [sys.executable, "-m", "common.cli", "train", "lpg", "--run-dir", str(folder), *arguments],
+        [sys.executable, "-m", "common.cli", "train", kind, "--run-dir", str(folder), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,18 +80,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     ENVIRONMENT.update(quick_environment(tmp_path_factory.mktemp("programs")))
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float, float]:
-    """(the objective, seconds to the first step's checkpoint, seconds in all) of a run with everything compiled."""
+@pytest.fixture(scope="module", params=list(FLAGS))
+def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    kind: str = request.param
     for number in range(2):
         folder = tmp_path_factory.mktemp(f"straight{number}") / "run"
         begun = time.monotonic()
-        process = start(folder, False)
+        process = start(kind, folder, False)
         wait_for_step(process, folder, 1)
         first = time.monotonic() - begun
         _, err = process.communicate()
         assert process.returncode == 0, err
-    return objective(folder), first, time.monotonic() - begun
+    return Straight(kind, objective(folder), first, time.monotonic() - begun)
 
 
 def wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
@@ -84,16 +100,16 @@ def wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> No
         time.sleep(0.01)
 
 
-def test_killed_at_random_moments(straight: tuple[bytes, float, float], tmp_path: Path) -> None:
+def test_killed_at_random_moments(straight: Straight, tmp_path: Path) -> None:
     """Half of the kills come at any moment from the start on, half while steps and checkpoints follow each other."""
-    wanted, first, total = straight
+    kind, wanted, first, total = straight
     generator = random.Random(0)
     kills = writes = early = number = 0
     folder = tmp_path / "run0"
     begun = time.monotonic()
     while kills < KILLS:
         stood_at = steps(folder)[-1] if steps(folder) else 0
-        process = start(folder, holds_run(folder))  # what a user does who looks into the folder
+        process = start(kind, folder, holds_run(folder))  # what a user does who looks into the folder
         if kills % 2:
             wait_for_step(process, folder, stood_at + 1)
             time.sleep(generator.uniform(0.0, 2 * (total - first) / UPDATES))
@@ -110,7 +126,7 @@ def test_killed_at_random_moments(straight: tuple[bytes, float, float], tmp_path
         kills += 1
         writes += in_a_write(folder)
         early += not holds_run(folder)
-    process = start(folder, holds_run(folder))
+    process = start(kind, folder, holds_run(folder))
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert objective(folder) == wanted
@@ -125,10 +141,10 @@ def test_killed_before_the_folder_is_a_run(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "run.lock").touch()
-    process = start(folder, True)
+    process = start("lpg", folder, True)
     _, err = process.communicate()
     assert process.returncode == 2 and "leave out --resume" in err and err.count("\n") == 1
-    process = start(folder, False)
+    process = start("lpg", folder, False)
     wait_for_step(process, folder, 0)
     process.kill()
     process.communicate()
@@ -146,10 +162,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk(straight: tuple[bytes, float, float], small_disk: Path) -> None:
-    wanted, _, _ = straight
+def test_a_full_disk(straight: Straight, small_disk: Path) -> None:
+    kind, wanted, _, _ = straight
     folder, ballast = small_disk / "run", small_disk / "ballast"
-    process = start(folder, False)
+    process = start(kind, folder, False)
     wait_for_step(process, folder, 5)
     room = os.statvfs(small_disk)
     with open(ballast, "wb", buffering=0) as file:
@@ -164,26 +180,26 @@ def test_a_full_disk(straight: tuple[bytes, float, float], small_disk: Path) -> 
     stopped_at = steps(folder)[-1]
     assert 5 <= stopped_at < UPDATES
     ballast.unlink()
-    process = start(folder, True)
+    process = start(kind, folder, True)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert f"resumed from step {stopped_at}" in out and "unreadable" not in out
     assert objective(folder) == wanted
 
 
-def test_a_file_that_may_not_grow(straight: tuple[bytes, float, float], tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow(straight: Straight, tmp_path: Path) -> None:
     """The same without a mount: metrics.jsonl meets a limit on the size of files."""
-    wanted, _, _ = straight
+    kind, wanted, _, _ = straight
     folder = tmp_path / "run"
     limited = (
         "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    command = [sys.executable, "-c", limited, "-m", "common.cli", "train", "lpg", "--run-dir", str(folder), *FLAGS]
+    command = [sys.executable, "-c", limited, "-m", "common.cli", "train", kind, "--run-dir", str(folder), *FLAGS[kind]]
     process = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert process.returncode == 2 and process.stderr.count("\n") == 1, process.stderr
     assert "File too large" in process.stderr
-    resumed = start(folder, True)
+    resumed = start(kind, folder, True)
     out, err = resumed.communicate()
     assert resumed.returncode == 0, err
     assert objective(folder) == wanted

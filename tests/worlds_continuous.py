@@ -16,6 +16,7 @@ class Point:
     dimensions: int = 2
     limit: int = 7
     bound: float = 2.0
+    broken: bool = False
 
     @property
     def observation_space(self) -> Space:
@@ -31,7 +32,8 @@ class Point:
 
     def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
         position = jax.random.uniform(key, (self.dimensions,), minval=-1.0, maxval=1.0)
-        return position, (position, jnp.int32(0))
+        seen = jnp.full_like(position, jnp.nan) if self.broken else position
+        return seen, (position, jnp.int32(0))
 
     def step(self, key: jax.Array, state: Any, action: jax.Array, params: Any) -> tuple[Any, ...]:
         position, time = state
@@ -46,3 +48,4 @@ POINT = Point()
 LINE = Point(dimensions=1, limit=50)
 WIDE = Point(dimensions=6)
 UNBOUNDED = Point(bound=float("inf"))
+BROKEN = Point(broken=True)

@@ -14,6 +14,7 @@ from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
 from common.lifetime import Lifetime, Program
 from common.population import Family
+from common.rollout import Episodes
 from common.types import PRNGKey, PyTree
 
 
@@ -90,7 +91,7 @@ def train_agents(
     per_bin = -(-updates // bins)
     settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
     returns, counts, rewards, floor = _train(
-        rule, family.program, per_bin, bins, weights, worlds.params, settings, jax.random.split(key, size)
+        rule, family.program, bins, weights, worlds.params, settings, jax.random.split(key, size), jnp.int32(per_bin)
     )
     program = family.program
     env_steps = program.first_steps + np.arange(1, bins + 1) * per_bin * program.steps_per_update
@@ -101,36 +102,40 @@ def train_agents(
     return Record(filled, env_steps, random, optimal)
 
 
-@quick_jit(static_argnums=(0, 1, 2, 3))
+@quick_jit(static_argnums=(0, 1, 2))
 def _train(
     rule: Any,
     program: Program,
-    per_bin: int,
     bins: int,
     weights: PyTree,
     params: PyTree,
     settings: Mapping[str, jax.Array],
     keys: PRNGKey,
+    per_bin: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each;
-    and the mean return of uniform actions [L], where agents are tested.
+    and the mean return of uniform actions [L], where agents are tested. How long agents live is data: short lives in
+    tuning and long ones in the evaluation are one program.
     """
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
         # Agents are spread over the devices; they share `weights` and nothing else.
         lifetime = program.start(
-            key, params, jnp.int32(0), jnp.int32(0), dict(settings), jnp.int32(per_bin * bins), jnp.bool_(True)
+            key, params, jnp.int32(0), jnp.int32(0), dict(settings), per_bin * bins, jnp.bool_(True)
         )
 
-        def one_update(lifetime: Lifetime, nothing: None) -> tuple[Lifetime, tuple[jax.Array, jax.Array]]:
+        def one_update(at: jax.Array, carry: tuple[Lifetime, Episodes]) -> tuple[Lifetime, Episodes]:
+            lifetime, so_far = carry
             lifetime, _, statistics = program.update(rule, weights, lifetime)
-            return lifetime, (statistics.episodes.total_return, statistics.episodes.number)
+            return lifetime, jax.tree.map(jnp.add, so_far, statistics.episodes)
 
         def one_bin(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, ...]]:
-            lifetime, (totals, counts) = jax.lax.scan(one_update, lifetime, None, length=per_bin)
+            running = jnp.mean(lifetime.worlds.episode_return)
+            none = Episodes(jnp.zeros_like(running), jnp.zeros_like(running))
+            lifetime, episodes = jax.lax.fori_loop(0, per_bin, one_update, (lifetime, none))
             tested = program.test(lifetime)
             if tested is None:
-                return lifetime, (jnp.sum(totals), jnp.sum(counts), jnp.mean(lifetime.worlds.episode_return))
+                return lifetime, (episodes.total_return, episodes.number, jnp.mean(lifetime.worlds.episode_return))
             return lifetime, (tested.total_return, tested.number, jnp.zeros(()))
 
         floor = program.test(lifetime, at_random=True)

@@ -36,7 +36,7 @@ SUITES: dict[str, tuple[Entry, ...]] = {
     "transfer": (_CONTROL[0], _CONTROL[1], _BSUITE[0], _MINATAR[0], _MINATAR[1]),
 }
 SUITES["held-out-physics"] = tuple(
-    Entry(name, 1, 4, 800, POLICY_RATES, ACTOR_CRITIC, "held_out")
+    Entry(name, 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, "held_out")
     for name in ("Pendulum-v1/varied", "control/point_mass/varied")
 )
 SUITES["unseen-control"] = (Entry("control/cartpole_swingup", 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, "any"),)

@@ -15,7 +15,7 @@ from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.errors import UserError
 from common.meta_training import make_trainer, meta_train
-from common.off_policy import off_policy
+from common.off_policy import HYPERPARAMETERS, off_policy
 from common.off_policy_settings import AgentSettings, MetaSettings
 from common.population import make_families
 from metagenrl.config import PRESETS
@@ -89,12 +89,33 @@ def test_a_diverged_agent_is_restarted_alone_and_counted():
             replace(AGENT, random_steps=500),
             "agent.random_steps: 500 given; the replay",
         ),
+        (
+            "tests.worlds_continuous:POINT",
+            replace(AGENT, replay_steps=10**12),
+            r"agent.replay_steps: 1000000000000 given; the replays of 2 agents take \d+ GiB, and there are \d+ GiB",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(environment, agent, line):
     make = off_policy(rollout_steps=2, discount=0.9, agent=agent)
     with pytest.raises(UserError, match=line):
         make_families([Entry(environment, 2, 4, 10, agent=ACTOR_CRITIC)], make)
+
+
+def test_a_world_that_shows_nan_is_refused_in_one_line(tmp_path):
+    config = replace(TINY, distribution="tests.worlds_continuous:BROKEN")
+    with pytest.raises(UserError, match="BROKEN: observations with NaN or infinity given; they must be finite"):
+        meta_train(plugin, config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_memory_of_a_replay_is_foreseen():
+    make = off_policy(rollout_steps=2, discount=0.9, agent=AGENT)
+    (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
+    hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
+    zero = jnp.int32(0)
+    life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(life.replay.steps)) == family.program.replay_bytes
 
 
 @pytest.mark.parametrize(
