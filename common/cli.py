@@ -64,7 +64,7 @@ class EvaluateArguments:
     baselines: bool = True
     """Compare with a rule that people wrote, tuned on the training distribution."""
     against: Annotated[str | None, _called("NAMES")] = None
-    """Which ones, joined by "+": A2C (lpg), DDPG or TD3 (metagenrl); by default the first."""
+    """Which ones, joined by "+": A2C (lpg), DDPG, TD3 or PPO (metagenrl); by default the first."""
     seed: int = 0
     """Of worlds, agents and actions."""
     out: Folder = None

@@ -5,7 +5,7 @@ lifetimes, renews or evaluates them knows only what is here.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from flax import struct
@@ -63,9 +63,6 @@ class Program(Protocol):
     def steps_per_update(self) -> int:
         """Environment steps of one update of one agent."""
 
-    def steps_per_meta_update(self, inner_updates: int) -> int:
-        """Environment steps of one agent in one meta-update."""
-
     def start(
         self,
         key: PRNGKey,
@@ -85,6 +82,14 @@ class Program(Protocol):
         """Episodes of the agent as one would use it, on fresh environments, or of uniform actions there; None where its
         own episodes tell.
         """
+
+
+@runtime_checkable
+class MetaProgram(Program, Protocol):
+    """A program in which a learned objective can be trained."""
+
+    def steps_per_meta_update(self, inner_updates: int) -> int:
+        """Environment steps of one agent in one meta-update."""
 
     def meta_loss(
         self, objective: Any, inner_updates: int, eta: PyTree, lifetime: Any, step: jax.Array

@@ -46,7 +46,7 @@ class MetaTrainer:
     def steps_per_update(self) -> int:
         """Environment steps of the whole population in one meta-update."""
         K = self.config.inner_updates
-        return sum(f.program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
+        return sum(f.meta_program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
 
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:

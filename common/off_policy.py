@@ -7,7 +7,7 @@ differences whatever the rule.
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
 import jax
@@ -18,6 +18,7 @@ from flax import struct
 from common import replay
 from common.agents.actor_critic import Actor, Critic
 from common.agents.agent import Hyperparameters
+from common.continuous import Acted, normal_noise, random_start, tested
 from common.devices import memory
 from common.distributions import Entry
 from common.environments.protocol import Environment
@@ -28,7 +29,7 @@ from common.masked import mean_valid
 from common.meta_gradient import clip_by_norm, mixed_mode_gradient
 from common.off_policy_settings import AgentSettings, MetaSettings
 from common.replay import Replay, Windows
-from common.rollout import Episodes, Policy, reset, rollout
+from common.rollout import Episodes, Policy, rollout
 from common.types import Metrics, PRNGKey, PyTree, Rollout
 
 
@@ -79,16 +80,9 @@ class OffPolicyLifetime(Lifetime):
     replay: Replay
 
 
-class Acted(NamedTuple):
-    """What one update's environment steps showed."""
-
-    reward: jax.Array
-    episodes: Episodes
-
-
 @dataclass(frozen=True)
 class OffPolicy:
-    """See `common.lifetime.Program`."""
+    """See `common.lifetime.MetaProgram`."""
 
     environment: ScaledActions
     num_environments: int
@@ -135,21 +129,6 @@ class OffPolicy:
     def steps_per_meta_update(self, inner_updates: int) -> int:
         return self.steps_per_update
 
-    @property
-    def test_steps(self) -> int:
-        """How long a test lasts: an episode's time limit, or 1000 steps."""
-        return getattr(self.environment.inner, "time_limit", None) or 1000
-
-    @property
-    def uniform(self) -> Policy:
-        """Actions drawn uniformly."""
-        size = self.environment.action_space.shape
-
-        def draw(key: PRNGKey, steps: int, observation: jax.Array) -> jax.Array:
-            return jax.random.uniform(key, (steps, observation.shape[0], *size), minval=-1.0, maxval=1.0)
-
-        return Policy(draw, lambda _, noise: noise)
-
     def start(
         self,
         key: PRNGKey,
@@ -161,17 +140,15 @@ class OffPolicy:
         counts: jax.Array,
     ) -> OffPolicyLifetime:
         """A new agent, and its first environment steps, at random."""
-        actor_key, critic_key, reset_key, act_key, key = jax.random.split(key, 5)
-        worlds = reset(reset_key, self.environment, environment_params, self.num_environments)
+        actor_key, critic_key, start_key, key = jax.random.split(key, 4)
+        worlds, steps, size = random_start(
+            start_key, self.environment, environment_params, self.num_environments, self.random_rows
+        )
         observation = worlds.observation[:1]
         actor = self.actor.init(actor_key, observation)
         action = jnp.zeros((1, *self.environment.action_space.shape))
         twins = 2 if self.agent.twin else 1
         critic = jax.vmap(lambda k: self.critic.init(k, observation, action))(jax.random.split(critic_key, twins))
-        worlds, steps, _ = rollout(
-            act_key, self.environment, environment_params, worlds, self.uniform, self.random_rows
-        )
-        size = jnp.sqrt(jnp.mean(steps.reward**2))
         return OffPolicyLifetime(
             key=key,
             task=task,
@@ -187,7 +164,7 @@ class OffPolicy:
             actor=actor,
             actor_target=actor,
             actor_optimiser=_adam().init(actor),
-            reward_scale=jnp.where(size > 0, size, 1.0) if self.agent.scale_rewards else jnp.ones_like(size),
+            reward_scale=size if self.agent.scale_rewards else jnp.ones_like(size),
             critic=critic,
             critic_target=critic,
             critic_optimiser=_adam().init(critic),
@@ -199,20 +176,15 @@ class OffPolicy:
         key, act_key = jax.random.split(lifetime.key)
         noise_size = lifetime.hyperparameters["exploration_noise"]
 
-        def draw(key: PRNGKey, steps: int, observation: jax.Array) -> jax.Array:
-            return noise_size * jax.random.normal(
-                key, (steps, observation.shape[0], *self.environment.action_space.shape)
-            )
-
         def noisy(observation: jax.Array, noise: jax.Array) -> jax.Array:
-            return jnp.clip(self.policy(lifetime.actor, observation) + noise, -1.0, 1.0)
+            return jnp.clip(self.policy(lifetime.actor, observation) + noise_size * noise, -1.0, 1.0)
 
         worlds, steps, episodes = rollout(
             act_key,
             self.environment,
             lifetime.environment_params,
             lifetime.worlds,
-            Policy(draw, noisy),
+            Policy(normal_noise(self.environment), noisy),
             self.rollout_steps,
         )
         lifetime = replace(
@@ -326,17 +298,8 @@ class OffPolicy:
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""
         key = jax.random.fold_in(lifetime.key, 1)
-        worlds = reset(key, self.environment, lifetime.environment_params, self.agent.test_environments)
-        greedy = Policy(
-            lambda key, steps, observation: jnp.zeros((steps, 1)),
-            lambda observation, _: self.policy(lifetime.actor, observation),
-        )
-        policy = self.uniform if at_random else greedy
-        _, steps, _ = rollout(
-            jax.random.fold_in(key, 1), self.environment, lifetime.environment_params, worlds, policy, self.test_steps
-        )
-        number = jnp.asarray(self.agent.test_environments, steps.reward.dtype)
-        return Episodes(number, jnp.sum(jnp.where(replay.valid_steps(steps), steps.reward, 0.0)))
+        act = None if at_random else partial(self.policy, lifetime.actor)
+        return tested(key, self.environment, lifetime.environment_params, act, self.agent.test_environments)
 
     def meta_loss(
         self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array

@@ -37,7 +37,7 @@ class RolloutStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """See `common.lifetime.Program`."""
+    """See `common.lifetime.MetaProgram`."""
 
     environment: Environment
     agent: Agent

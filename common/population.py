@@ -13,7 +13,7 @@ from common.distributions import Entry
 from common.environments.registry import make_environment, sample_params
 from common.errors import UserError
 from common.hyperparameters import Sampler, SamplerState
-from common.lifetime import Lifetime, Program, ProgramMaker
+from common.lifetime import Lifetime, MetaProgram, Program, ProgramMaker
 from common.meta_gradient import clip_by_norm, sum_over_chunks
 from common.types import Metrics, PRNGKey, PyTree
 
@@ -27,6 +27,12 @@ class Family:
     specs: PyTree  # [tasks, ...] what each environment's params are drawn from
     updates: np.ndarray  # [tasks] lifetime lengths
     lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
+
+    @property
+    def meta_program(self) -> MetaProgram:
+        """The program, where it is one for meta-training."""
+        assert isinstance(self.program, MetaProgram)
+        return self.program
 
 
 def make_families(entries: Sequence[Entry], make_program: ProgramMaker) -> list[Family]:
@@ -118,7 +124,7 @@ def meta_gradient(
     """
 
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-        return family.program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
+        return family.meta_program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
 
     def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)

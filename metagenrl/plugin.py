@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from common.evaluation.baselines import ddpg, td3
+from common.evaluation.baselines import ddpg, ppo, td3
 from common.evaluation.method import Method
 from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
@@ -27,7 +27,7 @@ def _programs(config: MetaGenRLTraining, rule: PolicyRule) -> ProgramMaker:
 
 
 def _baselines(config: MetaGenRLTraining) -> list[Method]:
-    return [make(config.rollout_steps, config.discount, config.agent) for make in (ddpg, td3)]
+    return [make(config.rollout_steps, config.discount, config.agent) for make in (ddpg, td3, ppo)]
 
 
 def _hyperparameters(config: MetaGenRLTraining) -> Mapping[str, Sequence[float]]:

@@ -52,8 +52,8 @@ class ScaledActions:
     def step(
         self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
     ) -> tuple[jax.Array, PyTree, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-        """One step with an action in [-1, 1]."""
+        """One step with an action that is clipped to [-1, 1]."""
         space = self.inner.action_space
         assert isinstance(space, Box)  # as the constructor saw to
         low, high = jnp.asarray(space.low, action.dtype), jnp.asarray(space.high, action.dtype)
-        return self.inner.step(key, state, low + (action + 1) * (high - low) / 2, params)
+        return self.inner.step(key, state, low + (jnp.clip(action, -1.0, 1.0) + 1) * (high - low) / 2, params)

@@ -14,6 +14,7 @@ from common.objective import Batch
 from common.off_policy import HYPERPARAMETERS, Experience, off_policy
 from common.off_policy_settings import AgentSettings
 from common.on_policy import on_policy
+from common.ppo import PPOSettings, ppo_agents
 from common.types import Metrics, PyTree
 from common.value_function import ValueConfig
 
@@ -67,6 +68,23 @@ def _ascent(name: str, rollout_steps: int, discount: float, agent: AgentSettings
 
     programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
     return Method(name, CriticAscent(), (), programs, grid)
+
+
+def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+    """PPO (Schulman et al. 2017), whose rollouts are longer."""
+
+    def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
+        return {"learning_rate": (3e-4, 1e-3, 3e-3)}
+
+    settings = PPOSettings()
+    programs = ppo_agents(discount=discount, agent=agent, settings=settings)
+    return Method("PPO", clipped_surrogate, (), programs, grid, span=settings.horizon // rollout_steps)
+
+
+def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 0.2) -> jax.Array:
+    """-min(r A, clip(r, 1 - eps, 1 + eps) A) of each step (PPO's equation 7)."""
+    ratio = jnp.exp(log_ratio)
+    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
 
 
 @dataclass(frozen=True)

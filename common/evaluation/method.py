@@ -22,6 +22,8 @@ class Method:
     programs: ProgramMaker
     grid: Callable[[AgentConfig], Mapping[str, Sequence[float]]]
     """The grid for a kind of agent; "learning_rate" is in it."""
+    span: int = 1
+    """How many of the entries' updates one of this method's takes, in environment steps."""
 
     def settings(self, agent: AgentConfig) -> list[Settings]:
         """All combinations of the grid."""

@@ -114,7 +114,8 @@ def _train(
     count: int,
 ) -> Record:
     hyperparameters = {name: np.full(count, value) for name, value in setting.items()}
-    return train_agents(method.rule, method.weights, family, worlds, entry.updates, hyperparameters, key, protocol.bins)
+    updates = -(-entry.updates // method.span)
+    return train_agents(method.rule, method.weights, family, worlds, updates, hyperparameters, key, protocol.bins)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

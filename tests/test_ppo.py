@@ -1,0 +1,33 @@
+"""PPO, a rule to compare with."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.distributions import ACTOR_CRITIC, Entry
+from common.evaluation.agents import draw_worlds, train_agents
+from common.evaluation.baselines import clipped_surrogate, ppo
+from common.off_policy_settings import AgentSettings
+from common.population import make_families
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+AGENT = AgentSettings(hidden=(16,), random_steps=32, test_environments=4)
+
+
+def test_the_surrogate_by_hand():
+    log_ratio, advantage = jnp.log(jnp.array([1.5, 1.5, 0.5, 0.5, 1.1])), jnp.array([2.0, -2.0, 2.0, -2.0, 3.0])
+    # max gain at ratio 1.2; full loss at 1.5; 0.5 as it is; loss bounded at 0.8; within the bounds as it is
+    np.testing.assert_allclose(clipped_surrogate(log_ratio, advantage), [-2.4, 3.0, -1.0, 1.6, -3.3], rtol=1e-6)
+
+
+def test_it_learns_to_go_to_the_origin_in_the_steps_that_others_have():
+    method = ppo(2, 0.9, AGENT)
+    entry = Entry("tests.worlds_continuous:LINE", num_environments=4, updates=960, agent=ACTOR_CRITIC)
+    (family,) = make_families([entry], method.programs)
+    assert method.span == 32 and family.program.steps_per_update == 32 * 2 * 4
+    worlds = draw_worlds(family, 0, jax.random.key(0), 2)
+    settings = {"learning_rate": np.full(2, 3e-3)}
+    record = train_agents(method.rule, (), family, worlds, 30, settings, jax.random.key(1), 5)
+    assert record.random is not None and record.env_steps[-1] == 32 + 960 * 8
+    assert (record.returns[:, -1] > 0.2 * record.random).all(), (record.random, record.returns)
