@@ -241,25 +241,39 @@ class OffPolicy:
         rule: PolicyRule,
         weights: PyTree,
         lifetime: OffPolicyLifetime,
-        share: jax.Array | float = 1.0,
+        share: jax.Array | None = None,
     ) -> tuple[OffPolicyLifetime, Metrics, Acted]:
-        """Act, update the critics, update the policy; `share` of its loss is the rule's, the rest the critic's."""
+        """Act, then learn; `share` of the policy's loss is the rule's, the rest the critic's (None: all the rule's)."""
         lifetime, acted = self.act(lifetime)
-        key, *keys = jax.random.split(lifetime.key, 2 + self.agent.critic_updates)
-        lifetime, critic_losses = jax.lax.scan(
-            lambda life, key: self.update_critic(key, life), lifetime, jnp.stack(keys[1:])
-        )
-        steps, valid = self.sample(keys[0], lifetime)
+
+        def learn(lifetime: OffPolicyLifetime, _: None) -> tuple[OffPolicyLifetime, Metrics]:
+            key, policy_key, *keys = jax.random.split(lifetime.key, 2 + self.agent.critic_updates)
+            lifetime, critic_losses = jax.lax.scan(
+                lambda life, key: self.update_critic(key, life), replace(lifetime, key=key), jnp.stack(keys)
+            )
+            lifetime, about = self.update_policy(policy_key, rule, weights, lifetime, share)
+            return lifetime, about | {"critic_loss": jnp.mean(critic_losses)}
+
+        lifetime, about = jax.lax.scan(learn, lifetime, None, length=self.agent.policy_updates)
+        about = {name: jnp.mean(values) for name, values in about.items()}
+        return replace(lifetime, updates=lifetime.updates + 1), about, acted
+
+    def update_policy(
+        self, key: PRNGKey, rule: PolicyRule, weights: PyTree, lifetime: OffPolicyLifetime, share: jax.Array | None
+    ) -> tuple[OffPolicyLifetime, Metrics]:
+        """One step of the policy."""
+        steps, valid = self.sample(key, lifetime)
         experience = self.experience(lifetime.critic, lifetime.actor, steps, valid)
 
         def loss(actor: PyTree) -> tuple[jax.Array, jax.Array]:
             before = self._before_tanh(actor, steps.observation)  # [T, W, A]
             actions = jnp.tanh(before)
             judged = self._first(lifetime.critic, steps.observation, actions)
-            learned = rule.loss(weights, actions, experience, judged)
+            total = rule.loss(weights, actions, experience, judged)
+            if share is not None:
+                total = share * total - (1.0 - share) * mean_valid(judged, valid)
             excess = jnp.sum(jnp.maximum(jnp.abs(before) - 1.0, 0.0) ** 2, -1)
-            penalty = self.agent.saturation_penalty * mean_valid(excess, valid)
-            total = share * learned - (1.0 - share) * mean_valid(judged, valid) + penalty
+            total += self.agent.saturation_penalty * mean_valid(excess, valid)
             return total, jnp.mean(jnp.abs(actions) > 0.99)
 
         gradient, saturated = jax.grad(loss, has_aux=True)(lifetime.actor)
@@ -268,18 +282,14 @@ class OffPolicy:
         rate = lifetime.hyperparameters["learning_rate"]
         lifetime = replace(
             lifetime,
-            key=key,
             actor=jax.tree.map(lambda p, u: p - rate * u, lifetime.actor, updates),
             actor_optimiser=optimiser,
-            updates=lifetime.updates + 1,
         )
-        about = {
-            "critic_loss": jnp.mean(critic_losses),
+        return lifetime, {
             "value": mean_valid(experience.values, valid),
             "saturation": saturated,
             "policy_gradient_norm": norm,
         }
-        return lifetime, about, acted
 
     def experience(self, critic: PyTree, actor: PyTree, steps: Rollout, valid: jax.Array) -> Experience:
         """What rules may know of windows."""
@@ -306,7 +316,7 @@ class OffPolicy:
     ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
         """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
         ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
-        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else 1.0
+        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else None
         lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime, share)
         key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
         batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
@@ -334,7 +344,7 @@ class OffPolicy:
             "episode_return": acted.episodes.total_return,
             "cosine": cosine,
             "judgement_gradient_norm": uphill_norm,
-            "learned_share": jnp.asarray(share, loss.dtype),
+            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
             **about,
         }
         return loss, (replace(lifetime, key=key), metrics)

@@ -26,6 +26,8 @@ class AgentSettings:
     """T, steps per window."""
     critic_updates: int = 2
     """Critic updates per update of the policy."""
+    policy_updates: int = 1
+    """Updates of the policy, with those of its critics, per rollout: the ratio of learning to acting."""
     target_step_size: float = 0.005
     """tau, how far the targets go towards their networks in each critic update."""
     twin: bool = True
@@ -48,7 +50,7 @@ class AgentSettings:
     """Environments in which the policy is tested without noise."""
 
     def __post_init__(self) -> None:
-        sizes = "replay_steps random_steps windows window_steps critic_updates test_environments"
+        sizes = "replay_steps random_steps windows window_steps critic_updates policy_updates test_environments"
         check_numbers(self, sizes, at_least=1, prefix="agent.")
         check_numbers(self, "target_step_size", above=0, at_most=1, prefix="agent.")
         not_negative = "target_noise target_noise_clip policy_gradient_clip saturation_penalty"
