@@ -325,16 +325,20 @@ class OffPolicy:
             judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
         actor, first = self.trial_updates(objective, eta, lifetime, inner)
 
-        def judgement(actor: PyTree) -> jax.Array:
-            action = self.policy(actor, judge.steps.observation)
-            values = self._twins(lifetime.critic, judge.steps.observation, action)
-            value = values[0] if self.meta.judge_critic == "first" else jnp.min(values, axis=0)
-            return mean_valid(value, judge.valid)
+        def judgement(actor: PyTree, windows: Windows) -> jax.Array:
+            action = self.policy(actor, windows.steps.observation)
+            if self.meta.judge_critic == "first":
+                value = self._first(lifetime.critic, windows.steps.observation, action)
+            else:
+                value = jnp.min(self._twins(lifetime.critic, windows.steps.observation, action), axis=0)
+            return mean_valid(value, windows.valid)
 
-        uphill = jax.grad(judgement)(lifetime.actor)
+        # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
+        few = judge if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], judge)
+        uphill = jax.grad(judgement)(lifetime.actor, few)
         uphill_norm = optax.tree.norm(uphill)
         scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
-        loss = -scale * judgement(actor)
+        loss = -scale * judgement(actor, judge)
         first = jax.lax.stop_gradient(first)
         cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
         metrics = {

@@ -22,15 +22,15 @@ from metagenrl.plugin import plugin
 ENVIRONMENT = "brax/hopper"
 
 
-def trainer(agents: int, replay_steps: int) -> MetaTrainer:
-    """`metagenrl-paper` with agents in hopper; one meta-update per compiled chunk.
+def trainer(agents: int, replay_steps: int, chunk: int, cycles: int) -> MetaTrainer:
+    """`metagenrl-paper` with agents in hopper.
 
     For one agent that is two environment steps, two critic updates of 100 windows of 20 steps, one policy update of
     100, and a meta-gradient of 200.
     """
     paper = PRESETS["metagenrl-paper"]
     settings = replace(paper.agent, replay_steps=replay_steps, random_steps=1000)
-    config = replace(paper, log_every=1, checkpoint_every=1, agent=settings)
+    config = replace(paper, log_every=cycles, checkpoint_every=cycles, chunk=chunk, agent=settings)
     objective = plugin.build(config)
     entries = (Entry(ENVIRONMENT, agents, 1, 2**30, (1e-3,), ACTOR_CRITIC),)
     families = make_families(entries, plugin.programs(config, objective))
@@ -38,12 +38,13 @@ def trainer(agents: int, replay_steps: int) -> MetaTrainer:
     return MetaTrainer(objective, entries, families, sampler, config, make_mesh([agents]))
 
 
-def cycle(repetitions: int, agents: int, replay_steps: int = 20_000) -> dict[str, Any]:
-    """A meta-update of some agents."""
-    run = MetaUpdate(trainer(agents, replay_steps))
-    for _ in range(3):
-        run()
-    wall, cpu = median([timed(run) for _ in range(repetitions)])
+def cycle(
+    repetitions: int, agents: int, replay_steps: int = 20_000, chunk: int = 1, cycles: int = 10
+) -> dict[str, Any]:
+    """A meta-update of some agents, by runs of `cycles` in one compiled program, whose memory is found once."""
+    run = MetaUpdate(trainer(agents, replay_steps, chunk, cycles))
+    run()
+    wall, cpu = (seconds / cycles for seconds in median([timed(run) for _ in range(repetitions)]))
     (population,) = run.state.populations
     assert isinstance(population, OffPolicyLifetime)
     return {

@@ -1,6 +1,6 @@
-"""Measure LPG's meta-update and print one table; `make bench`.
+"""Measure the meta-updates of both objectives and print their tables; `make bench`.
 
-    python -m experiments.benchmarks.run [--out experiments/results/benchmarks]
+    python -m experiments.benchmarks.run [--only lpg|metagenrl] [--out experiments/results/benchmarks]
 
 Each row is measured in a process of its own, so that its peak memory is its own. Times are medians of several
 meta-updates after the first; leave the machine alone meanwhile. Ratios are of the same work in the same process.
@@ -13,11 +13,11 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich import box
@@ -30,11 +30,13 @@ SMALL: dict[str, Any] = {"units": 32, "prediction_size": 8, "environments": 16}
 
 @dataclass(frozen=True)
 class Arguments:
-    """Benchmarks of LPG's meta-update."""
+    """Benchmarks of meta-updates."""
 
     out: Path = Path("experiments/results/benchmarks")
     """Folder of the figures."""
-    only: str | None = None
+    only: Literal["lpg", "metagenrl"] | None = None
+    """One of the tables."""
+    row: str | None = None
     """Measure one row in this process and print it as JSON."""
     repetitions: int = 7
     """Meta-updates per row."""
@@ -87,7 +89,21 @@ def small(repetitions: int, inner_updates: int = 5, chunk: int = 32, remat: bool
     }
 
 
-ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+def cycle(repetitions: int, agents: int, **sizes: int) -> dict[str, Any]:
+    """MetaGenRL with the published sizes."""
+    from experiments.benchmarks import metagenrl
+
+    return metagenrl.cycle(repetitions, agents, **sizes)
+
+
+def td3(repetitions: int) -> dict[str, Any]:
+    """The baseline."""
+    from experiments.benchmarks import metagenrl
+
+    return metagenrl.baseline(repetitions)
+
+
+LPG_ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "a: LSTM 256, 8 x 64": published,
     "a: LSTM 256, 32 x 64": lambda n: published(max(n // 2, 3), lifetimes=32),
     "b: LSTM 32, 16 x 16": small,
@@ -96,28 +112,69 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "c: as b, K = 20": lambda n: small(n, 20, 1, True),
     "c: as b, K = 50": lambda n: small(max(n // 2, 1), 50, 1, True),
 }
+METAGENRL_ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "one agent": lambda n: cycle(n, 1),
+    "twenty agents": lambda n: cycle(max(n // 2, 1), 20, cycles=2),
+    "one agent, replay of 1M": lambda n: cycle(max(n // 2, 1), 1, replay_steps=1_000_000),
+    "TD3": td3,
+}
+ONE_CORE = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
+"""The environment of MetaGenRL's rows: what one free core does."""
 
 
 def main() -> None:
     """Measure all rows, or one."""
     arguments = tyro.cli(Arguments)
-    if arguments.only is not None:
+    if arguments.row is not None:
         from common.devices import use_all_cores
 
         use_all_cores()
-        row = ROWS[arguments.only](arguments.repetitions)
+        row = (LPG_ROWS | METAGENRL_ROWS)[arguments.row](arguments.repetitions)
         row["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(json.dumps(row))
         return
-    rows: dict[str, Any] = {}
     console = Console()
-    for name in ROWS:
+    if arguments.only != "metagenrl":
+        rows = measure(list(LPG_ROWS), arguments, console)
+        further = report_lpg(rows, console)
+        write(arguments, "lpg", {"rows": rows, "megabytes_per_further_lifetime": further})
+    if arguments.only != "lpg":
+        rows = measure(list(METAGENRL_ROWS), arguments, console, ONE_CORE)
+        report_metagenrl(rows, console)
+        write(arguments, "metagenrl", {"environment": ONE_CORE, "rows": rows})
+
+
+def measure(
+    names: list[str], arguments: Arguments, console: Console, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Each row, in a process with these environment variables."""
+    rows: dict[str, Any] = {}
+    for name in names:
         with console.status(name):
-            command = [sys.executable, "-m", "experiments.benchmarks.run", "--only", name]
+            command = [sys.executable, "-m", "experiments.benchmarks.run", "--row", name]
             command += ["--repetitions", str(arguments.repetitions)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            environ = os.environ | dict(environment or {})
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environ)
         rows[name] = json.loads(done.stdout.splitlines()[-1])
-    console.print(table(rows))
+    return rows
+
+
+def write(arguments: Arguments, name: str, figures: Mapping[str, Any]) -> None:
+    """Leave the figures with where they come from."""
+    record = {
+        "command": f"python -m experiments.benchmarks.run --only {name}",
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "jax": version("jax"),
+        **figures,
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def report_lpg(rows: dict[str, Any], console: Console) -> dict[str, float]:
+    """Print; also the megabytes of each further lifetime."""
+    console.print(table("One meta-update of LPG: lifetimes x environments, T = 20, K = 5", rows))
     first, second = rows["a: LSTM 256, 8 x 64"], rows["a: LSTM 256, 32 x 64"]
     further = {
         "allocated": (sum_of(second) - sum_of(first)) / 24,
@@ -129,16 +186,20 @@ def main() -> None:
         f"{first['ratio_cpu']:.2f} times their CPU time.\n"
         f"Each further lifetime: {further['allocated']:.1f} MB allocated, {further['peak']:.1f} MB of peak memory."
     )
-    record = {
-        "command": "python -m experiments.benchmarks.run",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
-        "jax": version("jax"),
-        "rows": rows,
-        "megabytes_per_further_lifetime": further,
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "lpg.json").write_text(json.dumps(record, indent=1) + "\n")
+    return further
+
+
+def report_metagenrl(rows: dict[str, Any], console: Console) -> None:
+    """Print."""
+    console.print(table("MetaGenRL on Brax's hopper, published sizes, on one core", rows))
+    one, twenty, million = (rows[name] for name in ("one agent", "twenty agents", "one agent, replay of 1M"))
+    console.print(
+        "A row is a cycle of each agent: 2 environment steps, 2 critic updates, 1 policy update, 1 meta-gradient;\n"
+        "TD3's, a step of 64 environments and 16 updates of batch 256.\n"
+        f"Twenty agents cost {twenty['cpu_seconds'] / one['cpu_seconds']:.1f} times one. "
+        f"A replay of a million steps takes {million['replay_megabytes']:.0f} MB an agent.\n"
+        f"TD3: {rows['TD3']['updates_per_second']:.0f} updates a second."
+    )
 
 
 def sum_of(row: dict[str, Any]) -> float:
@@ -146,11 +207,9 @@ def sum_of(row: dict[str, Any]) -> float:
     return float(row["state_megabytes"] + row["temporary_megabytes"])
 
 
-def table(rows: dict[str, Any]) -> Table:
+def table(title: str, rows: dict[str, Any]) -> Table:
     """Times, rates and memory of all rows."""
-    made = Table(
-        title="One meta-update of LPG: lifetimes x environments, T = 20, K = 5", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("", no_wrap=True)
     for title in ("compile\ns", "wall\ns", "CPU\ns", "steps\nper s", "state +\ntemp MB", "peak\nMB"):
         made.add_column(title, justify="right", no_wrap=True)
@@ -160,8 +219,10 @@ def table(rows: dict[str, Any]) -> Table:
             f"{row['compile_seconds']:.1f}",
             f"{row['wall_seconds']:.3f}",
             f"{row['cpu_seconds']:.3f}",
-            f"{row['steps_per_second'] / 1e3:.0f}k",
-            f"{row['state_megabytes']:.1f} + {row['temporary_megabytes']:.0f}",
+            f"{row['steps_per_second']:.3g}"
+            if row["steps_per_second"] < 1e4
+            else f"{row['steps_per_second'] / 1e3:.0f}k",
+            f"{row['state_megabytes']:.1f} + {row['temporary_megabytes']:.0f}" if "state_megabytes" in row else "",
             f"{row['peak_megabytes']:.0f}",
         )
     return made
