@@ -1,14 +1,13 @@
 """What makes a learned loss learn at small scale: its form, the geometry it is judged in, renewal, the warm start.
 
-    python -m experiments.metagenrl_study [--seeds 3] [--updates 1200] [--only NAME] [--out DIR]
+    python -m experiments.metagenrl_study [--seeds 3] [--updates 1000] [--only NAME] [--out DIR]
 
 Each variant is meta-trained on pendulums of varied physics from several seeds; then fresh agents learn by the frozen
-loss alone on held-out pendulums. Beside their returns stands what happened on the way: the cosine between the learned
-update and the critic's, saturation, and the norm of the meta-gradient, early and late in meta-training.
+loss alone on held-out pendulums. Beside their returns stands what the population shows at the end, by age: the cosine
+between the learned update and the critic's, saturation, and the norm of the meta-gradient.
 """
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from common.devices import use_all_cores
+from common.devices import quick_jit, use_all_cores
 from common.evaluation.agents import draw_worlds, train_agents
 from common.evaluation.statistics import interquartile_mean
+from common.lifetime import Lifetime
+from common.meta_step import MetaTrainer, TrainingState
 from common.meta_training import make_trainer
-from common.population import make_families
+from common.population import make_families, meta_gradient
+from common.types import PyTree
 from metagenrl.config import PRESETS, MetaGenRLTraining
 from metagenrl.objective import MetaGenRLConfig
 from metagenrl.plugin import plugin
@@ -41,21 +43,30 @@ def _meta(**changes: Any) -> MetaGenRLTraining:
     return replace(_BASE, meta=replace(_BASE.meta, **changes))
 
 
+def _agent(**changes: Any) -> MetaGenRLTraining:
+    return replace(_BASE, agent=replace(_BASE.agent, **changes))
+
+
+_NEVER_RENEWED = "agents never renewed"
 VARIANTS: dict[str, MetaGenRLTraining] = {
     "chosen": _BASE,
     "free loss": _network(),
     "free loss, reads the TD error": _network(td_error=True),
     "product, not centred": _network(td_error=True, product=True),
-    "judged along the plain gradient": _meta(inner_optimiser="normalised"),
-    "summed SGD step, judgement not scaled": _meta(
-        inner_optimiser="sgd", inner_step="sum", inner_learning_rate=1e-3, scale_judge=False
-    ),
     "policies always follow the critic": _meta(warm_start=_NEVER),
     "warm start in each lifetime": _meta(warm_start_per="lifetime"),
     "no warm start": _meta(warm_start=0),
-    "agents never renewed": _BASE,
-    "no penalty on saturation": replace(_BASE, agent=replace(_BASE.agent, saturation_penalty=0.0)),
+    _NEVER_RENEWED: _BASE,
+    "no penalty on saturation": _agent(saturation_penalty=0.0),
+    "judged along the plain gradient, normalised": _meta(inner_optimiser="normalised"),
+    "judged along the plain gradient (mean, SGD)": _meta(inner_optimiser="sgd", inner_learning_rate=1e-3),
+    "the same, summed over the batch": _meta(inner_optimiser="sgd", inner_learning_rate=1e-3, inner_step="sum"),
+    "judgement not scaled": _meta(scale_judge=False),
+    "judged by the smaller critic": _meta(judge_critic="minimum"),
+    "judged on the updates' windows too": _meta(judge_windows="all"),
+    "time limits end, with a bonus of 1": _agent(time_limits_end=True, end_bonus=1.0),
 }
+"""The first is what the presets do; the others differ in one thing each."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +75,31 @@ class Arguments:
 
     seeds: int = 3
     """Meta-training seeds per variant."""
-    updates: int = 1200
+    updates: int = 1000
     """Meta-updates of each."""
-    agents: int = 16
+    agents: int = 8
     """Fresh agents that judge a loss."""
     only: str | None = None
     """One variant."""
     out: Path = Path("experiments/results/metagenrl_study")
-    """Folder of the table."""
+    """Folder of the table; what stands there already is not run again."""
 
 
-def judge(name: str, config: MetaGenRLTraining, agents: int) -> Mapping[str, Any]:
-    """Meta-train once, then train fresh agents on held-out pendulums."""
+AGES = ("young", "middle", "old")
+LOOKED_AT = ("cosine", "saturation", "gradient_norm")
+
+
+def judge(name: str, config: MetaGenRLTraining, agents: int) -> dict[str, Any]:
+    """Meta-train once, look at the population, then train fresh agents on held-out pendulums."""
     trainer = make_trainer(plugin, config)
-    if name == "agents never renewed":
-        entries = [replace(entry, updates=_NEVER) for entry in trainer.entries]
+    (entry,) = trainer.entries
+    if name == _NEVER_RENEWED:
+        entries = [replace(entry, updates=_NEVER)]
         trainer = replace(trainer, families=make_families(entries, plugin.programs(config, trainer.objective)))
     state = trainer.init()
-    rows = []
     for _ in range(config.meta_updates // config.log_every):
-        state, metrics = trainer.run_chunk(state)
-        rows.append({key: float(np.mean(value)) for key, value in metrics.items()})
-    tenth = max(1, len(rows) // 10)
-    (entry,) = trainer.entries
+        state, _ = trainer.run_chunk(state)
+    seen = by_age(trainer, state, entry.updates)
     held_out = replace(entry, split="held_out")
     (family,) = make_families([held_out], plugin.programs(config, trainer.objective))
     worlds = draw_worlds(family, 0, jax.random.key(config.seed + 1), agents)
@@ -99,44 +112,81 @@ def judge(name: str, config: MetaGenRLTraining, agents: int) -> Mapping[str, Any
     return {
         "fresh_return": float(interquartile_mean(record.returns[None, :, -1])),
         "random_return": float(record.random.mean()),
-        "reward_late": float(np.mean([row["reward"] for row in rows[-tenth:]])),
-        "cosine_early": float(np.mean([row["cosine"] for row in rows[:tenth]])),
-        "cosine_late": float(np.mean([row["cosine"] for row in rows[-tenth:]])),
-        "saturation_late": float(np.mean([row["saturation"] for row in rows[-tenth:]])),
-        "meta_gradient_early": float(np.mean([row["meta_gradient_norm"] for row in rows[:tenth]])),
-        "meta_gradient_late": float(np.mean([row["meta_gradient_norm"] for row in rows[-tenth:]])),
+        **seen,
+    }
+
+
+def by_age(trainer: MetaTrainer, state: TrainingState, life: int, updates: int = 60) -> dict[str, float]:
+    """Means over the population by thirds of a life, while it lives on by the loss as it is now."""
+    (family,), (population,) = trainer.families, state.populations
+
+    @quick_jit()
+    def live(eta: PyTree, population: Lifetime, step: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        def one(population: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, dict[str, jax.Array]]]:
+            _, after, metrics = meta_gradient(trainer.objective, family, trainer.config, eta, population, step)
+            return after, (population.updates, {key: metrics[key] for key in LOOKED_AT})
+
+        return jax.lax.scan(one, population, None, length=updates)[1]
+
+    ages, metrics = jax.device_get(live(state.eta, population, state.step))
+    third = np.minimum(3 * ages // life, 2)
+    return {
+        f"{key}_{age}": float(values[third == at].mean()) if (third == at).any() else float("nan")
+        for key, values in metrics.items()
+        for at, age in enumerate(AGES)
     }
 
 
 def main() -> None:
-    """Run the variants and write the table, anew after each run."""
+    """Run the variants, seed after seed, and write the table anew after each run."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
     console = Console()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows: list[Mapping[str, Any]] = []
+    path = arguments.out / "runs.csv"
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [
+                {key: value if key == "variant" else float(value) for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    done = {(row["variant"], row["seed"], row["updates"]) for row in rows}
     variants = VARIANTS if arguments.only is None else {arguments.only: VARIANTS[arguments.only]}
     for seed in range(arguments.seeds):
         for name, base in variants.items():
+            if (name, seed, arguments.updates) in done:
+                continue
             log_every = min(base.log_every, arguments.updates)
             config = replace(
                 base, seed=seed, meta_updates=arguments.updates, log_every=log_every, checkpoint_every=log_every
             )
-            rows.append({"variant": name, "seed": seed, **judge(name, config, arguments.agents)})
+            row = {"variant": name, "seed": seed, "updates": arguments.updates}
+            rows.append(row | judge(name, config, arguments.agents))
             console.print(rows[-1])
-            with (arguments.out / "runs.csv").open("w", newline="") as file:
+            with path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
-    titles = ("fresh return", "cosine, early", "late", "meta-gradient, late", "reward, late")
-    keys = ("fresh_return", "cosine_early", "cosine_late", "meta_gradient_late", "reward_late")
-    table = Table("variant", box=box.SIMPLE_HEAD, title=f"Means over {arguments.seeds} meta-training seeds")
-    for title in titles:
+    report([row for row in rows if row["updates"] == arguments.updates], list(variants), console)
+
+
+def report(rows: list[dict[str, Any]], variants: list[str], console: Console) -> None:
+    """Means over the seeds."""
+    table = Table("Variant", box=box.SIMPLE_HEAD, title="Fresh agents, and the population by thirds of a life")
+    for title in ("return of\nfresh agents", "worst and\nbest seed", "cosine", "saturation", "meta-gradient"):
         table.add_column(title, justify="right")
     for name in variants:
         own = [row for row in rows if row["variant"] == name]
-        table.add_row(name, *(f"{np.mean([row[key] for row in own]):.3g}" for key in keys))
+        if not own:
+            continue
+        fresh = [row["fresh_return"] for row in own]
+        means = [" ".join(f"{np.mean([row[f'{key}_{age}'] for row in own]):.2g}" for age in AGES) for key in LOOKED_AT]
+        table.add_row(name, f"{np.mean(fresh):.0f}", f"{min(fresh):.0f} {max(fresh):.0f}", *means)
     console.print(table)
+    random = np.mean([row["random_return"] for row in rows])
+    seeds = len({row["seed"] for row in rows})
+    console.print(f"{seeds} meta-training seeds; uniform actions return {random:.0f}.")
 
 
 if __name__ == "__main__":
