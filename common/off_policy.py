@@ -6,7 +6,7 @@ differences whatever the rule.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
@@ -26,8 +26,8 @@ from common.environments.scaled import ScaledActions
 from common.errors import UserError
 from common.lifetime import Lifetime, ProgramMaker
 from common.masked import mean_valid
-from common.meta_gradient import clip_by_norm, mixed_mode_gradient
-from common.off_policy_settings import AgentSettings, MetaSettings
+from common.meta_gradient import clip_by_norm
+from common.off_policy_settings import AgentSettings
 from common.replay import Replay, Windows
 from common.rollout import Episodes, Policy, rollout
 from common.types import Metrics, PRNGKey, PyTree, Rollout
@@ -82,14 +82,13 @@ class OffPolicyLifetime(Lifetime):
 
 @dataclass(frozen=True)
 class OffPolicy:
-    """See `common.lifetime.MetaProgram`."""
+    """See `common.lifetime.Program`."""
 
     environment: ScaledActions
     num_environments: int
     rollout_steps: int
     discount: float
     agent: AgentSettings
-    meta: MetaSettings = field(default_factory=MetaSettings)
 
     @cached_property
     def actor(self) -> Actor:
@@ -125,9 +124,6 @@ class OffPolicy:
     @property
     def steps_per_update(self) -> int:
         return self.rollout_steps * self.num_environments
-
-    def steps_per_meta_update(self, inner_updates: int) -> int:
-        return self.steps_per_update
 
     def start(
         self,
@@ -209,8 +205,8 @@ class OffPolicy:
         noise = settings.target_noise * jax.random.normal(key, action.shape, action.dtype)
         noise = jnp.clip(noise, -settings.target_noise_clip, settings.target_noise_clip)
         action = jnp.clip(action + noise, -1.0, 1.0)
-        following = jnp.min(self._twins(lifetime.critic_target, steps.next_observation, action), axis=0)
-        ended = self._ended(steps)
+        following = jnp.min(self.twins(lifetime.critic_target, steps.next_observation, action), axis=0)
+        ended = self.ended(steps)
         return steps.reward + settings.end_bonus * ended + self.discount * jnp.where(ended, 0.0, following)
 
     def update_critic(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> tuple[OffPolicyLifetime, jax.Array]:
@@ -220,7 +216,7 @@ class OffPolicy:
         targets = self.critic_targets(noise_key, lifetime, steps)
 
         def loss(critic: PyTree) -> jax.Array:
-            errors = self._twins(critic, steps.observation, steps.action) - targets  # [1 or 2, T, W]
+            errors = self.twins(critic, steps.observation, steps.action) - targets  # [1 or 2, T, W]
             return 0.5 * jnp.sum(jax.vmap(mean_valid, (0, None))(errors**2, valid))
 
         value, gradient = jax.value_and_grad(loss)(lifetime.critic)
@@ -266,9 +262,9 @@ class OffPolicy:
         experience = self.experience(lifetime.critic, lifetime.actor, steps, valid)
 
         def loss(actor: PyTree) -> tuple[jax.Array, jax.Array]:
-            before = self._before_tanh(actor, steps.observation)  # [T, W, A]
+            before = self.before_tanh(actor, steps.observation)  # [T, W, A]
             actions = jnp.tanh(before)
-            judged = self._first(lifetime.critic, steps.observation, actions)
+            judged = self.first(lifetime.critic, steps.observation, actions)
             total = rule.loss(weights, actions, experience, judged)
             if share is not None:
                 total = share * total - (1.0 - share) * mean_valid(judged, valid)
@@ -293,15 +289,15 @@ class OffPolicy:
 
     def experience(self, critic: PyTree, actor: PyTree, steps: Rollout, valid: jax.Array) -> Experience:
         """What rules may know of windows."""
-        values = self._first(critic, steps.observation, self.policy(actor, steps.observation))
+        values = self.first(critic, steps.observation, self.policy(actor, steps.observation))
         following = self.policy(actor, steps.next_observation)
-        next_values = self._first(critic, steps.next_observation, following)
+        next_values = self.first(critic, steps.next_observation, following)
         return Experience(
             action=steps.action,
             reward=steps.reward,
             valid=valid,
             values=values,
-            next_values=jnp.where(self._ended(steps), 0.0, next_values),
+            next_values=jnp.where(self.ended(steps), 0.0, next_values),
             discount=jnp.asarray(self.discount, values.dtype),
         )
 
@@ -311,113 +307,27 @@ class OffPolicy:
         act = None if at_random else partial(self.policy, lifetime.actor)
         return tested(key, self.environment, lifetime.environment_params, act, self.agent.test_environments)
 
-    def meta_loss(
-        self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
-    ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
-        """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
-        ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
-        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else None
-        lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime, share)
-        key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
-        batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
-        inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
-        if self.meta.judge_windows == "all":
-            judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
-        actor, first = self.trial_updates(objective, eta, lifetime, inner)
-
-        def judgement(actor: PyTree, windows: Windows) -> jax.Array:
-            action = self.policy(actor, windows.steps.observation)
-            if self.meta.judge_critic == "first":
-                value = self._first(lifetime.critic, windows.steps.observation, action)
-            else:
-                value = jnp.min(self._twins(lifetime.critic, windows.steps.observation, action), axis=0)
-            return mean_valid(value, windows.valid)
-
-        # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
-        few = judge if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], judge)
-        uphill = jax.grad(judgement)(lifetime.actor, few)
-        uphill_norm = optax.tree.norm(uphill)
-        scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
-        loss = -scale * judgement(actor, judge)
-        first = jax.lax.stop_gradient(first)
-        cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
-        metrics = {
-            "meta_loss": loss,
-            "reward": acted.reward,
-            "episodes": acted.episodes.number.astype(loss.dtype),
-            "episode_return": acted.episodes.total_return,
-            "cosine": cosine,
-            "judgement_gradient_norm": uphill_norm,
-            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
-            **about,
-        }
-        return loss, (replace(lifetime, key=key), metrics)
-
-    def trial_updates(
-        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
-    ) -> tuple[PyTree, PyTree]:
-        """The policy after K updates by the objective on windows [K, T, W, ...], and the first one's direction.
-
-        Differentiable with respect to `eta`; the agent itself stays as it is.
-        """
-        settings = self.meta
-
-        def learned(actor: PyTree, context: PyTree, data: PyTree) -> jax.Array:
-            eta, values, next_values = context
-            (steps, valid), experience, critic = data
-            experience = experience._replace(values=values, next_values=next_values)
-            actions = self.policy(actor, steps.observation)
-            judged = self._first(critic, steps.observation, actions)
-            loss = objective.loss(eta, actions, experience, judged)
-            return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
-
-        gradient_of = mixed_mode_gradient(learned)
-        optimiser = lifetime.actor_optimiser
-
-        def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
-            # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
-            known = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
-            data = (batch, jax.lax.stop_gradient(known), lifetime.critic)
-            gradient = gradient_of(actor, (eta, known.values, known.next_values), data)
-            direction = gradient
-            if settings.inner_optimiser == "adam":
-                # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
-                direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), gradient, optimiser.nu)
-            if settings.inner_optimiser != "sgd":
-                size = optax.tree.norm(direction)
-                direction = jax.tree.map(lambda d: d / (size + 1e-8), direction)
-            actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
-            return actor, direction
-
-        # The first policy does not depend on eta, and outside of the scan this is known.
-        actor, first = one(lifetime.actor, jax.tree.map(lambda leaf: leaf[0], batches))
-        if batches.valid.shape[0] > 1:
-            actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
-        return actor, first
-
-    def _ended(self, steps: Rollout) -> jax.Array:
+    def ended(self, steps: Rollout) -> jax.Array:
         """[T, W] after which steps there is nothing."""
         return steps.terminated | steps.truncated if self.agent.time_limits_end else steps.terminated
 
     def policy(self, actor: PyTree, observation: jax.Array) -> jax.Array:
         """Actions [..., A] in [-1, 1] at observations [..., D]."""
-        return jnp.tanh(self._before_tanh(actor, observation))
+        return jnp.tanh(self.before_tanh(actor, observation))
 
-    def _before_tanh(self, actor: PyTree, observation: jax.Array) -> jax.Array:
+    def before_tanh(self, actor: PyTree, observation: jax.Array) -> jax.Array:
         return jnp.asarray(self.actor.apply(actor, observation))
 
-    def _twins(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
+    def twins(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
         """[1 or 2, ...]."""
         return jnp.asarray(jax.vmap(lambda params: self.critic.apply(params, observation, action))(critic))
 
-    def _first(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
+    def first(self, critic: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
         params = jax.tree.map(lambda leaf: leaf[0], critic)
         return jnp.asarray(self.critic.apply(params, observation, action))
 
 
-def off_policy(
-    *, rollout_steps: int, discount: float, agent: AgentSettings, meta: MetaSettings | None = None
-) -> ProgramMaker:
+def off_policy(*, rollout_steps: int, discount: float, agent: AgentSettings) -> ProgramMaker:
     """Programs of off-policy agents."""
 
     def make(entry: Entry, environment: Environment) -> OffPolicy:
@@ -427,26 +337,35 @@ def off_policy(
             rollout_steps=rollout_steps,
             discount=discount,
             agent=agent,
-            meta=meta or MetaSettings(),
         )
-        if program.replay_rows < agent.window_steps:
-            raise UserError(
-                f"agent.window_steps: {agent.window_steps} given; the replay holds {program.replay_rows} steps of "
-                f"each of {entry.num_environments} environments"
-            )
-        if program.replay_rows < program.random_rows:
-            raise UserError(
-                f"agent.random_steps: {agent.random_steps} given; the replay holds "
-                f"{program.replay_rows * entry.num_environments}"
-            )
-        if (needed := entry.lifetimes * program.replay_bytes) > memory():
-            raise UserError(
-                f"agent.replay_steps: {agent.replay_steps} given; the replays of {entry.lifetimes} agents take "
-                f"{needed / 2**30:.0f} GiB, and there are {memory() / 2**30:.0f} GiB of memory"
-            )
+        check_replay(program, entry.lifetimes)
         return program
 
     return make
+
+
+def check_replay(program: OffPolicy, agents: int) -> None:
+    """Before time is spent.
+
+    Raises:
+        UserError: the replay cannot hold what is drawn from it, or memory cannot hold the replays.
+    """
+    agent = program.agent
+    if program.replay_rows < agent.window_steps:
+        raise UserError(
+            f"agent.window_steps: {agent.window_steps} given; the replay holds {program.replay_rows} steps of "
+            f"each of {program.num_environments} environments"
+        )
+    if program.replay_rows < program.random_rows:
+        raise UserError(
+            f"agent.random_steps: {agent.random_steps} given; the replay holds "
+            f"{program.replay_rows * program.num_environments}"
+        )
+    if (needed := agents * program.replay_bytes) > memory():
+        raise UserError(
+            f"agent.replay_steps: {agent.replay_steps} given; the replays of {agents} agents take "
+            f"{needed / 2**30:.0f} GiB, and there are {memory() / 2**30:.0f} GiB of memory"
+        )
 
 
 def _adam() -> optax.GradientTransformation:

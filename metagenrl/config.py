@@ -1,6 +1,6 @@
 """MetaGenRL's configuration and presets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.config import MetaTrainingConfig
 from common.off_policy_settings import AgentSettings, MetaSettings
@@ -22,7 +22,25 @@ class MetaGenRLTraining(MetaTrainingConfig):
 
 _OUTCOMES = MetaGenRLConfig(td_error=True, product=True, centred=True)
 """A loss that tells actions apart by what came of them alone; a free one finds other ways to please a critic."""
-_SMALL = AgentSettings(replay_steps=20_000, windows=16, target_step_size=0.02, saturation_penalty=0.1)
+_SMALL = AgentSettings(
+    replay_steps=20_000, windows=16, critic_updates=1, policy_updates=2, target_step_size=0.02, saturation_penalty=0.1
+)
+"""As many updates of the policy as of the critics: a learned loss takes smaller steps than a critic's gradient."""
+
+_DEMO = MetaGenRLTraining(
+    distribution="small-control",
+    meta_updates=3000,
+    inner_updates=1,
+    rollout_steps=2,
+    discount=0.95,
+    learning_rate=2e-3,
+    log_every=50,
+    checkpoint_every=500,
+    lifetime_gradient_clip=1.0,
+    network=_OUTCOMES,
+    agent=_SMALL,
+    meta=MetaSettings(warm_start=300),
+)
 
 PRESETS: dict[str, MetaGenRLTraining] = {
     "smoke": MetaGenRLTraining(
@@ -36,20 +54,8 @@ PRESETS: dict[str, MetaGenRLTraining] = {
         lifetime_gradient_clip=1.0,
         agent=AgentSettings(replay_steps=4000, random_steps=400, windows=8),
     ),
-    "metagenrl-demo": MetaGenRLTraining(
-        distribution="small-control",
-        meta_updates=3000,
-        inner_updates=1,
-        rollout_steps=2,
-        discount=0.95,
-        learning_rate=2e-3,
-        log_every=50,
-        checkpoint_every=500,
-        lifetime_gradient_clip=1.0,
-        network=_OUTCOMES,
-        agent=_SMALL,
-        meta=MetaSettings(warm_start=300),
-    ),
+    "metagenrl-demo": _DEMO,
+    "metagenrl-cpu": replace(_DEMO, meta_updates=10_000, checkpoint_every=1000),
     "metagenrl-paper": MetaGenRLTraining(
         distribution="metagenrl-paper",
         meta_updates=350_000,

@@ -13,7 +13,8 @@ import numpy as np
 from common.devices import quick_jit
 from common.distributions import ACTOR_CRITIC, Entry
 from common.meta_training import configuration_of
-from common.off_policy import Experience, OffPolicy, off_policy
+from common.off_policy import Experience
+from common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from common.plotting import colours, new_figure, save_figure, set_title, style_panel
 from common.population import make_families
 from common.types import PRNGKey, PyTree
@@ -113,12 +114,12 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
     config = configuration_of(plugin, metadata)
     first = metadata["entries"][0]
     entry = Entry(first["environment"], 1, first["num_environments"], size.updates, agent=ACTOR_CRITIC, split="any")
-    maker = off_policy(
+    maker = meta_off_policy(
         rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=config.meta
     )
     (family,) = make_families([entry], maker)
     program = family.program
-    assert isinstance(program, OffPolicy)
+    assert isinstance(program, MetaOffPolicy)
     setting = {name: jnp.float32(value) for name, value in metadata["settings"][0].items()}
 
     def one(key: PRNGKey) -> tuple[jax.Array, ...]:

@@ -8,7 +8,8 @@ from common.evaluation.baselines import ddpg, ppo, td3
 from common.evaluation.method import Method
 from common.evaluation.protocol import Protocol
 from common.lifetime import ProgramMaker
-from common.off_policy import PolicyRule, off_policy
+from common.off_policy import PolicyRule
+from common.off_policy_meta import meta_off_policy
 from common.plugin import Plugin
 from metagenrl.config import PRESETS, MetaGenRLTraining
 from metagenrl.inspection import inspect
@@ -21,13 +22,16 @@ def _build(config: MetaGenRLTraining) -> MetaGenRL:
 
 def _programs(config: MetaGenRLTraining, rule: PolicyRule) -> ProgramMaker:
     del rule  # every rule's agents are the same
-    return off_policy(
+    return meta_off_policy(
         rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=config.meta
     )
 
 
 def _baselines(config: MetaGenRLTraining) -> list[Method]:
-    return [make(config.rollout_steps, config.discount, config.agent) for make in (ddpg, td3, ppo)]
+    shared = (config.rollout_steps, config.discount, config.agent)
+    # Critics learn alike whatever the policy descends: their rates are those that the objective was trained with.
+    rates = config.critic_learning_rates
+    return [ddpg(*shared, rates), td3(*shared, rates), ppo(*shared)]
 
 
 def _hyperparameters(config: MetaGenRLTraining) -> Mapping[str, Sequence[float]]:

@@ -19,6 +19,7 @@ from common.types import Metrics, PyTree
 from common.value_function import ValueConfig
 
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+CRITIC_RATES = (1e-3, 3e-3)
 ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
 
 
@@ -46,23 +47,31 @@ class CriticAscent:
         return -mean_valid(judged, experience.valid)
 
 
-def ddpg(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+def ddpg(
+    rollout_steps: int, discount: float, agent: AgentSettings, critic_rates: Sequence[float] = CRITIC_RATES
+) -> Method:
     """DDPG (Lillicrap et al. 2016): one critic, no noise in its targets."""
     agent = replace(agent, twin=False, target_noise=0.0)
-    return _ascent("DDPG", rollout_steps, discount, agent)
+    return _ascent("DDPG", rollout_steps, discount, agent, critic_rates)
 
 
-def td3(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
-    """TD3 (Fujimoto et al. 2018): two critics, smoothed targets, two critic updates for one of the policy."""
-    agent = replace(agent, twin=True, target_noise=0.2, target_noise_clip=0.5, critic_updates=2)
-    return _ascent("TD3", rollout_steps, discount, agent)
+def td3(
+    rollout_steps: int, discount: float, agent: AgentSettings, critic_rates: Sequence[float] = CRITIC_RATES
+) -> Method:
+    """TD3 (Fujimoto et al. 2018): two critics, smoothed targets, two of the critic updates for one of the policy."""
+    policy_updates = max(agent.critic_updates * agent.policy_updates // 2, 1)
+    agent = replace(agent, twin=True, target_noise=0.2, target_noise_clip=0.5)
+    agent = replace(agent, critic_updates=2, policy_updates=policy_updates)
+    return _ascent("TD3", rollout_steps, discount, agent, critic_rates)
 
 
-def _ascent(name: str, rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
+def _ascent(
+    name: str, rollout_steps: int, discount: float, agent: AgentSettings, critic_rates: Sequence[float]
+) -> Method:
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {
             "learning_rate": POLICY_RATES,
-            "critic_learning_rate": (1e-3, 3e-3),
+            "critic_learning_rate": critic_rates,
             "exploration_noise": (0.1, 0.3, 0.5),
         }
 
@@ -71,7 +80,7 @@ def _ascent(name: str, rollout_steps: int, discount: float, agent: AgentSettings
 
 
 def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
-    """PPO (Schulman et al. 2017), whose rollouts are longer."""
+    """PPO (Schulman et al. 2017), whose rollouts are longer. Its agents have the networks of off-policy ones."""
 
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {"learning_rate": (3e-4, 1e-3, 3e-3)}

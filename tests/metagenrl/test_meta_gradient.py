@@ -11,7 +11,7 @@ import pytest
 from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.hyperparameters import SamplerConfig, make_sampler
-from common.off_policy import OffPolicy, off_policy
+from common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from common.off_policy_settings import AgentSettings, MetaSettings
 from common.population import begin, make_families, meta_gradient, sampler_grids
 from common.types import Rollout
@@ -25,7 +25,7 @@ ENTRY = Entry("tests.worlds_continuous:POINT", 4, 2, 50, (1e-2,), ACTOR_CRITIC)
 
 
 def population(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, entry: Entry = ENTRY):
-    make = off_policy(rollout_steps=2, discount=0.9, agent=agent, meta=meta or MetaSettings())
+    make = meta_off_policy(rollout_steps=2, discount=0.9, agent=agent, meta=meta or MetaSettings())
     (family,) = make_families([entry], make)
     sampler = make_sampler(sampler_grids([entry], GRIDS), SamplerConfig())
     keys = jax.random.split(jax.random.key(1), entry.lifetimes)
@@ -67,9 +67,9 @@ def test_meta_gradient_is_the_finite_difference(eta, name, K):
     # The agent's own update is by the objective too, and is no part of what is differentiated: eta is held there.
     held = family.program.update(OBJECTIVE, eta, lifetime)[0]
 
-    class Held(OffPolicy):
+    class Held(MetaOffPolicy):
         def update(self, rule, weights, lifetime, share=1.0):
-            _, about, acted = OffPolicy.update(self, rule, eta, lifetime, share)
+            _, about, acted = MetaOffPolicy.update(self, rule, eta, lifetime, share)
             return held, about, acted
 
     program = Held(**{name: getattr(family.program, name) for name in family.program.__dataclass_fields__})

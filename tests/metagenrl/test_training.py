@@ -14,6 +14,7 @@ import pytest
 from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.errors import UserError
+from common.evaluation.baselines import CriticAscent
 from common.meta_training import make_trainer, meta_train
 from common.off_policy import HYPERPARAMETERS, off_policy
 from common.off_policy_settings import AgentSettings, MetaSettings
@@ -116,6 +117,23 @@ def test_the_memory_of_a_replay_is_foreseen():
     zero = jnp.int32(0)
     life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(life.replay.steps)) == family.program.replay_bytes
+
+
+def test_updates_per_rollout_are_as_many_as_asked_for():
+    agent = replace(AGENT, critic_updates=3, policy_updates=2)
+    make = off_policy(rollout_steps=2, discount=0.9, agent=agent)
+    (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
+    zero = jnp.int32(0)
+    hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
+
+    @jax.jit
+    def one_update(key):
+        life = family.program.start(key, (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+        return life, family.program.update(CriticAscent(), (), life)[0]
+
+    before, after = one_update(jax.random.key(0))
+    assert (after.actor_optimiser.count, after.critic_optimiser.count, after.updates) == (2, 6, 1)
+    assert after.replay.written - before.replay.written == 2
 
 
 @pytest.mark.parametrize(

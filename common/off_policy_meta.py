@@ -1,0 +1,123 @@
+"""Off-policy agents whose policy's loss is learned: K trial updates by it, judged by the agent's own critic."""
+
+from dataclasses import dataclass, field, fields, replace
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.distributions import Entry
+from common.environments.protocol import Environment
+from common.lifetime import ProgramMaker
+from common.masked import mean_valid
+from common.meta_gradient import mixed_mode_gradient
+from common.off_policy import OffPolicy, OffPolicyLifetime, PolicyRule, off_policy
+from common.off_policy_settings import AgentSettings, MetaSettings
+from common.replay import Windows
+from common.types import Metrics, PyTree
+
+
+@dataclass(frozen=True)
+class MetaOffPolicy(OffPolicy):
+    """See `common.lifetime.MetaProgram`."""
+
+    meta: MetaSettings = field(default_factory=MetaSettings)
+
+    def steps_per_meta_update(self, inner_updates: int) -> int:
+        return self.steps_per_update
+
+    def meta_loss(
+        self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
+    ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
+        """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
+        ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
+        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else None
+        lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime, share)
+        key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
+        batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
+        inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
+        if self.meta.judge_windows == "all":
+            judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
+        actor, first = self.trial_updates(objective, eta, lifetime, inner)
+
+        def judgement(actor: PyTree, windows: Windows) -> jax.Array:
+            action = self.policy(actor, windows.steps.observation)
+            if self.meta.judge_critic == "first":
+                value = self.first(lifetime.critic, windows.steps.observation, action)
+            else:
+                value = jnp.min(self.twins(lifetime.critic, windows.steps.observation, action), axis=0)
+            return mean_valid(value, windows.valid)
+
+        # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
+        few = judge if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], judge)
+        uphill = jax.grad(judgement)(lifetime.actor, few)
+        uphill_norm = optax.tree.norm(uphill)
+        scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
+        loss = -scale * judgement(actor, judge)
+        first = jax.lax.stop_gradient(first)
+        cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
+        metrics = {
+            "meta_loss": loss,
+            "reward": acted.reward,
+            "episodes": acted.episodes.number.astype(loss.dtype),
+            "episode_return": acted.episodes.total_return,
+            "cosine": cosine,
+            "judgement_gradient_norm": uphill_norm,
+            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
+            **about,
+        }
+        return loss, (replace(lifetime, key=key), metrics)
+
+    def trial_updates(
+        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
+    ) -> tuple[PyTree, PyTree]:
+        """The policy after K updates by the objective on windows [K, T, W, ...], and the first one's direction.
+
+        Differentiable with respect to `eta`; the agent itself stays as it is.
+        """
+        settings = self.meta
+
+        def learned(actor: PyTree, context: PyTree, data: PyTree) -> jax.Array:
+            eta, values, next_values = context
+            (steps, valid), experience, critic = data
+            experience = experience._replace(values=values, next_values=next_values)
+            actions = self.policy(actor, steps.observation)
+            judged = self.first(critic, steps.observation, actions)
+            loss = objective.loss(eta, actions, experience, judged)
+            return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
+
+        gradient_of = mixed_mode_gradient(learned)
+        optimiser = lifetime.actor_optimiser
+
+        def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
+            # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
+            known = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
+            data = (batch, jax.lax.stop_gradient(known), lifetime.critic)
+            gradient = gradient_of(actor, (eta, known.values, known.next_values), data)
+            direction = gradient
+            if settings.inner_optimiser == "adam":
+                # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
+                direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), gradient, optimiser.nu)
+            if settings.inner_optimiser != "sgd":
+                size = optax.tree.norm(direction)
+                direction = jax.tree.map(lambda d: d / (size + 1e-8), direction)
+            actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
+            return actor, direction
+
+        # The first policy does not depend on eta, and outside of the scan this is known.
+        actor, first = one(lifetime.actor, jax.tree.map(lambda leaf: leaf[0], batches))
+        if batches.valid.shape[0] > 1:
+            actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
+        return actor, first
+
+
+def meta_off_policy(*, rollout_steps: int, discount: float, agent: AgentSettings, meta: MetaSettings) -> ProgramMaker:
+    """Programs in which a learned loss is trained."""
+    make_agents = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
+
+    def make(entry: Entry, environment: Environment) -> MetaOffPolicy:
+        program = make_agents(entry, environment)
+        assert isinstance(program, OffPolicy)
+        return MetaOffPolicy(**{f.name: getattr(program, f.name) for f in fields(program)}, meta=meta)
+
+    return make
