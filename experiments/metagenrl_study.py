@@ -1,6 +1,6 @@
 """What makes a learned loss learn at small scale: its form, the geometry it is judged in, renewal, the warm start.
 
-    python -m experiments.metagenrl_study [--seeds 3] [--updates 1000] [--only NAME] [--out DIR]
+    python -m experiments.metagenrl_study [--seeds 3] [--updates 800] [--only NAME] [--out DIR]
 
 Each variant is meta-trained on pendulums of varied physics from several seeds; then fresh agents learn by the frozen
 loss alone on held-out pendulums. Beside their returns stands what the population shows at the end, by age: the cosine
@@ -8,6 +8,7 @@ between the learned update and the critic's, saturation, and the norm of the met
 """
 
 import csv
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from common.lifetime import Lifetime
 from common.meta_step import MetaTrainer, TrainingState
 from common.meta_training import make_trainer
 from common.population import make_families, meta_gradient
-from common.types import PyTree
 from metagenrl.config import PRESETS, MetaGenRLTraining
 from metagenrl.objective import MetaGenRLConfig
 from metagenrl.plugin import plugin
@@ -75,7 +75,7 @@ class Arguments:
 
     seeds: int = 3
     """Meta-training seeds per variant."""
-    updates: int = 1000
+    updates: int = 800
     """Meta-updates of each."""
     agents: int = 8
     """Fresh agents that judge a loss."""
@@ -89,46 +89,55 @@ AGES = ("young", "middle", "old")
 LOOKED_AT = ("cosine", "saturation", "gradient_norm")
 
 
-def judge(name: str, config: MetaGenRLTraining, agents: int) -> dict[str, Any]:
-    """Meta-train once, look at the population, then train fresh agents on held-out pendulums."""
+def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """For each seed: meta-train, look at the population, then train fresh agents on held-out pendulums."""
     trainer = make_trainer(plugin, config)
     (entry,) = trainer.entries
     if name == _NEVER_RENEWED:
         entries = [replace(entry, updates=_NEVER)]
         trainer = replace(trainer, families=make_families(entries, plugin.programs(config, trainer.objective)))
-    state = trainer.init()
-    for _ in range(config.meta_updates // config.log_every):
-        state, _ = trainer.run_chunk(state)
-    seen = by_age(trainer, state, entry.updates)
-    held_out = replace(entry, split="held_out")
-    (family,) = make_families([held_out], plugin.programs(config, trainer.objective))
-    worlds = draw_worlds(family, 0, jax.random.key(config.seed + 1), agents)
-    best = trainer.sampler.best(jax.device_get(state.sampler))[0]
-    settings = {key: np.full(agents, value) for key, value in best.items()}
-    record = train_agents(
-        trainer.objective, state.eta, family, worlds, entry.updates, settings, jax.random.key(config.seed), 5
-    )
-    assert record.random is not None
-    return {
-        "fresh_return": float(interquartile_mean(record.returns[None, :, -1])),
-        "random_return": float(record.random.mean()),
-        **seen,
-    }
+    (held_out,) = make_families([replace(entry, split="held_out")], plugin.programs(config, trainer.objective))
+    look = looking(trainer)
+    for seed in seeds:
+        # The seed is in the first state alone, so all seeds share what is compiled.
+        state = replace(trainer, config=replace(config, seed=seed)).init()
+        for _ in range(config.meta_updates // config.log_every):
+            state, _ = trainer.run_chunk(state)
+        worlds = draw_worlds(held_out, 0, jax.random.key(seed + 1), agents)
+        best = trainer.sampler.best(jax.device_get(state.sampler))[0]
+        settings = {key: np.full(agents, value) for key, value in best.items()}
+        key = jax.random.key(seed)
+        record = train_agents(trainer.objective, state.eta, held_out, worlds, entry.updates, settings, key, 5)
+        ages, metrics = look(state)
+        assert record.random is not None
+        yield {
+            "variant": name,
+            "seed": seed,
+            "updates": config.meta_updates,
+            "fresh_return": float(interquartile_mean(record.returns[None, :, -1])),
+            "random_return": float(record.random.mean()),
+            **by_age(ages, metrics, entry.updates),
+        }
 
 
-def by_age(trainer: MetaTrainer, state: TrainingState, life: int, updates: int = 60) -> dict[str, float]:
-    """Means over the population by thirds of a life, while it lives on by the loss as it is now."""
-    (family,), (population,) = trainer.families, state.populations
+def looking(trainer: MetaTrainer, updates: int = 60) -> Callable[[TrainingState], Any]:
+    """The population lives on by the loss as it is now: (ages, {name: values}), all [updates, L]."""
+    (family,) = trainer.families
 
     @quick_jit()
-    def live(eta: PyTree, population: Lifetime, step: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def live(state: TrainingState) -> Any:
         def one(population: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, dict[str, jax.Array]]]:
-            _, after, metrics = meta_gradient(trainer.objective, family, trainer.config, eta, population, step)
+            given = (trainer.objective, family, trainer.config, state.eta, population, state.step)
+            _, after, metrics = meta_gradient(*given)
             return after, (population.updates, {key: metrics[key] for key in LOOKED_AT})
 
-        return jax.lax.scan(one, population, None, length=updates)[1]
+        return jax.lax.scan(one, state.populations[0], None, length=updates)[1]
 
-    ages, metrics = jax.device_get(live(state.eta, population, state.step))
+    return lambda state: jax.device_get(live(state))
+
+
+def by_age(ages: np.ndarray, metrics: dict[str, np.ndarray], life: int) -> dict[str, float]:
+    """Means by thirds of a life."""
     third = np.minimum(3 * ages // life, 2)
     return {
         f"{key}_{age}": float(values[third == at].mean()) if (third == at).any() else float("nan")
@@ -138,7 +147,7 @@ def by_age(trainer: MetaTrainer, state: TrainingState, life: int, updates: int =
 
 
 def main() -> None:
-    """Run the variants, seed after seed, and write the table anew after each run."""
+    """Run the variants and write the table anew after each run."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
     console = Console()
@@ -153,19 +162,15 @@ def main() -> None:
             ]
     done = {(row["variant"], row["seed"], row["updates"]) for row in rows}
     variants = VARIANTS if arguments.only is None else {arguments.only: VARIANTS[arguments.only]}
-    for seed in range(arguments.seeds):
-        for name, base in variants.items():
-            if (name, seed, arguments.updates) in done:
-                continue
-            log_every = min(base.log_every, arguments.updates)
-            config = replace(
-                base, seed=seed, meta_updates=arguments.updates, log_every=log_every, checkpoint_every=log_every
-            )
-            row = {"variant": name, "seed": seed, "updates": arguments.updates}
-            rows.append(row | judge(name, config, arguments.agents))
-            console.print(rows[-1])
+    for name, base in variants.items():
+        seeds = [seed for seed in range(arguments.seeds) if (name, seed, arguments.updates) not in done]
+        log_every = min(base.log_every, arguments.updates)
+        config = replace(base, meta_updates=arguments.updates, log_every=log_every, checkpoint_every=log_every)
+        for row in judge(name, config, arguments.agents, seeds):
+            rows.append(row)
+            console.print(row)
             with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
+                writer = csv.DictWriter(file, list(row))
                 writer.writeheader()
                 writer.writerows(rows)
     report([row for row in rows if row["updates"] == arguments.updates], list(variants), console)

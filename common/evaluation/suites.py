@@ -1,7 +1,10 @@
-"""What objectives are evaluated on. Native worlds come from the held-out part, which no training can draw."""
+"""What objectives are evaluated on. Native worlds come from the held-out part, which no training can draw, except in
+suites whose names say so.
+"""
 
 from common.agents.agent import AgentConfig
 from common.distributions import ACTOR_CRITIC, CONV, DENSE, NETWORK_RATES, POLICY_RATES, Entry, default_agent, unknown
+from common.environments.grid_specs import Split
 from common.environments.registry import make_environment
 from common.errors import UserError
 
@@ -35,12 +38,18 @@ SUITES: dict[str, tuple[Entry, ...]] = {
     "minatar": _MINATAR,
     "transfer": (_CONTROL[0], _CONTROL[1], _BSUITE[0], _MINATAR[0], _MINATAR[1]),
 }
-SUITES["held-out-physics"] = tuple(
-    Entry(name, 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, "held_out")
-    for name in ("Pendulum-v1/varied", "control/point_mass/varied")
-)
-SUITES["unseen-control"] = (Entry("control/cartpole_swingup", 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, "any"),)
-SUITES["small-control"] = SUITES["held-out-physics"] + SUITES["unseen-control"]
+
+
+def _physics(split: Split) -> tuple[Entry, ...]:
+    names = ("Pendulum-v1/varied", "control/point_mass/varied")
+    return tuple(Entry(name, 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, split) for name in names)
+
+
+SUITES["training-physics"] = _physics("training")
+"""The one suite that training draws from too: agents are fresh, worlds are not of another kind."""
+SUITES["held-out-physics"] = _physics("held_out")
+SUITES["unseen-control"] = (Entry("control/cartpole_swingup", 1, 4, 1600, POLICY_RATES, ACTOR_CRITIC, "any"),)
+SUITES["small-control"] = SUITES["training-physics"] + SUITES["unseen-control"]
 SUITES["held-out"] = SUITES["held-out-grids"] + SUITES["held-out-chains"]
 
 
