@@ -69,6 +69,7 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
     ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
     "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 1200, POLICY_RATES, ACTOR_CRITIC),),
+    "point-masses": (Entry("control/point_mass/varied", 8, 4, 1200, POLICY_RATES, ACTOR_CRITIC),),
     "small-control": tuple(
         Entry(name, 8, 4, 1200, POLICY_RATES, ACTOR_CRITIC)
         for name in ("Pendulum-v1/varied", "control/point_mass/varied")

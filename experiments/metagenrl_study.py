@@ -1,9 +1,9 @@
 """What makes a learned loss learn at small scale: its form, the geometry it is judged in, renewal, the warm start.
 
-    python -m experiments.metagenrl_study [--seeds 3] [--updates 800] [--only NAME] [--out DIR]
+    python -m experiments.metagenrl_study [--worlds point-masses|pendulums] [--seeds 3] [--updates 800] [--only NAME]
 
-Each variant is meta-trained on pendulums of varied physics from several seeds; then fresh agents learn by the frozen
-loss alone on held-out pendulums. Beside their returns stands what the population shows at the end, by age: the cosine
+Each variant is meta-trained in a world of varied physics from several seeds; then fresh agents learn by the frozen
+loss alone in held-out ones. Beside their returns stands what the population shows at the end, by age: the cosine
 between the learned update and the critic's, saturation, and the norm of the meta-gradient.
 """
 
@@ -11,7 +11,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -31,7 +31,7 @@ from metagenrl.config import PRESETS, MetaGenRLTraining
 from metagenrl.objective import MetaGenRLConfig
 from metagenrl.plugin import plugin
 
-_BASE = replace(PRESETS["metagenrl-demo"], distribution="pendulums")
+_BASE = PRESETS["metagenrl-demo"]
 _NEVER = 2**30
 
 
@@ -71,8 +71,10 @@ VARIANTS: dict[str, MetaGenRLTraining] = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """A study of MetaGenRL on pendulums."""
+    """A study of MetaGenRL on one small environment."""
 
+    worlds: Literal["point-masses", "pendulums"] = "point-masses"
+    """Trained and tested on: pendulums are harder, and take thousands of meta-updates."""
     seeds: int = 3
     """Meta-training seeds per variant."""
     updates: int = 800
@@ -90,7 +92,7 @@ LOOKED_AT = ("cosine", "saturation", "gradient_norm")
 
 
 def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """For each seed: meta-train, look at the population, then train fresh agents on held-out pendulums."""
+    """For each seed: meta-train, look at the population, then train fresh agents on held-out physics."""
     trainer = make_trainer(plugin, config)
     (entry,) = trainer.entries
     if name == _NEVER_RENEWED:
@@ -152,7 +154,7 @@ def main() -> None:
     use_all_cores()
     console = Console()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "runs.csv"
+    path = arguments.out / f"{arguments.worlds}.csv"
     rows: list[dict[str, Any]] = []
     if path.exists():
         with path.open(newline="") as file:
@@ -165,7 +167,13 @@ def main() -> None:
     for name, base in variants.items():
         seeds = [seed for seed in range(arguments.seeds) if (name, seed, arguments.updates) not in done]
         log_every = min(base.log_every, arguments.updates)
-        config = replace(base, meta_updates=arguments.updates, log_every=log_every, checkpoint_every=log_every)
+        config = replace(
+            base,
+            distribution=arguments.worlds,
+            meta_updates=arguments.updates,
+            log_every=log_every,
+            checkpoint_every=log_every,
+        )
         for row in judge(name, config, arguments.agents, seeds):
             rows.append(row)
             console.print(row)
