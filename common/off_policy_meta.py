@@ -99,8 +99,9 @@ class MetaOffPolicy(OffPolicy):
                 # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
                 direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), gradient, optimiser.nu)
             if settings.inner_optimiser != "sgd":
-                size = optax.tree.norm(direction)
-                direction = jax.tree.map(lambda d: d / (size + 1e-8), direction)
+                # Not the norm itself: it has no derivative where a loss does not answer to the actions at all.
+                size = jnp.sqrt(optax.tree.norm(direction, squared=True) + 1e-12)
+                direction = jax.tree.map(lambda d: d / size, direction)
             actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
             return actor, direction
 

@@ -59,6 +59,15 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("name", ["normalised", "adam"])
+def test_a_loss_that_does_not_answer_to_the_actions_has_a_finite_meta_gradient(eta, name):
+    family, lifetimes = population(meta=SETTINGS[name])
+    lifetime = jax.tree.map(lambda leaf: leaf[0], lifetimes)
+    deaf = jax.tree.map(jnp.zeros_like, eta)
+    gradient = jax.jit(jax.grad(lambda w: family.program.meta_loss(OBJECTIVE, 1, w, lifetime, jnp.int32(0))[0]))(deaf)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 @pytest.mark.parametrize(("name", "K"), [("published", 3), ("good practice", 1), ("normalised", 3), ("adam", 3)])
 def test_meta_gradient_is_the_finite_difference(eta, name, K):
     family, lifetimes = population(meta=SETTINGS[name])
