@@ -3,8 +3,12 @@
 Rows are time steps, columns environments, so that a window is consecutive rows of one column. Rollouts are written
 whole; the ring's length is a multiple of theirs, so none is ever split. One observation and its true successor are
 kept per step: nothing has to be guessed at the end of an episode.
+
+Rows and columns are one axis in memory: with an axis of size 1 XLA may see two layouts where there is one, and copy the
+whole ring at each write.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -18,8 +22,9 @@ from common.types import PRNGKey, Rollout
 class Replay:
     """The latest C steps of B environments."""
 
-    steps: Rollout  # [C, B, ...]
+    steps: Rollout  # [C B, ...]
     written: jax.Array  # [] int32, rows written in all
+    columns: int = struct.field(pytree_node=False)  # B
 
 
 class Windows(NamedTuple):
@@ -31,31 +36,35 @@ class Windows(NamedTuple):
 
 def empty(rollout: Rollout, rows: int) -> Replay:
     """A replay of `rows` time steps for rollouts like this one [T, B, ...]; `rows` is a multiple of T."""
-    assert rows % rollout.reward.shape[0] == 0, (rows, rollout.reward.shape)
-    storage = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype), rollout)
-    return Replay(steps=storage, written=jnp.int32(0))
+    length, columns = rollout.reward.shape
+    assert rows % length == 0, (rows, rollout.reward.shape)
+    storage = jax.tree.map(lambda leaf: jnp.zeros((rows * columns, *leaf.shape[2:]), leaf.dtype), rollout)
+    return Replay(steps=storage, written=jnp.int32(0), columns=columns)
 
 
 def add(replay: Replay, rollout: Rollout) -> Replay:
     """Write a rollout [T, B, ...] over the oldest rows."""
-    rows, length = replay.steps.reward.shape[0], rollout.reward.shape[0]
-    at = replay.written % rows
-    steps = jax.tree.map(
-        lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), at, 0), replay.steps, rollout
-    )
-    return Replay(steps=steps, written=replay.written + length)
+    length, columns = rollout.reward.shape
+    rows = replay.steps.reward.shape[0] // columns
+    at = replay.written % rows * columns
+
+    def write(old: jax.Array, new: jax.Array) -> jax.Array:
+        flat = new.astype(old.dtype).reshape(length * columns, *new.shape[2:])
+        return jax.lax.dynamic_update_slice_in_dim(old, flat, at, 0)
+
+    return replace(replay, steps=jax.tree.map(write, replay.steps, rollout), written=replay.written + length)
 
 
 def sample(key: PRNGKey, replay: Replay, windows: int, length: int) -> Windows:
     """Windows that start anywhere, all starts equally likely; at least `length` rows must have been written."""
-    rows, columns = replay.steps.reward.shape
+    rows = replay.steps.reward.shape[0] // replay.columns
     row_key, column_key = jax.random.split(key)
     filled = jnp.minimum(replay.written, rows)
     oldest = jnp.where(replay.written > rows, replay.written % rows, 0)
     first = jax.random.randint(row_key, (windows,), 0, filled - length + 1)
-    column = jax.random.randint(column_key, (windows,), 0, columns)
+    column = jax.random.randint(column_key, (windows,), 0, replay.columns)
     row = (oldest + first + jnp.arange(length)[:, None]) % rows  # [T, W]
-    steps = jax.tree.map(lambda leaf: leaf[row, column], replay.steps)
+    steps = jax.tree.map(lambda leaf: leaf[row * replay.columns + column], replay.steps)
     return Windows(steps, valid_steps(steps))
 
 

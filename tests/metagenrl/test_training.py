@@ -169,7 +169,7 @@ def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
         hyperparameters = {"learning_rate": 0.1, "critic_learning_rate": 0.1, "exploration_noise": 0.1}
         zero = jnp.int32(0)
         life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
-        steps = jax.tree.map(lambda leaf: leaf[:10], life.replay.steps)
+        steps = jax.tree.map(lambda leaf: leaf[:40].reshape(10, 4, *leaf.shape[1:]), life.replay.steps)
         valid = jnp.ones(steps.reward.shape, bool)
         values = family.program.experience(life.critic, life.actor, steps, valid).next_values
         assert steps.truncated.any() and (values[steps.terminated] == 0).all()
