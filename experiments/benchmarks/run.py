@@ -115,7 +115,7 @@ LPG_ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
 METAGENRL_ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "one agent": lambda n: cycle(n, 1),
     "twenty agents": lambda n: cycle(max(n // 2, 1), 20, cycles=2),
-    "one agent, replay of 1M": lambda n: cycle(max(n // 2, 1), 1, replay_steps=1_000_000),
+    "one, replay of 1M": lambda n: cycle(max(n // 2, 1), 1, replay_steps=1_000_000),
     "TD3": td3,
 }
 ONE_CORE = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
@@ -192,7 +192,7 @@ def report_lpg(rows: dict[str, Any], console: Console) -> dict[str, float]:
 def report_metagenrl(rows: dict[str, Any], console: Console) -> None:
     """Print."""
     console.print(table("MetaGenRL on Brax's hopper, published sizes, on one core", rows))
-    one, twenty, million = (rows[name] for name in ("one agent", "twenty agents", "one agent, replay of 1M"))
+    one, twenty, million = (rows[name] for name in ("one agent", "twenty agents", "one, replay of 1M"))
     console.print(
         "A row is a cycle of each agent: 2 environment steps, 2 critic updates, 1 policy update, 1 meta-gradient;\n"
         "TD3's, a step of 64 environments and 16 updates of batch 256.\n"
@@ -214,14 +214,13 @@ def table(title: str, rows: dict[str, Any]) -> Table:
     for title in ("compile\ns", "wall\ns", "CPU\ns", "steps\nper s", "state +\ntemp MB", "peak\nMB"):
         made.add_column(title, justify="right", no_wrap=True)
     for name, row in rows.items():
+        rate = row["steps_per_second"]
         made.add_row(
             name,
             f"{row['compile_seconds']:.1f}",
-            f"{row['wall_seconds']:.3f}",
-            f"{row['cpu_seconds']:.3f}",
-            f"{row['steps_per_second']:.3g}"
-            if row["steps_per_second"] < 1e4
-            else f"{row['steps_per_second'] / 1e3:.0f}k",
+            f"{row['wall_seconds']:.3g}",
+            f"{row['cpu_seconds']:.3g}",
+            f"{rate:.1f}" if rate < 100 else f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k",
             f"{row['state_megabytes']:.1f} + {row['temporary_megabytes']:.0f}" if "state_megabytes" in row else "",
             f"{row['peak_megabytes']:.0f}",
         )
