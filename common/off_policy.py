@@ -100,9 +100,8 @@ class OffPolicy:
 
     @property
     def random_rows(self) -> int:
-        """Time steps with uniform actions: enough for a window, and whole rollouts."""
-        wanted = max(self.agent.window_steps, -(-self.agent.random_steps // self.num_environments))
-        return -(-wanted // self.rollout_steps) * self.rollout_steps
+        """Time steps with uniform actions."""
+        return self.agent.random_rows(self.num_environments, self.rollout_steps)
 
     @property
     def replay_rows(self) -> int:

@@ -59,6 +59,11 @@ class AgentSettings:
         if any(width < 1 for width in self.hidden):
             raise UserError(f"agent.hidden: {' '.join(map(str, self.hidden))} given; widths must be at least 1")
 
+    def random_rows(self, num_environments: int, rollout_steps: int) -> int:
+        """Time steps with uniform actions: enough for a window, and whole rollouts."""
+        wanted = max(self.window_steps, -(-self.random_steps // num_environments))
+        return -(-wanted // rollout_steps) * rollout_steps
+
 
 @dataclass(frozen=True)
 class MetaSettings:

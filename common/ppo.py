@@ -36,17 +36,21 @@ class PPOSettings:
     """Sizes of an update."""
 
     horizon: int = 64
-    """T, steps of each environment per update."""
+    """T, steps of each environment per update, rounded up to whole rollouts of the agents that are compared with."""
     epochs: int = 10
     """Passes over them."""
     minibatches: int = 4
-    """Parts of a pass, a gradient step each; divides T times the number of environments."""
+    """Parts of a pass, a gradient step each."""
     lambda_: float = 0.95
     """Of the advantages' generalised estimates."""
     first_spread: float = 0.6
     """Standard deviation of a new policy's actions."""
     gradient_clip: float = 0.5
     """Bound of a step's global gradient norm."""
+
+    def span(self, rollout_steps: int) -> int:
+        """How many rollouts of so many steps an update takes."""
+        return -(-self.horizon // rollout_steps)
 
 
 @struct.dataclass
@@ -64,6 +68,7 @@ class PPO:
 
     environment: ScaledActions
     num_environments: int
+    rollout_steps: int
     discount: float
     agent: AgentSettings
     settings: PPOSettings
@@ -80,15 +85,20 @@ class PPO:
     @property
     def random_rows(self) -> int:
         """Time steps with uniform actions."""
-        return -(-self.agent.random_steps // self.num_environments)
+        return self.agent.random_rows(self.num_environments, self.rollout_steps)
 
     @property
     def first_steps(self) -> int:
         return self.random_rows * self.num_environments
 
     @property
+    def horizon(self) -> int:
+        """T."""
+        return self.settings.span(self.rollout_steps) * self.rollout_steps
+
+    @property
     def steps_per_update(self) -> int:
-        return self.settings.horizon * self.num_environments
+        return self.horizon * self.num_environments
 
     def start(
         self,
@@ -143,7 +153,7 @@ class PPO:
             lifetime.environment_params,
             lifetime.worlds,
             Policy(normal_noise(self.environment), act),
-            self.settings.horizon,
+            self.horizon,
         )
         scaled = steps._replace(reward=steps.reward / lifetime.reward_scale)
         values = self.values(params, steps.observation)  # [T, B]
@@ -171,7 +181,9 @@ class PPO:
 
         keys = jax.random.split(shuffle_key, self.settings.epochs)
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, advantages.size))(keys)
-        rows = shuffled.reshape(self.settings.epochs * self.settings.minibatches, -1)
+        size = max(advantages.size // self.settings.minibatches, 1)
+        shuffled = shuffled[:, : advantages.size // size * size]  # each pass leaves out a few that fill no minibatch
+        rows = shuffled.reshape(-1, size)
         (params, optimiser), _ = jax.lax.scan(one_step, (params, lifetime.optimiser), rows)
         lifetime = replace(
             lifetime,
@@ -205,10 +217,10 @@ class PPO:
         return jnp.sum(jax.scipy.stats.norm.logpdf(action, mean, jnp.exp(params["log_spread"])), -1)
 
 
-def ppo_agents(*, discount: float, agent: AgentSettings, settings: PPOSettings) -> ProgramMaker:
+def ppo_agents(*, rollout_steps: int, discount: float, agent: AgentSettings, settings: PPOSettings) -> ProgramMaker:
     """Programs of PPO agents with the networks of off-policy ones."""
 
     def make(entry: Entry, environment: Environment) -> PPO:
-        return PPO(ScaledActions(environment), entry.num_environments, discount, agent, settings)
+        return PPO(ScaledActions(environment), entry.num_environments, rollout_steps, discount, agent, settings)
 
     return make

@@ -8,6 +8,7 @@ import pytest
 from common.distributions import ACTOR_CRITIC, Entry
 from common.evaluation.agents import draw_worlds, train_agents
 from common.evaluation.baselines import clipped_surrogate, ppo
+from common.off_policy import off_policy
 from common.off_policy_settings import AgentSettings
 from common.population import make_families
 
@@ -29,5 +30,19 @@ def test_it_learns_to_go_to_the_origin_in_the_steps_that_others_have():
     worlds = draw_worlds(family, 0, jax.random.key(0), 2)
     settings = {"learning_rate": np.full(2, 3e-3)}
     record = train_agents(method.rule, (), family, worlds, 30, settings, jax.random.key(1), 5)
-    assert record.random is not None and record.env_steps[-1] == 32 + 960 * 8
+    # the start is a window of 20 steps in each of 4 environments, as the others have
+    assert record.random is not None and record.env_steps[-1] == 20 * 4 + 960 * 8
     assert (record.returns[:, -1] > 0.2 * record.random).all(), (record.random, record.returns)
+
+
+@pytest.mark.parametrize("rollout_steps", [7, 100])
+def test_an_update_is_whole_rollouts_of_the_others(rollout_steps):
+    method = ppo(rollout_steps, 0.9, AGENT)
+    entry = Entry("tests.worlds_continuous:LINE", num_environments=1, updates=method.span, agent=ACTOR_CRITIC)
+    (family,) = make_families([entry], method.programs)
+    assert family.program.steps_per_update == method.span * rollout_steps >= 64
+    worlds = draw_worlds(family, 0, jax.random.key(0), 1)
+    record = train_agents(method.rule, (), family, worlds, 1, {"learning_rate": np.ones(1)}, jax.random.key(1), 1)
+    others = off_policy(rollout_steps=rollout_steps, discount=0.9, agent=AGENT)
+    (other,) = make_families([entry], others)
+    assert record.env_steps[-1] == other.program.first_steps + entry.updates * other.program.steps_per_update

@@ -86,8 +86,8 @@ def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
         return {"learning_rate": (3e-4, 1e-3, 3e-3)}
 
     settings = PPOSettings()
-    programs = ppo_agents(discount=discount, agent=agent, settings=settings)
-    return Method("PPO", clipped_surrogate, (), programs, grid, span=settings.horizon // rollout_steps)
+    programs = ppo_agents(rollout_steps=rollout_steps, discount=discount, agent=agent, settings=settings)
+    return Method("PPO", clipped_surrogate, (), programs, grid, span=settings.span(rollout_steps))
 
 
 def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 0.2) -> jax.Array:
