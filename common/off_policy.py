@@ -241,27 +241,15 @@ class OffPolicy:
         """Act, then learn; `share` of the policy's loss is the rule's, the rest the critic's (None: all the rule's)."""
         lifetime, acted = self.act(lifetime)
 
-        # The replay stays outside of what the loops carry: they would copy it.
-        experience = lifetime.replay
-
         def learn(lifetime: OffPolicyLifetime, _: None) -> tuple[OffPolicyLifetime, Metrics]:
             key, policy_key, *keys = jax.random.split(lifetime.key, 2 + self.agent.critic_updates)
-            lifetime, critic_losses = jax.lax.scan(learn_values, replace(lifetime, key=key), jnp.stack(keys))
-            lifetime, about = self.update_policy(policy_key, rule, weights, with_replay(lifetime), share)
-            return without_replay(lifetime), about | {"critic_loss": jnp.mean(critic_losses)}
+            lifetime, critic_losses = jax.lax.scan(
+                lambda life, key: self.update_critic(key, life), replace(lifetime, key=key), jnp.stack(keys)
+            )
+            lifetime, about = self.update_policy(policy_key, rule, weights, lifetime, share)
+            return lifetime, about | {"critic_loss": jnp.mean(critic_losses)}
 
-        def learn_values(lifetime: OffPolicyLifetime, key: PRNGKey) -> tuple[OffPolicyLifetime, jax.Array]:
-            lifetime, loss = self.update_critic(key, with_replay(lifetime))
-            return without_replay(lifetime), loss
-
-        def with_replay(lifetime: OffPolicyLifetime) -> OffPolicyLifetime:
-            return replace(lifetime, replay=experience)
-
-        def without_replay(lifetime: OffPolicyLifetime) -> OffPolicyLifetime:
-            return lifetime.replace(replay=None)  # type: ignore[attr-defined, no-any-return]  # for the loops alone
-
-        lifetime, about = jax.lax.scan(learn, without_replay(lifetime), None, length=self.agent.policy_updates)
-        lifetime = with_replay(lifetime)
+        lifetime, about = jax.lax.scan(learn, lifetime, None, length=self.agent.policy_updates)
         about = {name: jnp.mean(values) for name, values in about.items()}
         return replace(lifetime, updates=lifetime.updates + 1), about, acted
 
