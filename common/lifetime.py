@@ -5,9 +5,11 @@ lifetimes, renews or evaluates them knows only what is here.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from common.agents.agent import Hyperparameters
@@ -15,6 +17,17 @@ from common.distributions import Entry
 from common.environments.protocol import Environment
 from common.rollout import Episodes, Worlds
 from common.types import Metrics, PRNGKey, PyTree
+
+
+class Birth(NamedTuple):
+    """What a new agent is given."""
+
+    environment_params: PyTree
+    hyperparameters: Hyperparameters  # scalars
+    length: jax.Array | int  # [] agent updates in all
+    task: jax.Array | int = 0  # [] index of its environment in the distribution
+    setting: jax.Array | int = 0  # [] index of its hyperparameters in the environment's grid
+    counts: jax.Array | bool = True  # [] whether its return goes to the sampler (a shortened first life's does not)
 
 
 @struct.dataclass
@@ -29,9 +42,37 @@ class Lifetime:
     worlds: Worlds  # [B, ...]
     updates: jax.Array  # [] int32, agent updates so far
     length: jax.Array  # [] int32, agent updates in all
-    counts: jax.Array  # [] bool, whether its return goes to the sampler (a shortened first life's does not)
+    counts: jax.Array  # [] bool, whether its return goes to the sampler
     reward_sum: jax.Array  # [] of all steps of all environments
     steps: jax.Array  # [] float, environment steps so far
+
+    @classmethod
+    def begin(cls, key: PRNGKey, birth: Birth, worlds: Worlds, rewards: jax.Array, **parts: PyTree) -> Self:
+        """Before the first update, after steps with these `rewards` (of any shape), with the agent's own `parts`."""
+        return cls(
+            key=key,
+            task=jnp.asarray(birth.task, jnp.int32),
+            setting=jnp.asarray(birth.setting, jnp.int32),
+            hyperparameters=birth.hyperparameters,
+            environment_params=birth.environment_params,
+            worlds=worlds,
+            updates=jnp.int32(0),
+            length=jnp.asarray(birth.length, jnp.int32),
+            counts=jnp.asarray(birth.counts),
+            reward_sum=jnp.sum(rewards),
+            steps=jnp.asarray(rewards.size, rewards.dtype),
+            **parts,
+        )
+
+    def lived(self, worlds: Worlds, rewards: jax.Array, **changes: PyTree) -> Self:
+        """After more steps, with these `rewards` (of any shape), and what else has changed."""
+        return replace(
+            self,
+            worlds=worlds,
+            reward_sum=self.reward_sum + jnp.sum(rewards),
+            steps=self.steps + rewards.size,
+            **changes,
+        )
 
 
 class Statistics(Protocol):
@@ -63,17 +104,8 @@ class Program(Protocol):
     def steps_per_update(self) -> int:
         """Environment steps of one update of one agent."""
 
-    def start(
-        self,
-        key: PRNGKey,
-        environment_params: PyTree,
-        task: jax.Array,
-        setting: jax.Array,
-        hyperparameters: Hyperparameters,
-        length: jax.Array,
-        counts: jax.Array,
-    ) -> Any:
-        """A new agent in `environment_params`, before its first update: its lifetime."""
+    def start(self, key: PRNGKey, birth: Birth) -> Any:
+        """A new agent before its first update: its lifetime."""
 
     def update(self, rule: Any, weights: PyTree, lifetime: Any) -> tuple[Any, Metrics, Statistics]:
         """Act, and one update of the agent by `rule`."""

@@ -17,14 +17,13 @@ from flax import struct
 
 from common import replay
 from common.agents.actor_critic import Actor, Critic
-from common.agents.agent import Hyperparameters
 from common.continuous import Acted, normal_noise, random_start, tested
 from common.devices import memory
 from common.distributions import Entry
 from common.environments.protocol import Environment
 from common.environments.scaled import ScaledActions
 from common.errors import UserError
-from common.lifetime import Lifetime, ProgramMaker
+from common.lifetime import Birth, Lifetime, ProgramMaker
 from common.masked import mean_valid
 from common.meta_gradient import clip_by_norm
 from common.off_policy_settings import AgentSettings
@@ -124,38 +123,22 @@ class OffPolicy:
     def steps_per_update(self) -> int:
         return self.rollout_steps * self.num_environments
 
-    def start(
-        self,
-        key: PRNGKey,
-        environment_params: PyTree,
-        task: jax.Array,
-        setting: jax.Array,
-        hyperparameters: Hyperparameters,
-        length: jax.Array,
-        counts: jax.Array,
-    ) -> OffPolicyLifetime:
+    def start(self, key: PRNGKey, birth: Birth) -> OffPolicyLifetime:
         """A new agent, and its first environment steps, at random."""
         actor_key, critic_key, start_key, key = jax.random.split(key, 4)
         worlds, steps, size = random_start(
-            start_key, self.environment, environment_params, self.num_environments, self.random_rows
+            start_key, self.environment, birth.environment_params, self.num_environments, self.random_rows
         )
         observation = worlds.observation[:1]
         actor = self.actor.init(actor_key, observation)
         action = jnp.zeros((1, *self.environment.action_space.shape))
         twins = 2 if self.agent.twin else 1
         critic = jax.vmap(lambda k: self.critic.init(k, observation, action))(jax.random.split(critic_key, twins))
-        return OffPolicyLifetime(
-            key=key,
-            task=task,
-            setting=setting,
-            hyperparameters=hyperparameters,
-            environment_params=environment_params,
-            worlds=worlds,
-            updates=jnp.int32(0),
-            length=length,
-            counts=counts,
-            reward_sum=jnp.sum(steps.reward),
-            steps=jnp.asarray(steps.reward.size, steps.reward.dtype),
+        return OffPolicyLifetime.begin(
+            key,
+            birth,
+            worlds,
+            steps.reward,
             actor=actor,
             actor_target=actor,
             actor_optimiser=_adam().init(actor),
@@ -182,14 +165,7 @@ class OffPolicy:
             Policy(normal_noise(self.environment), noisy),
             self.rollout_steps,
         )
-        lifetime = replace(
-            lifetime,
-            key=key,
-            worlds=worlds,
-            replay=replay.add(lifetime.replay, steps),
-            reward_sum=lifetime.reward_sum + jnp.sum(steps.reward),
-            steps=lifetime.steps + steps.reward.size,
-        )
+        lifetime = lifetime.lived(worlds, steps.reward, key=key, replay=replay.add(lifetime.replay, steps))
         return lifetime, Acted(jnp.mean(steps.reward), episodes)
 
     def sample(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> Windows:

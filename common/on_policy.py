@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.agents.agent import Agent, Hyperparameters, make_agent
+from common.agents.agent import Agent, make_agent
 from common.distributions import Entry
 from common.environments.protocol import Environment
-from common.lifetime import Lifetime, ProgramMaker
+from common.lifetime import Birth, Lifetime, ProgramMaker
 from common.objective import Batch, LearnedObjective, UpdateRule
 from common.returns import lambda_returns
 from common.rollout import Episodes, reset, rollout, sampled
@@ -60,34 +60,18 @@ class OnPolicy:
     def steps_per_meta_update(self, inner_updates: int) -> int:
         return self.steps_per_update * (inner_updates + 1)
 
-    def start(
-        self,
-        key: PRNGKey,
-        environment_params: PyTree,
-        task: jax.Array,
-        setting: jax.Array,
-        hyperparameters: Hyperparameters,
-        length: jax.Array,
-        counts: jax.Array,
-    ) -> OnPolicyLifetime:
-        """A new agent in `environment_params`, before its first update."""
+    def start(self, key: PRNGKey, birth: Birth) -> OnPolicyLifetime:
+        """A new agent in `birth.environment_params`, before its first update."""
         agent_key, value_key, reset_key, key = jax.random.split(key, 4)
         agent, optimiser = self.agent.init(agent_key)
-        return OnPolicyLifetime(
-            key=key,
-            task=task,
-            setting=setting,
-            hyperparameters=hyperparameters,
-            environment_params=environment_params,
-            worlds=reset(reset_key, self.environment, environment_params, self.num_environments),
+        return OnPolicyLifetime.begin(
+            key,
+            birth,
+            reset(reset_key, self.environment, birth.environment_params, self.num_environments),
+            jnp.zeros(0),
             agent=agent,
             optimiser=optimiser,
             value=self.value_function.init(value_key),
-            updates=jnp.int32(0),
-            length=length,
-            counts=counts,
-            reward_sum=jnp.zeros(()),
-            steps=jnp.zeros(()),
         )
 
     def act(self, lifetime: OnPolicyLifetime) -> tuple[OnPolicyLifetime, Batch, RolloutStatistics]:
@@ -115,14 +99,8 @@ class OnPolicy:
             log_length=jnp.log(lifetime.length),
         )
         statistics = RolloutStatistics(jnp.mean(steps.reward), episodes, jnp.mean((returns - values) ** 2))
-        lifetime = replace(
-            lifetime,
-            key=key,
-            worlds=worlds,
-            value=self.value_function.update(lifetime.value, steps.observation, returns),
-            reward_sum=lifetime.reward_sum + jnp.sum(steps.reward),
-            steps=lifetime.steps + steps.reward.size,
-        )
+        value = self.value_function.update(lifetime.value, steps.observation, returns)
+        lifetime = lifetime.lived(worlds, steps.reward, key=key, value=value)
         return lifetime, batch, statistics
 
     def update(

@@ -13,7 +13,7 @@ from common.distributions import Entry
 from common.environments.registry import make_environment, sample_params
 from common.errors import UserError
 from common.hyperparameters import Sampler, SamplerState
-from common.lifetime import Lifetime, MetaProgram, Program, ProgramMaker
+from common.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
 from common.meta_gradient import clip_by_norm, sum_over_chunks
 from common.types import Metrics, PRNGKey, PyTree
 
@@ -100,7 +100,7 @@ def _renewed(
     spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
     setting, hyperparameters = sampler.sample(setting_key, state, task)
     params = sample_params(family.program.environment, params_key, spec)
-    return family.program.start(key, params, task, setting.astype(jnp.int32), hyperparameters, length, counts)
+    return family.program.start(key, Birth(params, hyperparameters, length, task, setting, counts))
 
 
 def largest_chunk(lifetimes: int, limit: int) -> int:

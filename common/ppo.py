@@ -5,7 +5,7 @@ steps. It learns from whole rollouts, so one of its updates spans many of theirs
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +15,11 @@ import optax
 from flax import struct
 
 from common.agents.actor_critic import Actor
-from common.agents.agent import Hyperparameters
 from common.continuous import Acted, normal_noise, random_start, tested
 from common.distributions import Entry
 from common.environments.protocol import Environment
 from common.environments.scaled import ScaledActions
-from common.lifetime import Lifetime, ProgramMaker
+from common.lifetime import Birth, Lifetime, ProgramMaker
 from common.meta_gradient import clip_by_norm
 from common.off_policy_settings import AgentSettings
 from common.returns import lambda_returns
@@ -100,20 +99,11 @@ class PPO:
     def steps_per_update(self) -> int:
         return self.horizon * self.num_environments
 
-    def start(
-        self,
-        key: PRNGKey,
-        environment_params: PyTree,
-        task: jax.Array,
-        setting: jax.Array,
-        hyperparameters: Hyperparameters,
-        length: jax.Array,
-        counts: jax.Array,
-    ) -> PPOLifetime:
+    def start(self, key: PRNGKey, birth: Birth) -> PPOLifetime:
         """A new agent, after its first environment steps, at random."""
         policy_key, value_key, start_key, key = jax.random.split(key, 4)
         worlds, steps, size = random_start(
-            start_key, self.environment, environment_params, self.num_environments, self.random_rows
+            start_key, self.environment, birth.environment_params, self.num_environments, self.random_rows
         )
         observation = worlds.observation[:1]
         params = {
@@ -121,18 +111,11 @@ class PPO:
             "log_spread": jnp.full(self.environment.action_space.shape, jnp.log(self.settings.first_spread)),
             "value": self.value.init(value_key, observation),
         }
-        return PPOLifetime(
-            key=key,
-            task=task,
-            setting=setting,
-            hyperparameters=hyperparameters,
-            environment_params=environment_params,
-            worlds=worlds,
-            updates=jnp.int32(0),
-            length=length,
-            counts=counts,
-            reward_sum=jnp.sum(steps.reward),
-            steps=jnp.asarray(steps.reward.size, steps.reward.dtype),
+        return PPOLifetime.begin(
+            key,
+            birth,
+            worlds,
+            steps.reward,
             params=params,
             optimiser=optax.scale_by_adam().init(params),
             reward_scale=size if self.agent.scale_rewards else jnp.ones_like(size),
@@ -185,16 +168,8 @@ class PPO:
         shuffled = shuffled[:, : advantages.size // size * size]  # each pass leaves out a few that fill no minibatch
         rows = shuffled.reshape(-1, size)
         (params, optimiser), _ = jax.lax.scan(one_step, (params, lifetime.optimiser), rows)
-        lifetime = replace(
-            lifetime,
-            key=key,
-            worlds=worlds,
-            params=params,
-            optimiser=optimiser,
-            updates=lifetime.updates + 1,
-            reward_sum=lifetime.reward_sum + jnp.sum(steps.reward),
-            steps=lifetime.steps + steps.reward.size,
-        )
+        changes = {"key": key, "params": params, "optimiser": optimiser, "updates": lifetime.updates + 1}
+        lifetime = lifetime.lived(worlds, steps.reward, **changes)
         return lifetime, {}, Acted(jnp.mean(steps.reward), episodes)
 
     def test(self, lifetime: PPOLifetime, at_random: bool = False) -> Any:

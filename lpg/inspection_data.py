@@ -12,6 +12,7 @@ from common.devices import quick_jit
 from common.distributions import Entry
 from common.environments.protocol import Discrete
 from common.environments.registry import sample_params
+from common.lifetime import Birth
 from common.objective import Batch
 from common.on_policy import OnPolicy, OnPolicyLifetime, on_policy
 from common.population import Family, make_families
@@ -126,7 +127,7 @@ def _begin(
     def one(key: PRNGKey) -> OnPolicyLifetime:
         world_key, start_key = jax.random.split(key)
         params = sample_params(program.environment, world_key, spec)
-        return program.start(start_key, params, jnp.int32(0), jnp.int32(0), hyperparameters, length, jnp.bool_(True))
+        return program.start(start_key, Birth(params, hyperparameters, length))
 
     return jax.vmap(one)(keys)
 

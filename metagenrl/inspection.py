@@ -12,6 +12,7 @@ import numpy as np
 
 from common.devices import quick_jit
 from common.distributions import ACTOR_CRITIC, Entry
+from common.lifetime import Birth
 from common.meta_training import configuration_of
 from common.off_policy import Experience
 from common.off_policy_meta import MetaOffPolicy, meta_off_policy
@@ -126,8 +127,7 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
         params_key, start_key = jax.random.split(key)
         spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], family.specs)
         params = program.environment.sample_params(params_key, spec)
-        zero = jnp.int32(0)
-        lifetime = program.start(start_key, params, zero, zero, setting, jnp.int32(size.updates), jnp.bool_(True))
+        lifetime = program.start(start_key, Birth(params, setting, size.updates))
 
         def update(lifetime: Any, nothing: None) -> tuple[Any, tuple[jax.Array, ...]]:
             # Long after any warm start.

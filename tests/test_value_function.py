@@ -8,6 +8,7 @@ import pytest
 from common.agents.agent import AgentConfig
 from common.errors import UserError
 from common.evaluation.baselines import A2C
+from common.lifetime import Birth
 from common.on_policy import on_policy
 from common.population import make_families
 from common.value_function import TabularValue, ValueConfig
@@ -34,8 +35,7 @@ def learn(program):
     # The limit is a truncation: values that did not bootstrap there would come out far too small.
     params = RingParams(jnp.asarray(REWARD), jnp.asarray(END), jnp.int32(2))
     hyperparameters = {"learning_rate": jnp.zeros(()), "entropy_weight": jnp.zeros(())}
-    zero = jnp.int32(0)
-    lifetime = program.start(jax.random.key(0), params, zero, zero, hyperparameters, jnp.int32(10), jnp.bool_(True))
+    lifetime = program.start(jax.random.key(0), Birth(params, hyperparameters, 10))
 
     def one(lifetime, _):
         lifetime, _, statistics = program.act(lifetime)

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from common.devices import AXIS, make_mesh, quick_jit
 from common.environments.reference import reference_returns
 from common.environments.registry import sample_params
-from common.lifetime import Lifetime, Program
+from common.lifetime import Birth, Lifetime, Program
 from common.population import Family
 from common.rollout import Episodes
 from common.types import PRNGKey, PyTree
@@ -120,9 +120,7 @@ def _train(
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
         # Agents are spread over the devices; they share `weights` and nothing else.
-        lifetime = program.start(
-            key, params, jnp.int32(0), jnp.int32(0), dict(settings), per_bin * bins, jnp.bool_(True)
-        )
+        lifetime = program.start(key, Birth(params, dict(settings), per_bin * bins))
 
         def one_update(at: jax.Array, carry: tuple[Lifetime, Episodes]) -> tuple[Lifetime, Episodes]:
             lifetime, so_far = carry

@@ -11,6 +11,7 @@ from common.devices import make_mesh
 from common.distributions import ACTOR_CRITIC, Entry
 from common.evaluation.baselines import td3
 from common.hyperparameters import make_sampler
+from common.lifetime import Birth
 from common.meta_step import MetaTrainer
 from common.off_policy import HYPERPARAMETERS, OffPolicy, OffPolicyLifetime
 from common.off_policy_settings import AgentSettings
@@ -73,14 +74,12 @@ def baseline(repetitions: int, environments: int = 64, updates: int = 16) -> dic
     )
     method = td3(1, 0.99, settings)
     (family,) = make_families([Entry(ENVIRONMENT, 1, environments, 1000, agent=ACTOR_CRITIC)], method.programs)
-    program, zero = family.program, jnp.int32(0)
+    program = family.program
     assert isinstance(program, OffPolicy)
     hyperparameters = {name: jnp.float32(0.1 if name == "exploration_noise" else 1e-3) for name in HYPERPARAMETERS}
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], family.specs)
     sampled = jax.jit(program.environment.sample_params)(jax.random.key(0), params)
-    life = jax.jit(program.start)(
-        jax.random.key(1), sampled, zero, zero, hyperparameters, jnp.int32(1000), jnp.bool_(True)
-    )
+    life = jax.jit(program.start)(jax.random.key(1), Birth(sampled, hyperparameters, 1000))
 
     def some(life: Any) -> Any:
         return jax.lax.scan(lambda life, _: (program.update(method.rule, (), life)[0], None), life, None, length=20)[0]

@@ -15,6 +15,7 @@ from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.errors import UserError
 from common.evaluation.baselines import CriticAscent
+from common.lifetime import Birth
 from common.meta_training import make_trainer, meta_train
 from common.off_policy import HYPERPARAMETERS, off_policy
 from common.off_policy_settings import AgentSettings, MetaSettings
@@ -114,8 +115,7 @@ def test_the_memory_of_a_replay_is_foreseen():
     make = off_policy(rollout_steps=2, discount=0.9, agent=AGENT)
     (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
     hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
-    zero = jnp.int32(0)
-    life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+    life = family.program.start(jax.random.key(0), Birth((), hyperparameters, 9))
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(life.replay.steps)) == family.program.replay_bytes
 
 
@@ -123,12 +123,11 @@ def test_updates_per_rollout_are_as_many_as_asked_for():
     agent = replace(AGENT, critic_updates=3, policy_updates=2)
     make = off_policy(rollout_steps=2, discount=0.9, agent=agent)
     (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
-    zero = jnp.int32(0)
     hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
 
     @jax.jit
     def one_update(key):
-        life = family.program.start(key, (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+        life = family.program.start(key, Birth((), hyperparameters, 9))
         return life, family.program.update(CriticAscent(), (), life)[0]
 
     before, after = one_update(jax.random.key(0))
@@ -167,8 +166,7 @@ def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
         make = off_policy(rollout_steps=2, discount=0.9, agent=replace(AGENT, time_limits_end=ends))
         (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
         hyperparameters = {"learning_rate": 0.1, "critic_learning_rate": 0.1, "exploration_noise": 0.1}
-        zero = jnp.int32(0)
-        life = family.program.start(jax.random.key(0), (), zero, zero, hyperparameters, jnp.int32(9), jnp.bool_(True))
+        life = family.program.start(jax.random.key(0), Birth((), hyperparameters, 9))
         steps = jax.tree.map(lambda leaf: leaf[:40].reshape(10, 4, *leaf.shape[1:]), life.replay.steps)
         valid = jnp.ones(steps.reward.shape, bool)
         values = family.program.experience(life.critic, life.actor, steps, valid).next_values
