@@ -1,21 +1,23 @@
 """What makes a learned loss learn at small scale: its form, the geometry it is judged in, renewal, the warm start.
 
-    python -m experiments.metagenrl_study [--worlds pendulums|point-masses] [--seeds N] [--updates N] [--only NAME ...]
+    python -m experiments.metagenrl_study [--worlds small-control|pendulums] [--seeds N] [--updates N] [--only NAME ...]
 
-Each variant is meta-trained in a world of varied physics from several seeds; then fresh agents learn by the frozen
-loss alone in held-out ones. Beside their returns stands what the population shows at the end, by age: the cosine
-between the learned update and the critic's, saturation, and the norm of the meta-gradient.
+Each variant is meta-trained in worlds of varied physics from several seeds; then fresh agents learn by the frozen loss
+alone in held-out ones, and from small-control also in a task that it never saw. Beside their returns, as shares of what
+tuned DDPG gains over uniform actions, stands what the population shows at the end, by age: the cosine between the
+learned update and the critic's, saturation, and the norm of the meta-gradient.
 
 Runs add to one table, so several at once may share the variants.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from rich import box
@@ -81,11 +83,11 @@ VARIANTS: dict[str, MetaGenRLTraining] = {
 class Arguments:
     """A study of MetaGenRL on one small environment."""
 
-    worlds: Literal["pendulums", "point-masses"] = "pendulums"
-    """Trained and tested on."""
+    worlds: Literal["small-control", "pendulums", "point-masses"] = "small-control"
+    """Trained in."""
     seeds: int = 3
     """Meta-training seeds per variant."""
-    updates: int = 1500
+    updates: int = 3000
     """Meta-updates of each."""
     agents: int = 8
     """Fresh agents that judge a loss."""
@@ -99,76 +101,100 @@ Row: TypeAlias = dict[str, Any]
 DDPG = "DDPG, tuned"
 AGES = ("young", "middle", "old")
 LOOKED_AT = ("cosine", "saturation", "gradient_norm")
-COLUMNS = (
-    *("variant", "seed", "updates", "fresh_return", "random_return"),
-    *(f"{key}_{age}" for key in LOOKED_AT for age in AGES),
-)
+
+
+def suite_of(worlds: str) -> tuple[Entry, ...]:
+    """Held-out physics of the worlds trained in, and a new task where those are several."""
+    trained = [entry.environment for entry in make_distribution(worlds)]
+    held_out = tuple(entry for entry in SUITES["held-out-physics"] if entry.environment in trained)
+    return held_out + (SUITES["unseen-control"] if len(trained) > 1 else ())
+
+
+def columns(worlds: str) -> list[str]:
+    """Of the table."""
+    names = [entry.environment for entry in suite_of(worlds)]
+    returns = [f"{kind}/{name}" for kind in ("fresh", "uniform") for name in names]
+    return ["variant", "seed", "updates", *returns, *(f"{key}_{age}" for key in LOOKED_AT for age in AGES)]
 
 
 def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[Row]:
-    """For each seed: meta-train, look at the population, then train fresh agents on held-out physics."""
+    """For each seed: meta-train, look at the population, then train fresh agents."""
     trainer = make_trainer(plugin, config)
-    (entry,) = trainer.entries
-    if name == _NEVER_RENEWED:
-        entries = [replace(entry, updates=_NEVER)]
-        trainer = replace(trainer, families=make_families(entries, plugin.programs(config, trainer.objective)))
     programs = plugin.programs(config, trainer.objective)
+    life = trainer.entries[0].updates
+    if name == _NEVER_RENEWED:
+        entries = [replace(entry, updates=_NEVER) for entry in trainer.entries]
+        trainer = replace(trainer, families=make_families(entries, programs))
     look = looking(trainer)
     for seed in seeds:
         # The seed is in the first state alone, so all seeds share what is compiled.
         state = replace(trainer, config=replace(config, seed=seed)).init()
         for _ in range(config.meta_updates // config.log_every):
             state, _ = trainer.run_chunk(state)
-        best = trainer.sampler.best(jax.device_get(state.sampler))[0]
-        returns = fresh_returns(trainer.objective, state.eta, programs, entry, best, agents, seed)
-        ages, metrics = look(state)
-        yield {"variant": name, "seed": seed, "updates": config.meta_updates} | returns | by_age(ages, metrics, entry)
+        best = trainer.sampler.best(jax.device_get(state.sampler))
+        settings = {entry.environment: setting for entry, setting in zip(trainer.entries, best, strict=True)}
+        suite = suite_of(config.distribution)
+        settings |= {entry.environment: best[0] for entry in suite if entry.environment not in settings}
+        returns = fresh_returns(trainer.objective, state.eta, programs, suite, settings, agents, seed)
+        yield returns | by_age(look(state), life)
 
 
 def baseline(config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[Row]:
     """The same for DDPG, tuned on training physics."""
     method = ddpg(config.rollout_steps, config.discount, config.agent, config.critic_learning_rates)
-    (entry,) = make_distribution(config.distribution)
-    setting, _ = tune(Protocol(tuning_seeds=agents), method, [entry])
+    setting, _ = tune(Protocol(tuning_seeds=agents), method, make_distribution(config.distribution))
+    suite = suite_of(config.distribution)
+    settings = {entry.environment: setting for entry in suite}
     for seed in seeds:
-        returns = fresh_returns(method.rule, method.weights, method.programs, entry, setting, agents, seed)
-        yield {"variant": DDPG, "seed": seed, "updates": config.meta_updates} | returns
+        yield fresh_returns(method.rule, method.weights, method.programs, suite, settings, agents, seed)
 
 
 def fresh_returns(
-    rule: Any, weights: PyTree, programs: ProgramMaker, entry: Entry, setting: Settings, agents: int, seed: int
-) -> dict[str, float]:
-    """Of agents in held-out physics, and of uniform actions there."""
-    (held_out,) = (one for one in SUITES["held-out-physics"] if one.environment == entry.environment)
-    (family,) = make_families([held_out], programs)
-    worlds = draw_worlds(family, 0, jax.random.key(seed + 1), agents)
-    settings = {name: np.full(agents, value) for name, value in setting.items()}
-    key = jax.random.key(seed)
-    record = train_agents(rule, weights, family, worlds, held_out.updates, settings, key, 5)
-    assert record.random is not None
-    fresh = float(interquartile_mean(record.returns[None, :, -1]))
-    return {"fresh_return": fresh, "random_return": float(record.random.mean())}
+    rule: Any,
+    weights: PyTree,
+    programs: ProgramMaker,
+    suite: Sequence[Entry],
+    settings: Mapping[str, Settings],
+    agents: int,
+    seed: int,
+) -> Row:
+    """Interquartile means over agents, with `settings` by environment, and the mean of uniform actions there."""
+    row: Row = {"seed": seed}
+    for number, entry in enumerate(suite):
+        (family,) = make_families([entry], programs)
+        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), number))
+        worlds = draw_worlds(family, 0, worlds_key, agents)
+        setting = {name: np.full(agents, value) for name, value in settings[entry.environment].items()}
+        record = train_agents(rule, weights, family, worlds, entry.updates, setting, agents_key, 5)
+        assert record.random is not None
+        row[f"fresh/{entry.environment}"] = float(interquartile_mean(record.returns[None, :, -1]))
+        row[f"uniform/{entry.environment}"] = float(record.random.mean())
+    return row
 
 
 def looking(trainer: MetaTrainer, updates: int = 60) -> Callable[[TrainingState], Any]:
     """The population lives on by the loss as it is now: (ages, {name: values}), all [updates, L]."""
-    (family,) = trainer.families
 
     @quick_jit()
     def live(state: TrainingState) -> Any:
-        def one(population: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, dict[str, jax.Array]]]:
-            given = (trainer.objective, family, trainer.config, state.eta, population, state.step)
-            _, after, metrics = meta_gradient(*given)
-            return after, (population.updates, {key: metrics[key] for key in LOOKED_AT})
+        def one(populations: tuple[Lifetime, ...], _: None) -> tuple[tuple[Lifetime, ...], Any]:
+            after, seen = [], []
+            for family, population in zip(trainer.families, populations, strict=True):
+                given = (trainer.objective, family, trainer.config, state.eta, population, state.step)
+                _, lived, metrics = meta_gradient(*given)
+                after.append(lived)
+                seen.append((population.updates, {key: metrics[key] for key in LOOKED_AT}))
+            return tuple(after), jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
 
-        return jax.lax.scan(one, state.populations[0], None, length=updates)[1]
+        return jax.lax.scan(one, state.populations, None, length=updates)[1]
 
     return lambda state: jax.device_get(live(state))
 
 
-def by_age(ages: np.ndarray, metrics: dict[str, np.ndarray], entry: Entry) -> dict[str, float]:
+def by_age(seen: Any, life: int) -> dict[str, float]:
     """Means by thirds of a life, where there are agents of that age."""
-    third = np.minimum(3 * ages // entry.updates, 2)
+    ages, metrics = seen
+    third = np.minimum(3 * ages // life, 2)
     return {
         f"{key}_{age}": float(values[third == at].mean())
         for key, values in metrics.items()
@@ -183,7 +209,7 @@ def main() -> None:
     use_all_cores()
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{arguments.worlds}.csv"
-    console = Console()
+    console = Console(width=120)
     for name in arguments.only or (DDPG, *VARIANTS):
         done = {(row["variant"], row["seed"], row["updates"]) for row in read(path)}
         seeds = [seed for seed in range(arguments.seeds) if (name, seed, arguments.updates) not in done]
@@ -196,13 +222,12 @@ def main() -> None:
             log_every=log_every,
             checkpoint_every=log_every,
         )
-        if not seeds:
-            continue
         given = (config, arguments.agents, seeds)
         for row in baseline(*given) if name == DDPG else judge(name, *given):
-            console.print(f"{name}, seed {row['seed']}: {row['fresh_return']:.0f}")
-            add(path, row)
-    report([row for row in read(path) if row["updates"] == arguments.updates], console)
+            returns = " ".join(f"{value:.0f}" for key, value in row.items() if key.startswith("fresh/"))
+            console.print(f"{name}, seed {row['seed']}: {returns}")
+            add(path, columns(arguments.worlds), row | {"variant": name, "updates": arguments.updates})
+    report([row for row in read(path) if row["updates"] == arguments.updates], arguments.worlds, console)
 
 
 def read(path: Path) -> list[Row]:
@@ -216,31 +241,45 @@ def read(path: Path) -> list[Row]:
         ]
 
 
-def add(path: Path, row: Row) -> None:
+def add(path: Path, names: list[str], row: Row) -> None:
     """One line more, in one write."""
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, names)
         if file.tell() == 0:
             writer.writeheader()
         writer.writerow(row)
 
 
-def report(rows: list[Row], console: Console) -> None:
+def report(rows: list[Row], worlds: str, console: Console) -> None:
     """Means over the seeds."""
-    table = Table("Variant", box=box.SIMPLE_HEAD, title="Fresh agents, and the population by thirds of a life")
-    for title in ("return of\nfresh agents", "worst and\nbest seed", "cosine", "saturation", "meta-gradient"):
-        table.add_column(title, justify="right")
-    for name in (DDPG, *VARIANTS):
-        own = [row for row in rows if row["variant"] == name]
+    names = [entry.environment for entry in suite_of(worlds)]
+    reference = [row for row in rows if row["variant"] == DDPG]
+    if not reference:
+        console.print(f"Gains are shares of DDPG's: --only '{DDPG}' measures them.")
+        return
+    floor = {name: np.mean([row[f"uniform/{name}"] for row in reference]) for name in names}
+    top = {name: np.mean([row[f"fresh/{name}"] for row in reference]) for name in names}
+    table = Table("Variant", box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
+    for title in (*map(short, names), "all, by seed", *LOOKED_AT):
+        table.add_column(title.replace("_", " "), justify="right")
+    for variant in (DDPG, *VARIANTS):
+        own = [row for row in rows if row["variant"] == variant]
         if not own:
             continue
-        fresh = [row["fresh_return"] for row in own]
+        gains = np.array(
+            [[(row[f"fresh/{name}"] - floor[name]) / (top[name] - floor[name]) for name in names] for row in own]
+        )  # [seeds, environments]
+        by_seed = " ".join(f"{gain:.2f}" for gain in gains.mean(1))
         means = [" ".join(mean(own, f"{key}_{age}") for age in AGES) for key in LOOKED_AT]
-        table.add_row(name, f"{np.mean(fresh):.0f}", f"{min(fresh):.0f} {max(fresh):.0f}", *means)
+        table.add_row(variant, *(f"{gain:.2f}" for gain in gains.mean(0)), by_seed, *means)
     console.print(table)
-    random = np.mean([row["random_return"] for row in rows])
-    seeds = len({row["seed"] for row in rows})
-    console.print(f"{seeds} meta-training seeds; uniform actions return {random:.0f}.")
+    returns = ", ".join(f"{short(name)} {floor[name]:.0f} and {top[name]:.0f}" for name in names)
+    console.print(f"0 and 1 are the returns of uniform actions and of DDPG: {returns}.")
+
+
+def short(name: str) -> str:
+    """An environment's name for people."""
+    return name.removeprefix("control/").removesuffix("/varied").removesuffix("-v1").replace("_", " ")
 
 
 def mean(rows: list[Row], key: str) -> str:
