@@ -211,8 +211,9 @@ def main() -> None:
     path = arguments.out / f"{arguments.worlds}.csv"
     console = Console(width=120)
     for name in arguments.only or (DDPG, *VARIANTS):
+        updates = 0 if name == DDPG else arguments.updates
         done = {(row["variant"], row["seed"], row["updates"]) for row in read(path)}
-        seeds = [seed for seed in range(arguments.seeds) if (name, seed, arguments.updates) not in done]
+        seeds = [seed for seed in range(arguments.seeds) if (name, seed, updates) not in done]
         base = VARIANTS.get(name, _BASE)
         log_every = min(base.log_every, arguments.updates)
         config = replace(
@@ -226,8 +227,8 @@ def main() -> None:
         for row in baseline(*given) if name == DDPG else judge(name, *given):
             returns = " ".join(f"{value:.0f}" for key, value in row.items() if key.startswith("fresh/"))
             console.print(f"{name}, seed {row['seed']}: {returns}")
-            add(path, columns(arguments.worlds), row | {"variant": name, "updates": arguments.updates})
-    report([row for row in read(path) if row["updates"] == arguments.updates], arguments.worlds, console)
+            add(path, columns(arguments.worlds), row | {"variant": name, "updates": updates})
+    report([row for row in read(path) if row["updates"] in (0, arguments.updates)], arguments.worlds, console)
 
 
 def read(path: Path) -> list[Row]:
