@@ -11,6 +11,7 @@ import pytest
 from common.config import MetaTrainingConfig
 from common.distributions import ACTOR_CRITIC, Entry
 from common.hyperparameters import SamplerConfig, make_sampler
+from common.off_policy import Experience
 from common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from common.off_policy_settings import AgentSettings, MetaSettings
 from common.population import begin, make_families, meta_gradient, sampler_grids
@@ -24,9 +25,14 @@ GRIDS = {"critic_learning_rate": (1e-3,), "exploration_noise": (0.2,)}
 ENTRY = Entry("tests.worlds_continuous:POINT", 4, 2, 50, (1e-2,), ACTOR_CRITIC)
 
 
-def population(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, entry: Entry = ENTRY):
+def family_of(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, entry: Entry = ENTRY):
     make = meta_off_policy(rollout_steps=2, discount=0.9, agent=agent, meta=meta or MetaSettings())
     (family,) = make_families([entry], make)
+    return family
+
+
+def population(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, entry: Entry = ENTRY):
+    family = family_of(agent, meta, entry)
     sampler = make_sampler(sampler_grids([entry], GRIDS), SamplerConfig())
     keys = jax.random.split(jax.random.key(1), entry.lifetimes)
     lifetimes = jax.jit(partial(begin, family, sampler, members=jnp.zeros(entry.lifetimes, jnp.int32)))(
@@ -51,6 +57,13 @@ def eta():
         return OBJECTIVE.init(jax.random.key(0))
 
 
+@pytest.fixture(scope="module")
+def lifetime(eta):
+    """One that is not fresh. How losses are judged is nothing to it."""
+    with jax.enable_x64(True):
+        return jax.tree.map(lambda leaf: leaf[0], grown(*population(), eta))
+
+
 SETTINGS = {
     "published": MetaSettings(1e-2, "sgd", "sum", "first", "all", scale_judge=False),
     "good practice": MetaSettings(0.3, "sgd", "mean", "minimum", "fresh", scale_judge=True),
@@ -60,18 +73,16 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", ["normalised", "adam"])
-def test_a_loss_that_does_not_answer_to_the_actions_has_a_finite_meta_gradient(eta, name):
-    family, lifetimes = population(meta=SETTINGS[name])
-    lifetime = jax.tree.map(lambda leaf: leaf[0], lifetimes)
+def test_a_loss_that_does_not_answer_to_the_actions_has_a_finite_meta_gradient(eta, lifetime, name):
+    program = family_of(meta=SETTINGS[name]).program
     deaf = jax.tree.map(jnp.zeros_like, eta)
-    gradient = jax.jit(jax.grad(lambda w: family.program.meta_loss(OBJECTIVE, 1, w, lifetime, jnp.int32(0))[0]))(deaf)
+    gradient = jax.jit(jax.grad(lambda w: program.meta_loss(OBJECTIVE, 1, w, lifetime, jnp.int32(0))[0]))(deaf)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.parametrize(("name", "K"), [("published", 3), ("good practice", 1), ("normalised", 3), ("adam", 3)])
-def test_meta_gradient_is_the_finite_difference(eta, name, K):
-    family, lifetimes = population(meta=SETTINGS[name])
-    lifetime = jax.tree.map(lambda leaf: leaf[0], grown(family, lifetimes, eta))
+def test_meta_gradient_is_the_finite_difference(eta, lifetime, name, K):
+    family = family_of(meta=SETTINGS[name])
 
     # The agent's own update is by the objective too, and is no part of what is differentiated: eta is held there.
     held = family.program.update(OBJECTIVE, eta, lifetime)[0]
@@ -93,6 +104,68 @@ def test_meta_gradient_is_the_finite_difference(eta, name, K):
         h = 1e-6
         difference = (loss(unravel(flat + h * direction)) - loss(unravel(flat - h * direction))) / (2 * h)
         np.testing.assert_allclose(slope @ direction, difference, rtol=1e-5, atol=1e-9)
+
+
+def plainly(program: MetaOffPolicy, settings: MetaSettings, K: int, lifetime, eta) -> jax.Array:
+    """The meta-loss after the agent's own update, spelt out and differentiated through as it stands."""
+    keys = jax.random.split(lifetime.key, 2 + K)[1:]
+    *trials, judging = (program.sample(key, lifetime) for key in keys)
+    critics = [jax.tree.map(lambda leaf, i=i: leaf[i], lifetime.critic) for i in (0, 1)]
+
+    def policy(actor, observation):
+        return jnp.tanh(program.actor.apply(actor, observation))
+
+    actor = lifetime.actor
+    for steps, valid in trials:
+        values, following = (
+            program.critic.apply(critics[0], observation, policy(actor, observation))
+            for observation in (steps.observation, steps.next_observation)
+        )
+        following = jnp.where(steps.terminated, 0.0, following)
+        known = Experience(steps.action, steps.reward, valid, values, following, jnp.asarray(0.9))
+
+        def loss(actor, steps=steps, known=known):
+            outputs = jnp.where(known.valid, OBJECTIVE.outputs(eta, policy(actor, steps.observation), known), 0.0)
+            return jnp.sum(outputs) / (1.0 if settings.inner_step == "sum" else jnp.sum(known.valid))
+
+        step = jax.grad(loss)(actor)
+        if settings.inner_optimiser == "adam":
+            step = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), step, lifetime.actor_optimiser.nu)
+        step, unravel = jax.flatten_util.ravel_pytree(step)
+        if settings.inner_optimiser != "sgd":
+            step = step / jnp.sqrt(jnp.sum(step**2) + 1e-12)
+        actor = jax.tree.map(lambda p, s: p - settings.inner_learning_rate * s, actor, unravel(step))
+    judges = [judging, *trials] if settings.judge_windows == "all" else [judging]
+
+    def judgement(actor):
+        total, number = 0.0, 0
+        for steps, valid in judges:
+            action = policy(actor, steps.observation)
+            worth = [program.critic.apply(critic, steps.observation, action) for critic in critics]
+            worth = jnp.minimum(*worth) if settings.judge_critic == "minimum" else worth[0]
+            total, number = total + jnp.sum(jnp.where(valid, worth, 0.0)), number + jnp.sum(valid)
+        return total / number
+
+    size = jnp.linalg.norm(jax.flatten_util.ravel_pytree(jax.grad(judgement)(lifetime.actor))[0])
+    return -judgement(actor) / (size if settings.scale_judge else 1.0)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_meta_loss_and_its_gradient_are_those_of_the_plain_version(eta, lifetime, name):
+    program = family_of(meta=SETTINGS[name]).program
+
+    def both(eta):
+        held = jax.lax.stop_gradient(program.update(OBJECTIVE, jax.lax.stop_gradient(eta), lifetime)[0])
+        return plainly(program, SETTINGS[name], 2, held, eta)
+
+    loss, gradient = jax.jit(
+        jax.value_and_grad(lambda w: program.meta_loss(OBJECTIVE, 2, w, lifetime, jnp.int32(0))[0])
+    )(eta)
+    expected, slope = jax.jit(jax.value_and_grad(both))(eta)
+    np.testing.assert_allclose(loss, expected, rtol=1e-10)
+    gradient, slope = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (gradient, slope))
+    assert jnp.linalg.norm(slope) > 1e-9
+    np.testing.assert_allclose(gradient, slope, rtol=1e-7, atol=1e-9 * jnp.max(jnp.abs(slope)))
 
 
 def test_chunks_and_single_lifetimes_add_up_to_the_whole(eta):
