@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,9 +115,8 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
     config = configuration_of(plugin, metadata)
     first = metadata["entries"][0]
     entry = Entry(first["environment"], 1, first["num_environments"], size.updates, agent=ACTOR_CRITIC, split="any")
-    maker = meta_off_policy(
-        rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=config.meta
-    )
+    meta = replace(config.meta, warm_start=0)  # the critic teaches in meta-training alone
+    maker = meta_off_policy(rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=meta)
     (family,) = make_families([entry], maker)
     program = family.program
     assert isinstance(program, MetaOffPolicy)
@@ -130,8 +129,7 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
         lifetime = program.start(start_key, Birth(params, setting, size.updates))
 
         def update(lifetime: Any, nothing: None) -> tuple[Any, tuple[jax.Array, ...]]:
-            # Long after any warm start.
-            lifetime, metrics = program.meta_loss(objective, 1, eta, lifetime, jnp.int32(2**30))[1]
+            lifetime, metrics = program.meta_loss(objective, 1, eta, lifetime, jnp.int32(0))[1]
             return lifetime, (metrics["cosine"], metrics["saturation"], metrics["reward"])
 
         return jax.lax.scan(update, lifetime, None, length=size.updates)[1]
