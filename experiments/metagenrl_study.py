@@ -254,12 +254,18 @@ def add(path: Path, names: list[str], row: Row) -> None:
 def report(rows: list[Row], worlds: str, console: Console) -> None:
     """Means over the seeds."""
     names = [entry.environment for entry in suite_of(worlds)]
-    reference = [row for row in rows if row["variant"] == DDPG]
-    if not reference:
+    reference = {row["seed"]: row for row in rows if row["variant"] == DDPG}
+    rows = [row for row in rows if row["seed"] in reference]
+    if not rows:
         console.print(f"Gains are shares of DDPG's: --only '{DDPG}' measures them.")
         return
-    floor = {name: np.mean([row[f"uniform/{name}"] for row in reference]) for name in names}
-    top = {name: np.mean([row[f"fresh/{name}"] for row in reference]) for name in names}
+
+    def gain(row: Row, name: str) -> float:
+        """In the worlds of its seed, which are others for another seed."""
+        same = reference[row["seed"]]
+        floor = same[f"uniform/{name}"]
+        return (row[f"fresh/{name}"] - floor) / (same[f"fresh/{name}"] - floor)
+
     table = Table("Variant", box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
     for title in (*map(short, names), "all, by seed", *LOOKED_AT):
         table.add_column(title.replace("_", " "), justify="right")
@@ -267,15 +273,14 @@ def report(rows: list[Row], worlds: str, console: Console) -> None:
         own = [row for row in rows if row["variant"] == variant]
         if not own:
             continue
-        gains = np.array(
-            [[(row[f"fresh/{name}"] - floor[name]) / (top[name] - floor[name]) for name in names] for row in own]
-        )  # [seeds, environments]
-        by_seed = " ".join(f"{gain:.2f}" for gain in gains.mean(1))
+        gains = np.array([[gain(row, name) for name in names] for row in own])  # [seeds, environments]
+        by_seed = " ".join(f"{value:.2f}" for value in gains.mean(1))
         means = [" ".join(mean(own, f"{key}_{age}") for age in AGES) for key in LOOKED_AT]
-        table.add_row(variant, *(f"{gain:.2f}" for gain in gains.mean(0)), by_seed, *means)
+        table.add_row(variant, *(f"{value:.2f}" for value in gains.mean(0)), by_seed, *means)
     console.print(table)
-    returns = ", ".join(f"{short(name)} {floor[name]:.0f} and {top[name]:.0f}" for name in names)
-    console.print(f"0 and 1 are the returns of uniform actions and of DDPG: {returns}.")
+    for name in names:
+        floor, top = (np.mean([row[f"{kind}/{name}"] for row in reference.values()]) for kind in ("uniform", "fresh"))
+        console.print(f"{short(name)}: 0 is the return of uniform actions, {floor:.0f}, and 1 that of DDPG, {top:.0f}.")
 
 
 def short(name: str) -> str:
