@@ -268,7 +268,7 @@ def report(rows: list[Row], worlds: str, console: Console) -> None:
 
     table = Table("Variant", box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
     for title in (*map(short, names), "all, by seed", *LOOKED_AT):
-        table.add_column(title.replace("_", " "), justify="right")
+        table.add_column(title.replace("_", " "), justify="right", no_wrap=True)
     for variant in (DDPG, *VARIANTS):
         own = [row for row in rows if row["variant"] == variant]
         if not own:
