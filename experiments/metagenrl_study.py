@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from common.devices import quick_jit, use_all_cores
 from common.distributions import Entry, make_distribution
@@ -209,7 +209,7 @@ def main() -> None:
     use_all_cores()
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{arguments.worlds}.csv"
-    console = Console(width=120)
+    console = Console(width=140)
     for name in arguments.only or (DDPG, *VARIANTS):
         updates = 0 if name == DDPG else arguments.updates
         done = {(row["variant"], row["seed"], row["updates"]) for row in read(path)}
@@ -266,7 +266,7 @@ def report(rows: list[Row], worlds: str, console: Console) -> None:
         floor = same[f"uniform/{name}"]
         return (row[f"fresh/{name}"] - floor) / (same[f"fresh/{name}"] - floor)
 
-    table = Table("Variant", box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
+    table = Table(Column("Variant", min_width=28), box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
     for title in (*map(short, names), "all, by seed", *LOOKED_AT):
         table.add_column(title.replace("_", " "), justify="right", no_wrap=True)
     for variant in (DDPG, *VARIANTS):
