@@ -266,7 +266,8 @@ def report(rows: list[Row], worlds: str, console: Console) -> None:
         floor = same[f"uniform/{name}"]
         return (row[f"fresh/{name}"] - floor) / (same[f"fresh/{name}"] - floor)
 
-    table = Table(Column("Variant", min_width=28), box=box.SIMPLE_HEAD, title="Gains of fresh agents; the population by thirds of a life")
+    title = "Gains of fresh agents; the population by thirds of a life"
+    table = Table(Column("Variant", min_width=28), box=box.SIMPLE_HEAD, title=title)
     for title in (*map(short, names), "all, by seed", *LOOKED_AT):
         table.add_column(title.replace("_", " "), justify="right", no_wrap=True)
     for variant in (DDPG, *VARIANTS):
