@@ -26,17 +26,15 @@ from rich.table import Column, Table
 
 from common.devices import quick_jit, use_all_cores
 from common.distributions import Entry, make_distribution
-from common.evaluation.agents import draw_worlds, train_agents
 from common.evaluation.baselines import ddpg
-from common.evaluation.method import Settings
-from common.evaluation.protocol import Protocol, tune
+from common.evaluation.method import Method, Settings
+from common.evaluation.protocol import Protocol, evaluate, tune
 from common.evaluation.statistics import interquartile_mean
 from common.evaluation.suites import SUITES
-from common.lifetime import Lifetime, ProgramMaker
+from common.lifetime import Lifetime
 from common.meta_step import MetaTrainer, TrainingState
 from common.meta_training import make_trainer
 from common.population import make_families, meta_gradient
-from common.types import PyTree
 from metagenrl.config import PRESETS, MetaGenRLTraining
 from metagenrl.objective import MetaGenRLConfig
 from metagenrl.plugin import plugin
@@ -135,7 +133,9 @@ def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int
         settings = {entry.environment: setting for entry, setting in zip(trainer.entries, best, strict=True)}
         suite = suite_of(config.distribution)
         settings |= {entry.environment: best[0] for entry in suite if entry.environment not in settings}
-        returns = fresh_returns(trainer.objective, state.eta, programs, suite, settings, agents, seed)
+        # Nothing to tune: the settings are the sampler's.
+        method = Method(name, trainer.objective, state.eta, programs, lambda agent: {})
+        returns = fresh_returns(method, suite, settings, agents, seed)
         yield returns | by_age(look(state), life)
 
 
@@ -146,29 +146,19 @@ def baseline(config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> It
     suite = suite_of(config.distribution)
     settings = {entry.environment: setting for entry in suite}
     for seed in seeds:
-        yield fresh_returns(method.rule, method.weights, method.programs, suite, settings, agents, seed)
+        yield fresh_returns(method, suite, settings, agents, seed)
 
 
 def fresh_returns(
-    rule: Any,
-    weights: PyTree,
-    programs: ProgramMaker,
-    suite: Sequence[Entry],
-    settings: Mapping[str, Settings],
-    agents: int,
-    seed: int,
+    method: Method, suite: Sequence[Entry], settings: Mapping[str, Settings], agents: int, seed: int
 ) -> Row:
     """Interquartile means over agents, with `settings` by environment, and the mean of uniform actions there."""
+    curves = evaluate(Protocol(seeds=agents, bins=5, seed=seed + 1), method, suite, settings)
+    assert curves.floor is not None
     row: Row = {"seed": seed}
-    for number, entry in enumerate(suite):
-        (family,) = make_families([entry], programs)
-        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(seed + 1), number))
-        worlds = draw_worlds(family, 0, worlds_key, agents)
-        setting = {name: np.full(agents, value) for name, value in settings[entry.environment].items()}
-        record = train_agents(rule, weights, family, worlds, entry.updates, setting, agents_key, 5)
-        assert record.random is not None
-        row[f"fresh/{entry.environment}"] = float(interquartile_mean(record.returns[None, :, -1]))
-        row[f"uniform/{entry.environment}"] = float(record.random.mean())
+    for name, returns, floor in zip(curves.tasks, curves.returns, curves.floor, strict=True):
+        row[f"fresh/{name}"] = float(interquartile_mean(returns[None, :, -1]))
+        row[f"uniform/{name}"] = float(floor)
     return row
 
 
@@ -207,6 +197,9 @@ def main() -> None:
     """Run the variants that the table does not hold yet, and print it."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
+    for name in arguments.only:
+        if name not in (DDPG, *VARIANTS):
+            raise SystemExit(f"only: {name!r} given; choose from {'; '.join((DDPG, *VARIANTS))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{arguments.worlds}.csv"
     console = Console(width=140)
