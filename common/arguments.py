@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from common.errors import UserError
+from metaobj.common.errors import UserError
 
 _TRANSLATIONS = (
     (r"Error parsing (\S+): invalid literal for int\(\) .*: (.*)", r"\1: \2 given; must be a whole number"),

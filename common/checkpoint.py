@@ -23,9 +23,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from common.errors import UserError
-from common.files import atomic_write
-from common.types import PyTree
+from metaobj.common.errors import UserError
+from metaobj.common.files import atomic_write
+from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
 FILES = "files.json"

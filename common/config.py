@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from common.errors import UserError, check_numbers
-from common.hyperparameters import SamplerConfig
+from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.hyperparameters import SamplerConfig
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from common.environments.scaled import ScaledActions
-from common.replay import valid_steps
-from common.rollout import Episodes, Policy, Worlds, reset, rollout
-from common.types import PRNGKey, PyTree, Rollout
+from metaobj.common.environments.scaled import ScaledActions
+from metaobj.common.replay import valid_steps
+from metaobj.common.rollout import Episodes, Policy, Worlds, reset, rollout
+from metaobj.common.types import PRNGKey, PyTree, Rollout
 
 
 class Acted(NamedTuple):

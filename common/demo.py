@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from common.evaluation.run import evaluate_objective
-from common.meta_training import load_objective, meta_train
-from common.plugin import get_plugin
+from metaobj.common.evaluation.run import evaluate_objective
+from metaobj.common.meta_training import load_objective, meta_train
+from metaobj.common.plugin import get_plugin
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from common.types import PRNGKey, PyTree
+from metaobj.common.types import PRNGKey, PyTree
 
 
 def init_dense(key: PRNGKey, inputs: int, outputs: int) -> PyTree:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from common.errors import UserError
+from metaobj.common.errors import UserError
 
 AXIS = "lifetimes"
 

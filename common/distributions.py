@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from common.agents.agent import AgentConfig
-from common.environments.grid_specs import Split
-from common.environments.protocol import Discrete, Environment
-from common.errors import UserError
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.protocol import Discrete, Environment
+from metaobj.common.errors import UserError
 
 Grid = Mapping[str, Sequence[float]]
 
@@ -90,7 +90,7 @@ def make_distribution(name: str, scale: int = 1) -> tuple[Entry, ...]:
     Raises:
         UserError: the name is unknown or the scale not positive.
     """
-    from common.environments.registry import make_environment
+    from metaobj.common.environments.registry import make_environment
 
     if scale < 1:
         raise UserError(f"scale: {scale} given; must be at least 1")
@@ -111,7 +111,7 @@ def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> st
     """What to say of a name that is neither among `known` nor, for the reason in `error`, an environment's."""
     if ":" in name:
         return f"{field}: {error}"
-    from common.environments.registry import environment_names
+    from metaobj.common.environments.registry import environment_names
 
     names = [*known]
     similar = get_close_matches(name, [*names, *environment_names()], 3)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from common.types import PRNGKey, PyTree
+from metaobj.common.types import PRNGKey, PyTree
 
 
 def split_off_noise(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from common.errors import UserError
+from metaobj.common.errors import UserError
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from common.errors import UserError, check_numbers
-from common.types import PRNGKey
+from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.types import PRNGKey
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.agents.agent import Hyperparameters
-from common.distributions import Entry
-from common.environments.protocol import Environment
-from common.rollout import Episodes, Worlds
-from common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.agents.agent import Hyperparameters
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.rollout import Episodes, Worlds
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 class Birth(NamedTuple):

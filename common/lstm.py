@@ -11,7 +11,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from common.types import PyTree
+from metaobj.common.types import PyTree
 
 State: TypeAlias = tuple[jax.Array, jax.Array]
 """Hidden and cell state [B, H], or their gradients."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.ad_checkpoint import checkpoint_name
 
-from common.types import PyTree
+from metaobj.common.types import PyTree
 
 
 def mixed_mode_gradient(

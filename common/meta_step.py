@@ -10,14 +10,14 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from common.config import MetaTrainingConfig
-from common.devices import AXIS, everywhere, quick_to_compile, spread
-from common.distributions import Entry
-from common.hyperparameters import Sampler, SamplerState
-from common.lifetime import Lifetime
-from common.objective import Objective
-from common.population import Family, begin, meta_gradient, renew
-from common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
+from metaobj.common.distributions import Entry
+from metaobj.common.hyperparameters import Sampler, SamplerState
+from metaobj.common.lifetime import Lifetime
+from metaobj.common.objective import Objective
+from metaobj.common.population import Family, begin, meta_gradient, renew
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 @struct.dataclass

@@ -15,21 +15,21 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from common import objective_file, plotting
-from common.arguments import from_json
-from common.checkpoint import Checkpoints
-from common.config import MetaTrainingConfig
-from common.devices import make_mesh
-from common.distributions import make_distribution
-from common.errors import UserError
-from common.hyperparameters import make_sampler
-from common.meta_step import MetaTrainer, TrainingState
-from common.metrics import MetricsLog, Sink, read_metrics
-from common.plugin import Plugin
-from common.population import make_families, sampler_grids
-from common.progress import Progress
-from common.run_folder import RunFolder, check_place
-from common.types import Metrics, PyTree
+from metaobj.common import objective_file, plotting
+from metaobj.common.arguments import from_json
+from metaobj.common.checkpoint import Checkpoints
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.devices import make_mesh
+from metaobj.common.distributions import make_distribution
+from metaobj.common.errors import UserError
+from metaobj.common.hyperparameters import make_sampler
+from metaobj.common.meta_step import MetaTrainer, TrainingState
+from metaobj.common.metrics import MetricsLog, Sink, read_metrics
+from metaobj.common.plugin import Plugin
+from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.progress import Progress
+from metaobj.common.run_folder import RunFolder, check_place
+from metaobj.common.types import Metrics, PyTree
 
 SHOWN = (
     "reward",
@@ -301,7 +301,7 @@ class _signals:
 
 def load_objective(path_or_name: str | Path, kind: str | None = None) -> tuple[Plugin, Any, PyTree, Mapping[str, Any]]:
     """(plugin, objective, eta, metadata) of an objective file, a run folder or `pretrained:NAME`."""
-    from common.plugin import get_plugin
+    from metaobj.common.plugin import get_plugin
 
     arrays, metadata = objective_file.load(path_or_name, kind)
     try:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from common.errors import UserError
-from common.files import atomic_write
+from metaobj.common.errors import UserError
+from metaobj.common.files import atomic_write
 
 
 class Sink(Protocol):

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import jax
 
-from common.agents.agent import Heads, Hyperparameters
-from common.types import Metrics, PRNGKey, PyTree, Rollout
+from metaobj.common.agents.agent import Heads, Hyperparameters
+from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
 
 
 class Batch(NamedTuple):

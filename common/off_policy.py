@@ -15,21 +15,21 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from common import replay
-from common.agents.actor_critic import Actor, Critic
-from common.continuous import Acted, normal_noise, random_start, tested
-from common.devices import memory
-from common.distributions import Entry
-from common.environments.protocol import Environment
-from common.environments.scaled import ScaledActions
-from common.errors import UserError
-from common.lifetime import Birth, Lifetime, ProgramMaker
-from common.masked import mean_valid
-from common.meta_gradient import clip_by_norm
-from common.off_policy_settings import AgentSettings
-from common.replay import Replay, Windows
-from common.rollout import Episodes, Policy, rollout
-from common.types import Metrics, PRNGKey, PyTree, Rollout
+from metaobj.common import replay
+from metaobj.common.agents.actor_critic import Actor, Critic
+from metaobj.common.continuous import Acted, normal_noise, random_start, tested
+from metaobj.common.devices import memory
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.environments.scaled import ScaledActions
+from metaobj.common.errors import UserError
+from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.masked import mean_valid
+from metaobj.common.meta_gradient import clip_by_norm
+from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.replay import Replay, Windows
+from metaobj.common.rollout import Episodes, Policy, rollout
+from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
 
 
 class Experience(NamedTuple):

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common.distributions import Entry
-from common.environments.protocol import Environment
-from common.lifetime import ProgramMaker
-from common.masked import mean_valid
-from common.meta_gradient import mixed_mode_gradient
-from common.off_policy import OffPolicy, OffPolicyLifetime, PolicyRule, off_policy
-from common.off_policy_settings import AgentSettings, MetaSettings
-from common.replay import Windows
-from common.types import Metrics, PyTree
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.masked import mean_valid
+from metaobj.common.meta_gradient import mixed_mode_gradient
+from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime, PolicyRule, off_policy
+from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.replay import Windows
+from metaobj.common.types import Metrics, PyTree
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from common.errors import UserError, check_numbers
+from metaobj.common.errors import UserError, check_numbers
 
 InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
 

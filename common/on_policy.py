@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.agents.agent import Agent, make_agent
-from common.distributions import Entry
-from common.environments.protocol import Environment
-from common.lifetime import Birth, Lifetime, ProgramMaker
-from common.objective import Batch, LearnedObjective, UpdateRule
-from common.returns import lambda_returns
-from common.rollout import Episodes, reset, rollout, sampled
-from common.types import Metrics, PRNGKey, PyTree
-from common.value_function import ValueConfig, ValueFunction, make_value_function
+from metaobj.common.agents.agent import Agent, make_agent
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.objective import Batch, LearnedObjective, UpdateRule
+from metaobj.common.returns import lambda_returns
+from metaobj.common.rollout import Episodes, reset, rollout, sampled
+from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.value_function import ValueConfig, ValueFunction, make_value_function
 
 
 @struct.dataclass

@@ -14,10 +14,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
-from common.errors import UserError
-from common.evaluation import statistics
-from common.evaluation.results import ALL, Curves, check_comparable, final_and_area
-from common.evaluation.statistics import FloatArray
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.results import ALL, Curves, check_comparable, final_and_area
+from metaobj.common.evaluation.statistics import FloatArray
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's, no yellow
 INK, MUTED, _GRID = "#262626", "#6b6b6b", "#e4e4e4"

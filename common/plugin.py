@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from common.config import MetaTrainingConfig
-from common.errors import UserError
-from common.evaluation.method import Method
-from common.evaluation.protocol import Protocol
-from common.lifetime import ProgramMaker
-from common.objective import Objective
-from common.types import PyTree
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import Protocol
+from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.objective import Objective
+from metaobj.common.types import PyTree
 
 GROUP = "metaobj.objectives"
 
@@ -40,6 +40,8 @@ class Plugin:
     """What an objective file must hold to build the objective again, as JSON data."""
     rebuild: Callable[[Mapping[str, Any]], Objective]
     """The inverse of `describe`."""
+    interface: Callable[[Any, PyTree, Mapping[str, Any]], Any]
+    """(objective, eta, metadata) to what `metaobj.load` gives: the objective for agents of one's own."""
     protocol: Protocol
     """Sizes of an evaluation where the user does not tell."""
     suite: str

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.config import MetaTrainingConfig
-from common.distributions import Entry
-from common.environments.registry import make_environment, sample_params
-from common.errors import UserError
-from common.hyperparameters import Sampler, SamplerState
-from common.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
-from common.meta_gradient import clip_by_norm, sum_over_chunks
-from common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.registry import make_environment, sample_params
+from metaobj.common.errors import UserError
+from metaobj.common.hyperparameters import Sampler, SamplerState
+from metaobj.common.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
+from metaobj.common.meta_gradient import clip_by_norm, sum_over_chunks
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from common.agents.actor_critic import Actor
-from common.continuous import Acted, normal_noise, random_start, tested
-from common.distributions import Entry
-from common.environments.protocol import Environment
-from common.environments.scaled import ScaledActions
-from common.lifetime import Birth, Lifetime, ProgramMaker
-from common.meta_gradient import clip_by_norm
-from common.off_policy_settings import AgentSettings
-from common.returns import lambda_returns
-from common.rollout import Policy, rollout
-from common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.agents.actor_critic import Actor
+from metaobj.common.continuous import Acted, normal_noise, random_start, tested
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.environments.scaled import ScaledActions
+from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.meta_gradient import clip_by_norm
+from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.returns import lambda_returns
+from metaobj.common.rollout import Policy, rollout
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
 """(log pi(a|s) - log pi_old(a|s), advantage) to the loss of each step."""

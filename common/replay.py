@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.types import PRNGKey, Rollout
+from metaobj.common.types import PRNGKey, Rollout
 
 
 @struct.dataclass

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from common.types import Rollout
+from metaobj.common.types import Rollout
 
 
 def lambda_returns(

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.draw_ahead import split_off_noise
-from common.environments.protocol import Environment
-from common.types import PRNGKey, PyTree, Rollout
+from metaobj.common.draw_ahead import split_off_noise
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.types import PRNGKey, PyTree, Rollout
 
 
 @struct.dataclass

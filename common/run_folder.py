@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from common.errors import UserError
-from common.files import atomic_write
+from metaobj.common.errors import UserError
+from metaobj.common.files import atomic_write
 
 FORMAT_VERSION = 1
 CONFIG, LOCK = "config.json", "run.lock"

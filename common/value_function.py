@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common.agents.agent import Agent, AgentConfig
-from common.agents.network import NetworkAgent
-from common.agents.tabular import TabularAgent
-from common.errors import check_numbers
-from common.types import PRNGKey, PyTree
+from metaobj.common.agents.agent import Agent, AgentConfig
+from metaobj.common.agents.network import NetworkAgent
+from metaobj.common.agents.tabular import TabularAgent
+from metaobj.common.errors import check_numbers
+from metaobj.common.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True)

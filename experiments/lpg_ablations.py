@@ -20,16 +20,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from common.devices import use_all_cores
-from common.evaluation.protocol import Protocol, evaluate, tune
-from common.evaluation.results import final_score
-from common.evaluation.run import learned, tuning_entries
-from common.evaluation.statistics import area_under_curve, interquartile_mean
-from common.evaluation.suites import make_suite
-from common.meta_training import load_objective, meta_train
-from common.metrics import read_metrics
-from lpg.config import PRESETS, LPGTraining
-from lpg.plugin import plugin
+from metaobj.common.devices import use_all_cores
+from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
+from metaobj.common.evaluation.results import final_score
+from metaobj.common.evaluation.run import learned, tuning_entries
+from metaobj.common.evaluation.statistics import area_under_curve, interquartile_mean
+from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.meta_training import load_objective, meta_train
+from metaobj.common.metrics import read_metrics
+from metaobj.lpg.config import PRESETS, LPGTraining
+from metaobj.lpg.plugin import plugin
 
 _BASE = PRESETS["lpg-demo"]
 VARIANTS: dict[str, LPGTraining] = {

@@ -24,20 +24,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from common.devices import quick_jit, use_all_cores
-from common.distributions import Entry, make_distribution
-from common.evaluation.baselines import ddpg
-from common.evaluation.method import Method, Settings
-from common.evaluation.protocol import Protocol, evaluate, tune
-from common.evaluation.statistics import interquartile_mean
-from common.evaluation.suites import SUITES
-from common.lifetime import Lifetime
-from common.meta_step import MetaTrainer, TrainingState
-from common.meta_training import make_trainer
-from common.population import make_families, meta_gradient
-from metagenrl.config import PRESETS, MetaGenRLTraining
-from metagenrl.objective import MetaGenRLConfig
-from metagenrl.plugin import plugin
+from metaobj.common.devices import quick_jit, use_all_cores
+from metaobj.common.distributions import Entry, make_distribution
+from metaobj.common.evaluation.baselines import ddpg
+from metaobj.common.evaluation.method import Method, Settings
+from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
+from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.evaluation.suites import SUITES
+from metaobj.common.lifetime import Lifetime
+from metaobj.common.meta_step import MetaTrainer, TrainingState
+from metaobj.common.meta_training import make_trainer
+from metaobj.common.population import make_families, meta_gradient
+from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
+from metaobj.metagenrl.objective import MetaGenRLConfig
+from metaobj.metagenrl.plugin import plugin
 
 _BASE = PRESETS["metagenrl-demo"]
 _NEVER = 2**30

@@ -1,6 +1,6 @@
 """LPG, the learned policy gradient (Oh et al. 2020): `load` gives an objective for agents of one's own."""
 
-from common.types import Rollout
-from lpg.interface import LoadedLPG, load
+from metaobj.common.types import Rollout
+from metaobj.lpg.interface import LoadedLPG, load
 
 __all__ = ["LoadedLPG", "Rollout", "load"]

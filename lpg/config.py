@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from common.config import MetaTrainingConfig
-from common.errors import UserError
-from common.hyperparameters import SamplerConfig
-from common.value_function import ValueConfig
-from lpg.meta_loss import MetaLossConfig
-from lpg.objective import LPGConfig
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.errors import UserError
+from metaobj.common.hyperparameters import SamplerConfig
+from metaobj.common.value_function import ValueConfig
+from metaobj.lpg.meta_loss import MetaLossConfig
+from metaobj.lpg.objective import LPGConfig
 
 
 @dataclass(frozen=True)

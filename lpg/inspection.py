@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from common.files import atomic_write
-from common.on_policy import OnPolicy
-from common.types import PyTree
-from lpg import inspection_plots
-from lpg.inspection_data import (
+from metaobj.common.files import atomic_write
+from metaobj.common.on_policy import OnPolicy
+from metaobj.common.types import PyTree
+from metaobj.lpg import inspection_plots
+from metaobj.lpg.inspection_data import (
     DISCOUNTS,
     Pulses,
     Size,
@@ -27,7 +27,7 @@ from lpg.inspection_data import (
     true_values,
     typical_predictions,
 )
-from lpg.objective import LPG
+from metaobj.lpg.objective import LPG
 
 VALUE_DISCOUNT = 0.9
 """Of the values that states are called rich or poor by."""

@@ -8,18 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.devices import quick_jit
-from common.distributions import Entry
-from common.environments.protocol import Discrete
-from common.environments.registry import sample_params
-from common.lifetime import Birth
-from common.objective import Batch
-from common.on_policy import OnPolicy, OnPolicyLifetime, on_policy
-from common.population import Family, make_families
-from common.returns import lambda_returns
-from common.types import PRNGKey, PyTree, Rollout
-from common.value_function import ValueConfig
-from lpg.objective import LPG
+from metaobj.common.devices import quick_jit
+from metaobj.common.distributions import Entry
+from metaobj.common.environments.protocol import Discrete
+from metaobj.common.environments.registry import sample_params
+from metaobj.common.lifetime import Birth
+from metaobj.common.objective import Batch
+from metaobj.common.on_policy import OnPolicy, OnPolicyLifetime, on_policy
+from metaobj.common.population import Family, make_families
+from metaobj.common.returns import lambda_returns
+from metaobj.common.types import PRNGKey, PyTree, Rollout
+from metaobj.common.value_function import ValueConfig
+from metaobj.lpg.objective import LPG
 
 ENVIRONMENT = "grid/small_layouts"
 DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99)

@@ -12,8 +12,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from common.plotting import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel
-from lpg.inspection_data import DISCOUNTS, Pulses, Snapshot, Values
+from metaobj.common.plotting import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel
+from metaobj.lpg.inspection_data import DISCOUNTS, Pulses, Snapshot, Values
 
 Table = Mapping[tuple[str, int | None, float | None], float]
 """Numbers by (quantity, agents' updates, discount)."""

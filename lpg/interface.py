@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common import objective_file
-from common.agents.agent import Heads
-from common.objective import Batch
-from common.types import PyTree, Rollout
-from lpg.objective import LPG
+from metaobj.common.agents.agent import Heads
+from metaobj.common.meta_training import load_objective
+from metaobj.common.objective import Batch
+from metaobj.common.types import PyTree, Rollout
+from metaobj.lpg.objective import LPG
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +89,5 @@ def load(path_or_name: str | Path) -> LoadedLPG:
     Raises:
         UserError: there is none, it is damaged, or of another kind or version.
     """
-    from lpg.plugin import plugin
-
-    arrays, metadata = objective_file.load(path_or_name, plugin.kind)
-    eta = jax.tree.map(jnp.asarray, objective_file.unflatten(arrays))
-    objective = plugin.rebuild(metadata["objective"])
-    assert isinstance(objective, LPG)
+    _, objective, eta, metadata = load_objective(path_or_name, "lpg")
     return LoadedLPG(objective, eta, metadata)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from common.agents.agent import Heads
-from common.errors import check_numbers
-from common.objective import Batch
-from common.types import Metrics
+from metaobj.common.agents.agent import Heads
+from metaobj.common.errors import check_numbers
+from metaobj.common.objective import Batch
+from metaobj.common.types import Metrics
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from common.agents.agent import Heads
-from common.dense import apply_dense, init_dense
-from common.errors import check_numbers
-from common.lstm import backward_lstm, init_lstm
-from common.objective import Batch
-from common.types import Metrics, PRNGKey, PyTree
-from lpg.meta_loss import MetaLossConfig, meta_loss
+from metaobj.common.agents.agent import Heads
+from metaobj.common.dense import apply_dense, init_dense
+from metaobj.common.errors import check_numbers
+from metaobj.common.lstm import backward_lstm, init_lstm
+from metaobj.common.objective import Batch
+from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from common.config import MetaTrainingConfig
-from common.evaluation.baselines import a2c
-from common.evaluation.method import Method
-from common.evaluation.protocol import Protocol
-from common.lifetime import ProgramMaker
-from common.objective import UpdateRule
-from common.on_policy import on_policy
-from common.plugin import Plugin
-from lpg.config import PRESETS, LPGTraining
-from lpg.inspection import inspect
-from lpg.meta_loss import MetaLossConfig
-from lpg.objective import LPG, LPGConfig
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import Protocol
+from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.objective import UpdateRule
+from metaobj.common.on_policy import on_policy
+from metaobj.common.plugin import Plugin
+from metaobj.lpg.config import PRESETS, LPGTraining
+from metaobj.lpg.inspection import inspect
+from metaobj.lpg.interface import LoadedLPG
+from metaobj.lpg.meta_loss import MetaLossConfig
+from metaobj.lpg.objective import LPG, LPGConfig
 
 
 def _build(config: MetaTrainingConfig) -> LPG:
@@ -62,6 +63,7 @@ plugin = Plugin(
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
+    interface=LoadedLPG,
     protocol=Protocol(),
     suite="held-out-layouts",
     inspect=inspect,

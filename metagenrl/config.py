@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from common.config import MetaTrainingConfig
-from common.off_policy_settings import AgentSettings, MetaSettings
-from metagenrl.objective import MetaGenRLConfig
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.metagenrl.objective import MetaGenRLConfig
 
 
 @dataclass(frozen=True)

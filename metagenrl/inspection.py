@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.devices import quick_jit
-from common.distributions import ACTOR_CRITIC, Entry
-from common.lifetime import Birth
-from common.meta_training import configuration_of
-from common.off_policy import Experience
-from common.off_policy_meta import MetaOffPolicy, meta_off_policy
-from common.plotting import colours, new_figure, save_figure, set_title, style_panel
-from common.population import make_families
-from common.types import PRNGKey, PyTree
-from metagenrl.objective import MetaGenRL
+from metaobj.common.devices import quick_jit
+from metaobj.common.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetime import Birth
+from metaobj.common.meta_training import configuration_of
+from metaobj.common.off_policy import Experience
+from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
+from metaobj.common.plotting import colours, new_figure, save_figure, set_title, style_panel
+from metaobj.common.population import make_families
+from metaobj.common.types import PRNGKey, PyTree
+from metaobj.metagenrl.objective import MetaGenRL
 
 _REWARDS = (-2.0, 0.0, 2.0)
 """Of the step that is looked at, in standard deviations of the batch's."""
@@ -110,7 +110,7 @@ def reach(objective: MetaGenRL, eta: PyTree, size: Size, key: PRNGKey) -> np.nda
 
 def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size: Size, key: PRNGKey) -> Life:
     """Train fresh agents in the first environment that the objective was trained on, and watch."""
-    from metagenrl.plugin import plugin
+    from metaobj.metagenrl.plugin import plugin
 
     config = configuration_of(plugin, metadata)
     first = metadata["entries"][0]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from common.dense import apply_dense, init_dense
-from common.errors import UserError, check_numbers
-from common.lstm import backward_lstm_plain, init_lstm
-from common.masked import mean_valid
-from common.off_policy import HYPERPARAMETERS, Experience
-from common.types import PRNGKey, PyTree
+from metaobj.common.dense import apply_dense, init_dense
+from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.lstm import backward_lstm_plain, init_lstm
+from metaobj.common.masked import mean_valid
+from metaobj.common.off_policy import HYPERPARAMETERS, Experience
+from metaobj.common.types import PRNGKey, PyTree
 
 BOUND = 1e3
 """Of each step's output."""

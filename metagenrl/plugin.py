@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from common.evaluation.baselines import ddpg, ppo, td3
-from common.evaluation.method import Method
-from common.evaluation.protocol import Protocol
-from common.lifetime import ProgramMaker
-from common.off_policy import PolicyRule
-from common.off_policy_meta import meta_off_policy
-from common.plugin import Plugin
-from metagenrl.config import PRESETS, MetaGenRLTraining
-from metagenrl.inspection import inspect
-from metagenrl.objective import MetaGenRL, MetaGenRLConfig
+from metaobj.common.evaluation.baselines import ddpg, ppo, td3
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import Protocol
+from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.off_policy import PolicyRule
+from metaobj.common.off_policy_meta import meta_off_policy
+from metaobj.common.plugin import Plugin
+from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
+from metaobj.metagenrl.inspection import inspect
+from metaobj.metagenrl.interface import LoadedMetaGenRL
+from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 
 def _build(config: MetaGenRLTraining) -> MetaGenRL:
@@ -60,6 +61,7 @@ plugin = Plugin(
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
+    interface=LoadedMetaGenRL,
     protocol=Protocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
     suite="small-control",
     inspect=inspect,

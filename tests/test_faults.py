@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from common.checkpoint import TEMPORARY
+from metaobj.common.checkpoint import TEMPORARY
 from tests.quick import quick_environment
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ class Straight(NamedTuple):
 def start(kind: str, folder: Path, resume: bool) -> subprocess.Popen[str]:
     arguments = ["--resume"] if resume else FLAGS[kind]
     return subprocess.Popen(
-        [sys.executable, "-m", "common.cli", "train", kind, "--run-dir", str(folder), *arguments],
+        [sys.executable, "-m", "metaobj", "train", kind, "--run-dir", str(folder), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -195,7 +195,18 @@ def test_a_file_that_may_not_grow(straight: Straight, tmp_path: Path) -> None:
         "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    command = [sys.executable, "-c", limited, "-m", "common.cli", "train", kind, "--run-dir", str(folder), *FLAGS[kind]]
+    command = [
+        sys.executable,
+        "-c",
+        limited,
+        "-m",
+        "metaobj.common.cli",
+        "train",
+        kind,
+        "--run-dir",
+        str(folder),
+        *FLAGS[kind],
+    ]
     process = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert process.returncode == 2 and process.stderr.count("\n") == 1, process.stderr
     assert "File too large" in process.stderr

@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.agents.agent import AgentConfig
-from common.config import MetaTrainingConfig
-from common.devices import make_mesh
-from common.distributions import Entry
-from common.errors import UserError
-from common.hyperparameters import make_sampler
-from common.meta_step import MetaTrainer
-from common.on_policy import on_policy
-from common.population import make_families, sampler_grids
-from common.value_function import ValueConfig
-from lpg.objective import LPG, LPGConfig
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.devices import make_mesh
+from metaobj.common.distributions import Entry
+from metaobj.common.errors import UserError
+from metaobj.common.hyperparameters import make_sampler
+from metaobj.common.meta_step import MetaTrainer
+from metaobj.common.on_policy import on_policy
+from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.value_function import ValueConfig
+from metaobj.lpg.objective import LPG, LPGConfig
 
 K, N = 2, 8
 

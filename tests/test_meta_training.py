@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from common.cli import main
-from common.distributions import DISTRIBUTIONS, Entry
-from common.meta_training import Outcome, load_objective, meta_train
-from common.progress import Progress
-from lpg.config import LPGTraining
-from lpg.objective import LPGConfig
-from lpg.plugin import plugin
+from metaobj.common.cli import main
+from metaobj.common.distributions import DISTRIBUTIONS, Entry
+from metaobj.common.meta_training import Outcome, load_objective, meta_train
+from metaobj.common.progress import Progress
+from metaobj.lpg.config import LPGTraining
+from metaobj.lpg.objective import LPGConfig
+from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
 
 TINY = LPGTraining(
@@ -72,7 +72,7 @@ def checkpoints(folder: Path) -> list[int]:
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than the runs."""
     if "pictures" not in request.node.name:
-        monkeypatch.setattr("common.meta_training.draw", lambda trainer, run: None)
+        monkeypatch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
 
 
 def told(folder: Path, config: LPGTraining = TINY, **options: Any) -> tuple[Outcome, str]:
@@ -87,7 +87,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
     """A run that nothing happened to."""
     folder = tmp_path_factory.mktemp("straight")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("common.meta_training.draw", lambda trainer, run: None)
+        patch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
         outcome, _ = told(folder)
     assert outcome == Outcome(True, 5, folder / "objective.safetensors")
     return folder
@@ -237,6 +237,6 @@ def test_pictures_that_cannot_be_written_do_not_fail_a_run(tmp_path: Path, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("common.plotting.training_curve", full)
+    monkeypatch.setattr("metaobj.common.plotting.training_curve", full)
     outcome, text = told(tmp_path)
     assert outcome.finished and "No space left" in text

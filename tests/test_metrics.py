@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from common.metrics import MetricsLog, TensorBoard, WeightsAndBiases, read_metrics
+from metaobj.common.errors import UserError
+from metaobj.common.metrics import MetricsLog, TensorBoard, WeightsAndBiases, read_metrics
 
 
 class Recorder:

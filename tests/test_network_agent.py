@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.agents.network import HeadedNetwork
+from metaobj.common.agents.network import HeadedNetwork
 
 
 def test_layers_over_patches_are_a_convolution() -> None:

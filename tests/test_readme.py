@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from common.meta_training import meta_train
-from common.plugin import plugins
-from lpg.plugin import plugin
+from metaobj.common.meta_training import meta_train
+from metaobj.common.plugin import plugins
+from metaobj.lpg.plugin import plugin
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -23,7 +23,7 @@ def block_with(word: str) -> str:
 
 def test_the_loaded_objective_updates_an_agent_of_ones_own():
     scope: dict = {}
-    exec(block_with("lpg.load"), scope)
+    exec(block_with("metaobj.load"), scope)
     moved = jax.tree.leaves(scope["agent"])
     assert all(np.isfinite(leaf).all() for leaf in moved)
     assert any(np.abs(leaf).max() > 0 for leaf in moved)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common import replay
-from common.types import Rollout
+from metaobj.common import replay
+from metaobj.common.types import Rollout
 
 ROWS, T, B = 12, 3, 2
 

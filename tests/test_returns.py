@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.returns import lambda_returns
-from common.types import Rollout
+from metaobj.common.returns import lambda_returns
+from metaobj.common.types import Rollout
 
 GAMMA, LAMBDA = 0.5, 0.25
 REWARD = [1.0, 2.0, 4.0, 8.0]

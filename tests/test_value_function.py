@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.agents.agent import AgentConfig
-from common.errors import UserError
-from common.evaluation.baselines import A2C
-from common.lifetime import Birth
-from common.on_policy import on_policy
-from common.population import make_families
-from common.value_function import TabularValue, ValueConfig
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.baselines import A2C
+from metaobj.common.lifetime import Birth
+from metaobj.common.on_policy import on_policy
+from metaobj.common.population import make_families
+from metaobj.common.value_function import TabularValue, ValueConfig
 from tests.test_meta_step import entry
 from tests.worlds import RingParams
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from common.environments.protocol import Box, Discrete, Space
+from metaobj.common.environments.protocol import Box, Discrete, Space
 
 FEATURES = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 

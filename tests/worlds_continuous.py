@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.environments.protocol import Box, Space
+from metaobj.common.environments.protocol import Box, Space
 
 
 @dataclass(frozen=True)

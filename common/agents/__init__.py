@@ -1,5 +1,5 @@
 """Agents: parameters, their outputs ("heads") at observations, and one differentiable learning step."""
 
-from common.agents.agent import Agent, AgentConfig, Heads, Hyperparameters, make_agent
+from metaobj.common.agents.agent import Agent, AgentConfig, Heads, Hyperparameters, make_agent
 
 __all__ = ["Agent", "AgentConfig", "Heads", "Hyperparameters", "make_agent"]

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import jax
 
-from common.environments.protocol import Box, Discrete, Space
-from common.errors import UserError
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey, PyTree
 
 Heads: TypeAlias = dict[str, jax.Array]
 """Head name to its outputs [..., size]; "policy" holds action logits."""
@@ -68,8 +68,8 @@ def make_agent(
     config: AgentConfig, observation_space: Space, action_space: Space, heads: Callable[[int], dict[str, int]]
 ) -> Agent:
     """An agent for these spaces with the heads that a rule declares for a number of actions."""
-    from common.agents.network import NetworkAgent
-    from common.agents.tabular import TabularAgent
+    from metaobj.common.agents.network import NetworkAgent
+    from metaobj.common.agents.tabular import TabularAgent
 
     if not isinstance(action_space, Discrete):
         raise UserError(f"action_space: {action_space} is continuous; this objective needs discrete actions")

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from common.agents.agent import AgentConfig, Heads
-from common.meta_gradient import mixed_mode_gradient
-from common.types import PRNGKey, PyTree
+from metaobj.common.agents.agent import AgentConfig, Heads
+from metaobj.common.meta_gradient import mixed_mode_gradient
+from metaobj.common.types import PRNGKey, PyTree
 
 
 def _patches(x: jax.Array) -> jax.Array:

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.agents.agent import Heads
-from common.types import PRNGKey, PyTree
+from metaobj.common.agents.agent import Heads
+from metaobj.common.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True)

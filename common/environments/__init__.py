@@ -1,12 +1,19 @@
 """Environments: two pure functions and data. See `protocol` for what they have in common."""
 
-from common.environments.delayed_chain import CHAIN_NAMES, ChainParams, ChainSpec, DelayedChain, chain_spec, make_chain
-from common.environments.grid_params import GridParams, GridSpec
-from common.environments.grid_specs import GRID_NAMES, Split, grid_spec, make_grid, small_layouts
-from common.environments.grid_world import GridState, GridWorld
-from common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
-from common.environments.protocol import Box, Discrete, Environment, Space
-from common.environments.reference import optimal_return, random_return, reference_returns
+from metaobj.common.environments.delayed_chain import (
+    CHAIN_NAMES,
+    ChainParams,
+    ChainSpec,
+    DelayedChain,
+    chain_spec,
+    make_chain,
+)
+from metaobj.common.environments.grid_params import GridParams, GridSpec
+from metaobj.common.environments.grid_specs import GRID_NAMES, Split, grid_spec, make_grid, small_layouts
+from metaobj.common.environments.grid_world import GridState, GridWorld
+from metaobj.common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
+from metaobj.common.environments.protocol import Box, Discrete, Environment, Space
+from metaobj.common.environments.reference import optimal_return, random_return, reference_returns
 
 __all__ = [
     "CHAIN_NAMES",

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.environments.grid_specs import Split
-from common.environments.protocol import Box
-from common.environments.varied import draw_factors, factor_spec
-from common.errors import UserError
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.protocol import Box
+from metaobj.common.environments.varied import draw_factors, factor_spec
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey, PyTree
 
 TASKS = (
     "ant",

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from common.environments.grid_specs import Split
-from common.environments.protocol import Box
-from common.environments.varied import draw_factors, factor_spec
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.protocol import Box
+from metaobj.common.environments.varied import draw_factors, factor_spec
+from metaobj.common.types import PRNGKey, PyTree
 
 SWINGUP_NAMES = ("control/cartpole_swingup", "control/cartpole_swingup/varied")
 _TIME_STEP = 0.04

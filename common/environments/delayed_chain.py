@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from common.environments.grid_params import ANY, HELD_OUT, TRAINING
-from common.environments.grid_specs import SPLITS, Split
-from common.environments.protocol import Box, Discrete, Space
-from common.errors import UserError
-from common.types import PRNGKey
+from metaobj.common.environments.grid_params import ANY, HELD_OUT, TRAINING
+from metaobj.common.environments.grid_specs import SPLITS, Split
+from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey
 
 Step = tuple[jax.Array, "ChainState", jax.Array, jax.Array, jax.Array, dict[str, Any]]
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from common.types import PRNGKey
+from metaobj.common.types import PRNGKey
 
 Layout: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 """(height, width, walls [H, W], object positions [N, 2], object exists [N])."""

@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from common.environments.grid_params import ANY, HELD_OUT, TRAINING, GridSpec
-from common.environments.grid_world import GridWorld
-from common.errors import UserError
+from metaobj.common.environments.grid_params import ANY, HELD_OUT, TRAINING, GridSpec
+from metaobj.common.environments.grid_world import GridWorld
+from metaobj.common.errors import UserError
 
 Split: TypeAlias = Literal["any", "training", "held_out"]
 Range: TypeAlias = float | tuple[float, float]

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.environments.grid_specs import Split
-from common.environments.protocol import Box, Discrete, Space
-from common.environments.varied import draw_factors, factor_spec
-from common.errors import UserError
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.environments.varied import draw_factors, factor_spec
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey, PyTree
 
 GYMNAX_NAMES = tuple(name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite")
 _BINARY = tuple(name for name in GYMNAX_NAMES if name.endswith("-MinAtar"))

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 
-from common.types import PRNGKey, PyTree
+from metaobj.common.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True)

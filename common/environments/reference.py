@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.environments.delayed_chain import DelayedChain
-from common.environments.grid_params import GridParams
-from common.environments.grid_world import GridWorld
-from common.environments.gymnax_adapter import GymnaxEnvironment
-from common.environments.protocol import Environment
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.delayed_chain import DelayedChain
+from metaobj.common.environments.grid_params import GridParams
+from metaobj.common.environments.grid_world import GridWorld
+from metaobj.common.environments.gymnax_adapter import GymnaxEnvironment
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.types import PRNGKey, PyTree
 
 NUM_PLACEMENTS = 32
 """Placements of moving objects that a world's figures are averaged over."""

@@ -3,15 +3,15 @@
 import importlib
 from typing import Any
 
-from common.environments.brax_adapter import BRAX_NAMES, make_brax
-from common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
-from common.environments.delayed_chain import CHAIN_NAMES, make_chain
-from common.environments.grid_specs import GRID_NAMES, Split, make_grid
-from common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
-from common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
-from common.environments.protocol import Environment
-from common.errors import UserError
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.brax_adapter import BRAX_NAMES, make_brax
+from metaobj.common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
+from metaobj.common.environments.delayed_chain import CHAIN_NAMES, make_chain
+from metaobj.common.environments.grid_specs import GRID_NAMES, Split, make_grid
+from metaobj.common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
+from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey, PyTree
 
 
 def environment_names() -> list[str]:

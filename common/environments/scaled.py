@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.environments.protocol import Box, Environment, Space
-from common.errors import UserError
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.protocol import Box, Environment, Space
+from metaobj.common.errors import UserError
+from metaobj.common.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ScaledActions:
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> PyTree:
         """As the environment's own."""
-        from common.environments.registry import sample_params
+        from metaobj.common.environments.registry import sample_params
 
         return sample_params(self.inner, key, spec)
 

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from common.environments.delayed_chain import ChainParams, ChainState, DelayedChain
-from common.environments.grid_params import GridParams
-from common.environments.grid_world import GridState, GridWorld
-from common.environments.protocol import Environment
-from common.types import PRNGKey, PyTree
+from metaobj.common.environments.delayed_chain import ChainParams, ChainState, DelayedChain
+from metaobj.common.environments.grid_params import GridParams
+from metaobj.common.environments.grid_world import GridState, GridWorld
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.types import PRNGKey, PyTree
 
 CELL = 40
 """Pixels per cell."""

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from common.devices import AXIS, make_mesh, quick_jit
-from common.environments.reference import reference_returns
-from common.environments.registry import sample_params
-from common.lifetime import Birth, Lifetime, Program
-from common.population import Family
-from common.rollout import Episodes
-from common.types import PRNGKey, PyTree
+from metaobj.common.devices import AXIS, make_mesh, quick_jit
+from metaobj.common.environments.reference import reference_returns
+from metaobj.common.environments.registry import sample_params
+from metaobj.common.lifetime import Birth, Lifetime, Program
+from metaobj.common.population import Family
+from metaobj.common.rollout import Episodes
+from metaobj.common.types import PRNGKey, PyTree
 
 
 class Record(NamedTuple):

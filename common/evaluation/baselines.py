@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
-from common.agents.agent import AgentConfig, Heads
-from common.distributions import POLICY_RATES, TABULAR_RATES
-from common.evaluation.method import Method
-from common.masked import mean_valid
-from common.objective import Batch
-from common.off_policy import HYPERPARAMETERS, Experience, off_policy
-from common.off_policy_settings import AgentSettings
-from common.on_policy import on_policy
-from common.ppo import PPOSettings, ppo_agents
-from common.types import Metrics, PyTree
-from common.value_function import ValueConfig
+from metaobj.common.agents.agent import AgentConfig, Heads
+from metaobj.common.distributions import POLICY_RATES, TABULAR_RATES
+from metaobj.common.evaluation.method import Method
+from metaobj.common.masked import mean_valid
+from metaobj.common.objective import Batch
+from metaobj.common.off_policy import HYPERPARAMETERS, Experience, off_policy
+from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.on_policy import on_policy
+from metaobj.common.ppo import PPOSettings, ppo_agents
+from metaobj.common.types import Metrics, PyTree
+from metaobj.common.value_function import ValueConfig
 
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 CRITIC_RATES = (1e-3, 3e-3)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from common.agents.agent import AgentConfig
-from common.lifetime import ProgramMaker
-from common.types import PyTree
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.types import PyTree
 
 Settings = dict[str, float]
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from common.distributions import Entry
-from common.errors import check_numbers
-from common.evaluation.agents import Record, Worlds, draw_worlds, train_agents
-from common.evaluation.method import Method, Settings
-from common.evaluation.results import Curves, Reference
-from common.evaluation.statistics import interquartile_mean
-from common.population import Family, make_families
+from metaobj.common.distributions import Entry
+from metaobj.common.errors import check_numbers
+from metaobj.common.evaluation.agents import Record, Worlds, draw_worlds, train_agents
+from metaobj.common.evaluation.method import Method, Settings
+from metaobj.common.evaluation.results import Curves, Reference
+from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.population import Family, make_families
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common import plotting
-from common.evaluation import results
-from common.evaluation.results import ALL, Curves, SummaryRow
+from metaobj.common import plotting
+from metaobj.common.evaluation import results
+from metaobj.common.evaluation.results import ALL, Curves, SummaryRow
 
 _MAX_TASKS, _MAX_METHODS = 40, 3  # more than that is told in summary.csv alone
 

@@ -8,9 +8,9 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from common.errors import UserError
-from common.evaluation import statistics
-from common.evaluation.statistics import FloatArray
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.statistics import FloatArray
 
 ALL = "all"
 """Name of the row that pools every normalised group."""

@@ -2,11 +2,20 @@
 suites whose names say so.
 """
 
-from common.agents.agent import AgentConfig
-from common.distributions import ACTOR_CRITIC, CONV, DENSE, NETWORK_RATES, POLICY_RATES, Entry, default_agent, unknown
-from common.environments.grid_specs import Split
-from common.environments.registry import make_environment
-from common.errors import UserError
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.distributions import (
+    ACTOR_CRITIC,
+    CONV,
+    DENSE,
+    NETWORK_RATES,
+    POLICY_RATES,
+    Entry,
+    default_agent,
+    unknown,
+)
+from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.registry import make_environment
+from metaobj.common.errors import UserError
 
 
 def _held_out(name: str, updates: int, num_environments: int = 16) -> Entry:

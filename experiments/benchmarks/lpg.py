@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from common.devices import AXIS, make_mesh
-from common.distributions import Entry
-from common.hyperparameters import make_sampler
-from common.meta_step import MetaTrainer
-from common.population import make_families, sampler_grids
-from lpg.config import LPGTraining
-from lpg.objective import LPGConfig
-from lpg.plugin import plugin
+from metaobj.common.devices import AXIS, make_mesh
+from metaobj.common.distributions import Entry
+from metaobj.common.hyperparameters import make_sampler
+from metaobj.common.meta_step import MetaTrainer
+from metaobj.common.population import make_families, sampler_grids
+from metaobj.lpg.config import LPGTraining
+from metaobj.lpg.objective import LPGConfig
+from metaobj.lpg.plugin import plugin
 
 
 def trainer(

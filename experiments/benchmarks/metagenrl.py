@@ -7,18 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from common.devices import make_mesh
-from common.distributions import ACTOR_CRITIC, Entry
-from common.evaluation.baselines import td3
-from common.hyperparameters import make_sampler
-from common.lifetime import Birth
-from common.meta_step import MetaTrainer
-from common.off_policy import HYPERPARAMETERS, OffPolicy, OffPolicyLifetime
-from common.off_policy_settings import AgentSettings
-from common.population import make_families, sampler_grids
 from experiments.benchmarks.lpg import MetaUpdate, median, timed
-from metagenrl.config import PRESETS
-from metagenrl.plugin import plugin
+from metaobj.common.devices import make_mesh
+from metaobj.common.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.evaluation.baselines import td3
+from metaobj.common.hyperparameters import make_sampler
+from metaobj.common.lifetime import Birth
+from metaobj.common.meta_step import MetaTrainer
+from metaobj.common.off_policy import HYPERPARAMETERS, OffPolicy, OffPolicyLifetime
+from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.population import make_families, sampler_grids
+from metaobj.metagenrl.config import PRESETS
+from metaobj.metagenrl.plugin import plugin
 
 ENVIRONMENT = "brax/hopper"
 

@@ -128,7 +128,7 @@ def main() -> None:
     """Measure all rows, or one."""
     arguments = tyro.cli(Arguments)
     if arguments.row is not None:
-        from common.devices import use_all_cores
+        from metaobj.common.devices import use_all_cores
 
         use_all_cores()
         row = (LPG_ROWS | METAGENRL_ROWS)[arguments.row](arguments.repetitions)

@@ -4,7 +4,7 @@ import functools
 
 import jax
 
-from common.environments import GridParams, GridSpec, GridWorld
+from metaobj.common.environments import GridParams, GridSpec, GridWorld
 
 NUM_WORLDS = 3000
 

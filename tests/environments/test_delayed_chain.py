@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.environments import CHAIN_NAMES, Box, Discrete, chain_spec, make_chain
-from common.environments.delayed_chain import CHAIN, DISTRACTED_CHAIN, ChainParams, DelayedChain
-from common.errors import UserError
+from metaobj.common.environments import CHAIN_NAMES, Box, Discrete, chain_spec, make_chain
+from metaobj.common.environments.delayed_chain import CHAIN, DISTRACTED_CHAIN, ChainParams, DelayedChain
+from metaobj.common.errors import UserError
 
 step = jax.jit(DelayedChain.step, static_argnums=0)
 

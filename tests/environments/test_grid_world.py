@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.environments import GRID_NAMES, Discrete, GridParams, GridState, GridWorld, grid_spec, make_grid
-from common.environments.grid_specs import FOUR_ROOMS_WALLS, LONGER_HORIZON_WALLS, MOVING, SMALL_WALLS, TABULAR
-from common.errors import UserError
+from metaobj.common.environments import GRID_NAMES, Discrete, GridParams, GridState, GridWorld, grid_spec, make_grid
+from metaobj.common.environments.grid_specs import FOUR_ROOMS_WALLS, LONGER_HORIZON_WALLS, MOVING, SMALL_WALLS, TABULAR
+from metaobj.common.errors import UserError
 from tests.environments.sampling import sample_worlds
 
 STAY, RIGHT, DOWN, UP = 4, 5, 7, 1

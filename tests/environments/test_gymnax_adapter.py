@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.environments import GYMNAX_NAMES, Box, Discrete, GymnaxEnvironment
-from common.errors import UserError
+from metaobj.common.environments import GYMNAX_NAMES, Box, Discrete, GymnaxEnvironment
+from metaobj.common.errors import UserError
 
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "DeepSea-bsuite")
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.environments import (
+from metaobj.common.environments import (
     GridParams,
     GridWorld,
     GymnaxEnvironment,
@@ -18,7 +18,7 @@ from common.environments import (
     random_return,
     reference_returns,
 )
-from common.rollout import reset, rollout, sampled
+from metaobj.common.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.environments import GymnaxEnvironment, make_chain, make_grid
-from common.environments.viewer import AGENT, BANNER, CELL, WALL, episode_gif, render, render_array
+from metaobj.common.environments import GymnaxEnvironment, make_chain, make_grid
+from metaobj.common.environments.viewer import AGENT, BANNER, CELL, WALL, episode_gif, render, render_array
 from tests.environments.sampling import sample_world
 
 

@@ -4,8 +4,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from common import plotting
-from common.errors import UserError
+from metaobj.common import plotting
+from metaobj.common.errors import UserError
 
 
 def _share_of_colour(path, colour: str) -> float:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from common.errors import UserError
-from common.evaluation import report
-from common.evaluation.results import SummaryRow, load_curves
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation import report
+from metaobj.common.evaluation.results import SummaryRow, load_curves
 
 
 def _written(directory, curves, **options) -> str:

@@ -4,9 +4,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from common.evaluation import results
-from common.evaluation.results import ALL, Curves, Reference, final_score, summary_table
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation import results
+from metaobj.common.evaluation.results import ALL, Curves, Reference, final_score, summary_table
 
 
 def test_final_score_is_the_last_tenth():

@@ -3,8 +3,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from common.evaluation import statistics
-from common.evaluation.statistics import (
+from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.statistics import (
     area_under_curve,
     bootstrap_comparison,
     bootstrap_difference,

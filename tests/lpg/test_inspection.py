@@ -6,10 +6,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from common.types import Rollout
-from lpg.inspection import by_distance, correlation, decay, explained, inspect
-from lpg.inspection_data import DISCOUNTS, Size, Snapshot, _count, make_setup, pulses, true_values
-from lpg.objective import LPG, LPGConfig
+from metaobj.common.types import Rollout
+from metaobj.lpg.inspection import by_distance, correlation, decay, explained, inspect
+from metaobj.lpg.inspection_data import DISCOUNTS, Size, Snapshot, _count, make_setup, pulses, true_values
+from metaobj.lpg.objective import LPG, LPGConfig
 
 METADATA = {
     "entries": [

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.agents.tabular import TabularAgent
-from common.objective import Batch
-from common.types import Rollout
-from lpg.meta_loss import MetaLossConfig, meta_loss
-from lpg.objective import LPG, LPGConfig, kl_divergence
+from metaobj.common.agents.tabular import TabularAgent
+from metaobj.common.objective import Batch
+from metaobj.common.types import Rollout
+from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
+from metaobj.lpg.objective import LPG, LPGConfig, kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
 OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8))

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.config import MetaTrainingConfig
-from common.distributions import ACTOR_CRITIC, Entry
-from common.hyperparameters import SamplerConfig, make_sampler
-from common.off_policy import Experience
-from common.off_policy_meta import MetaOffPolicy, meta_off_policy
-from common.off_policy_settings import AgentSettings, MetaSettings
-from common.population import begin, make_families, meta_gradient, sampler_grids
-from common.types import Rollout
-from metagenrl.objective import MetaGenRL, MetaGenRLConfig
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.hyperparameters import SamplerConfig, make_sampler
+from metaobj.common.off_policy import Experience
+from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
+from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.population import begin, make_families, meta_gradient, sampler_grids
+from metaobj.common.types import Rollout
+from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
 OBJECTIVE = MetaGenRL(MetaGenRLConfig(units=6, td_error=True))

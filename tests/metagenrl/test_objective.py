@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.off_policy import Experience
-from metagenrl.objective import MetaGenRL, MetaGenRLConfig
+from metaobj.common.off_policy import Experience
+from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
 T, W = 12, 5

@@ -11,18 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.config import MetaTrainingConfig
-from common.distributions import ACTOR_CRITIC, Entry
-from common.errors import UserError
-from common.evaluation.baselines import CriticAscent
-from common.lifetime import Birth
-from common.meta_training import make_trainer, meta_train
-from common.off_policy import HYPERPARAMETERS, off_policy
-from common.off_policy_settings import AgentSettings, MetaSettings
-from common.population import make_families
-from metagenrl.config import PRESETS
-from metagenrl.objective import MetaGenRLConfig
-from metagenrl.plugin import plugin
+from metaobj.common.config import MetaTrainingConfig
+from metaobj.common.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.baselines import CriticAscent
+from metaobj.common.lifetime import Birth
+from metaobj.common.meta_training import make_trainer, meta_train
+from metaobj.common.off_policy import HYPERPARAMETERS, off_policy
+from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.population import make_families
+from metaobj.metagenrl.config import PRESETS
+from metaobj.metagenrl.objective import MetaGenRLConfig
+from metaobj.metagenrl.plugin import plugin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 AGENT = AgentSettings(hidden=(8,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2)

@@ -1,0 +1,76 @@
+"""A learned loss for agents of one's own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.meta_training import load_objective
+from metaobj.common.off_policy import Experience
+from metaobj.common.replay import valid_steps
+from metaobj.common.types import PyTree, Rollout
+from metaobj.metagenrl.objective import MetaGenRL
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedMetaGenRL:
+    """A frozen loss: pure functions of what an agent's policy and critic said of a batch of windows."""
+
+    objective: MetaGenRL
+    eta: PyTree
+    metadata: Mapping[str, Any]
+
+    def loss(self, actions: jax.Array, rollout: Rollout, values: jax.Array, next_values: jax.Array) -> jax.Array:
+        """The scalar that the policy descends; differentiate it with respect to `actions`.
+
+        Args:
+            actions: pi(s_t) of the present policy [T, W, A], in [-1, 1].
+            rollout: W windows of T steps as they were taken, actions in [-1, 1]. What follows the first end of an
+                episode in a window does not count.
+            values: V(s_t) = Q(s_t, pi(s_t)) under the agent's critic [T, W], in units of the rewards.
+            next_values: V of the true successors [T, W].
+
+        Returns:
+            A scalar.
+        """
+        experience = Experience(
+            action=rollout.action,
+            reward=rollout.reward,
+            valid=valid_steps(rollout),
+            values=values,
+            next_values=jnp.where(rollout.terminated, 0.0, next_values),
+            discount=jnp.asarray(self.metadata["configuration"]["discount"], values.dtype),
+        )
+        return self.objective.loss(self.eta, actions, jax.lax.stop_gradient(experience), jnp.zeros_like(values))
+
+    def gradient(
+        self,
+        apply: Callable[[PyTree, jax.Array], jax.Array],
+        params: PyTree,
+        rollout: Rollout,
+        values: jax.Array,
+        next_values: jax.Array,
+    ) -> PyTree:
+        """The gradient that a policy descends, of the structure of `params`; for any optimiser, under jit and vmap.
+
+        Args:
+            apply: (params, observations [T, W, ...]) to actions [T, W, A] in [-1, 1].
+            params: the policy's parameters.
+            rollout: see `loss`.
+            values: see `loss`.
+            next_values: see `loss`.
+        """
+        return jax.grad(lambda p: self.loss(apply(p, rollout.observation), rollout, values, next_values))(params)
+
+
+def load(path_or_name: str | Path) -> LoadedMetaGenRL:
+    """The learned loss in a file, a run folder or under `pretrained:NAME`.
+
+    Raises:
+        UserError: there is none, it is damaged, or of another kind or version.
+    """
+    _, objective, eta, metadata = load_objective(path_or_name, "metagenrl")
+    return LoadedMetaGenRL(objective, eta, metadata)

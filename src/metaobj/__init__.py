@@ -1,0 +1,28 @@
+"""Learned objectives for reinforcement learning: `load` gives one for agents of one's own.
+
+The packages are the top-level folders of the repository; here stand links to them, so that what is installed has one
+import name. (No build backend maps a folder to a nested package in an editable install that a type checker can follow,
+and a bare `common` would be hidden by, or hide, a `common` of the user's.)
+"""
+
+from pathlib import Path
+from typing import Any
+
+from metaobj.common.types import Rollout
+
+__all__ = ["Rollout", "load"]
+
+
+def load(path_or_name: str | Path) -> Any:
+    """The objective in a file, in a run folder or under `pretrained:NAME`, whatever its kind.
+
+    Returns:
+        What the `load` of its kind gives: a `metaobj.lpg.LoadedLPG`, a `metaobj.metagenrl.LoadedMetaGenRL`, ...
+
+    Raises:
+        UserError: there is none, it is damaged, or of a kind or version that is not installed.
+    """
+    from metaobj.common.meta_training import load_objective
+
+    plugin, *loaded = load_objective(path_or_name)
+    return plugin.interface(*loaded)

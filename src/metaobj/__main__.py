@@ -1,0 +1,5 @@
+"""`python -m metaobj`: the command."""
+
+from metaobj.common.cli import main
+
+main()
