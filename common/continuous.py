@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.environments.scaled import ScaledActions
-from metaobj.common.replay import valid_steps
-from metaobj.common.rollout import Episodes, Policy, Worlds, reset, rollout
+from metaobj.common.experience.rollout import Episodes, Policy, Worlds, reset, rollout
+from metaobj.common.experience.windows import valid_steps
 from metaobj.common.types import PRNGKey, PyTree, Rollout
 
 

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.environments.grid_specs import Split
 from metaobj.common.environments.protocol import Discrete, Environment
+from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 
 Grid = Mapping[str, Sequence[float]]

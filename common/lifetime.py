@@ -15,7 +15,7 @@ from flax import struct
 from metaobj.common.agents.agent import Hyperparameters
 from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.rollout import Episodes, Worlds
+from metaobj.common.experience.rollout import Episodes, Worlds
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 

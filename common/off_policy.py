@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from metaobj.common import replay
 from metaobj.common.agents.actor_critic import Actor, Critic
 from metaobj.common.continuous import Acted, normal_noise, random_start, tested
 from metaobj.common.devices import memory
@@ -23,12 +22,13 @@ from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.errors import UserError
+from metaobj.common.experience import replay
+from metaobj.common.experience.replay import Replay
+from metaobj.common.experience.rollout import Episodes, Policy, rollout
+from metaobj.common.experience.windows import Windows, mean_valid
+from metaobj.common.gradients import clip_by_norm
 from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.masked import mean_valid
-from metaobj.common.meta_gradient import clip_by_norm
 from metaobj.common.off_policy_settings import AgentSettings
-from metaobj.common.replay import Replay, Windows
-from metaobj.common.rollout import Episodes, Policy, rollout
 from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
 
 

@@ -8,12 +8,11 @@ import optax
 
 from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
+from metaobj.common.experience.windows import Windows, mean_valid
+from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.masked import mean_valid
-from metaobj.common.meta_gradient import mixed_mode_gradient
 from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime, PolicyRule, off_policy
 from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
-from metaobj.common.replay import Windows
 from metaobj.common.types import Metrics, PyTree
 
 

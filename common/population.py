@@ -12,9 +12,9 @@ from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.distributions import Entry
 from metaobj.common.environments.registry import make_environment, sample_params
 from metaobj.common.errors import UserError
+from metaobj.common.gradients import clip_by_norm, sum_over_chunks
 from metaobj.common.hyperparameters import Sampler, SamplerState
 from metaobj.common.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
-from metaobj.common.meta_gradient import clip_by_norm, sum_over_chunks
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 

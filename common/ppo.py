@@ -19,11 +19,11 @@ from metaobj.common.continuous import Acted, normal_noise, random_start, tested
 from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
+from metaobj.common.experience.returns import lambda_returns
+from metaobj.common.experience.rollout import Policy, rollout
+from metaobj.common.gradients import clip_by_norm
 from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.meta_gradient import clip_by_norm
 from metaobj.common.off_policy_settings import AgentSettings
-from metaobj.common.returns import lambda_returns
-from metaobj.common.rollout import Policy, rollout
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]

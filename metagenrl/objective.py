@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.dense import apply_dense, init_dense
 from metaobj.common.errors import UserError, check_numbers
-from metaobj.common.lstm import backward_lstm_plain, init_lstm
-from metaobj.common.masked import mean_valid
+from metaobj.common.experience.windows import mean_valid
+from metaobj.common.networks.dense import apply_dense, init_dense
+from metaobj.common.networks.lstm import backward_lstm_plain, init_lstm
 from metaobj.common.off_policy import HYPERPARAMETERS, Experience
 from metaobj.common.types import PRNGKey, PyTree
 

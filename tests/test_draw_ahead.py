@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.draw_ahead import split_off_noise
 from metaobj.common.environments.registry import make_environment
+from metaobj.common.experience.draw_ahead import split_off_noise
 
 
 def noisy(key: jax.Array, state: dict[str, jax.Array], scale: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.lstm import backward_lstm, init_lstm
+from metaobj.common.networks.lstm import backward_lstm, init_lstm
 
 pytestmark = pytest.mark.usefixtures("float64")
 T, B, D, H = 5, 3, 4, 5

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common import replay
+from metaobj.common.experience import replay
 from metaobj.common.types import Rollout
 
 ROWS, T, B = 12, 3, 2

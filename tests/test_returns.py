@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.returns import lambda_returns
+from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.types import Rollout
 
 GAMMA, LAMBDA = 0.5, 0.25

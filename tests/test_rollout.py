@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.rollout import reset, rollout, sampled
+from metaobj.common.experience.rollout import reset, rollout, sampled
 from tests.worlds import OBSERVED_RING, RING, RingParams
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

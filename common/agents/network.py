@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from metaobj.common.agents.agent import AgentConfig, Heads
-from metaobj.common.meta_gradient import mixed_mode_gradient
+from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.types import PRNGKey, PyTree
 
 

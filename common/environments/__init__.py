@@ -1,5 +1,6 @@
 """Environments: two pure functions and data. See `protocol` for what they have in common."""
 
+from metaobj.common.environments.adapters.gymnax import GYMNAX_NAMES, GymnaxEnvironment
 from metaobj.common.environments.delayed_chain import (
     CHAIN_NAMES,
     ChainParams,
@@ -8,12 +9,12 @@ from metaobj.common.environments.delayed_chain import (
     chain_spec,
     make_chain,
 )
-from metaobj.common.environments.grid_params import GridParams, GridSpec
-from metaobj.common.environments.grid_specs import GRID_NAMES, Split, grid_spec, make_grid, small_layouts
-from metaobj.common.environments.grid_world import GridState, GridWorld
-from metaobj.common.environments.gymnax_adapter import GYMNAX_NAMES, GymnaxEnvironment
+from metaobj.common.environments.grid.params import GridParams, GridSpec
+from metaobj.common.environments.grid.specs import GRID_NAMES, grid_spec, make_grid, small_layouts
+from metaobj.common.environments.grid.world import GridState, GridWorld
 from metaobj.common.environments.protocol import Box, Discrete, Environment, Space
 from metaobj.common.environments.reference import optimal_return, random_return, reference_returns
+from metaobj.common.environments.splits import Split
 
 __all__ = [
     "CHAIN_NAMES",

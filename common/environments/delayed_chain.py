@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from metaobj.common.environments.grid_params import ANY, HELD_OUT, TRAINING
-from metaobj.common.environments.grid_specs import SPLITS, Split
 from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.environments.splits import ANY, HELD_OUT, SPLITS, TRAINING, Split
 from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey
 
@@ -36,7 +35,7 @@ class ChainSpec:
 
     length: np.ndarray  # [2] int32 least and most
     noisy: np.ndarray  # [] bool
-    split: np.ndarray  # [] int32: ANY, TRAINING or HELD_OUT of `grid_params`
+    split: np.ndarray  # [] int32: ANY, TRAINING or HELD_OUT of `splits`
 
 
 @struct.dataclass

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.environments.grid_specs import Split
 from metaobj.common.environments.protocol import Box
+from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
 from metaobj.common.types import PRNGKey, PyTree
 

@@ -2,7 +2,7 @@
 
 An environment is a frozen dataclass that holds only what fixes array shapes and the program; all that may vary
 between its tasks (layouts, rewards, lengths) is in `params`, a pytree of arrays. Two environments that compare equal
-are one *family* and share one compiled program. `step` never resets by itself: `common.rollout` does, so that the
+are one *family* and share one compiled program. `step` never resets by itself: `experience.rollout` does, so that the
 true last observation of an episode is always there.
 
 The signatures follow gymnax 1.x (without its auto-reset).

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metaobj.common.environments.adapters.gymnax import GymnaxEnvironment
 from metaobj.common.environments.delayed_chain import DelayedChain
-from metaobj.common.environments.grid_params import GridParams
-from metaobj.common.environments.grid_world import GridWorld
-from metaobj.common.environments.gymnax_adapter import GymnaxEnvironment
+from metaobj.common.environments.grid.params import GridParams
+from metaobj.common.environments.grid.world import GridWorld
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.types import PRNGKey, PyTree
 

@@ -3,13 +3,14 @@
 import importlib
 from typing import Any
 
-from metaobj.common.environments.brax_adapter import BRAX_NAMES, make_brax
+from metaobj.common.environments.adapters.brax import BRAX_NAMES, make_brax
+from metaobj.common.environments.adapters.gymnax import GYMNAX_NAMES, VARIATIONS, make_gymnax
 from metaobj.common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
 from metaobj.common.environments.delayed_chain import CHAIN_NAMES, make_chain
-from metaobj.common.environments.grid_specs import GRID_NAMES, Split, make_grid
-from metaobj.common.environments.gymnax_adapter import GYMNAX_NAMES, VARIATIONS, make_gymnax
+from metaobj.common.environments.grid.specs import GRID_NAMES, make_grid
 from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
 from metaobj.common.environments.protocol import Environment
+from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey, PyTree
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.grid_specs import Split
+from metaobj.common.environments.splits import Split
 from metaobj.common.types import PRNGKey
 
 FACTORS: dict[Split, tuple[float, float]] = {"training": (1.0, 1.3), "held_out": (1.3, 1.6), "any": (1.0, 1.6)}

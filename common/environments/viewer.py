@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metaobj.common.environments.delayed_chain import ChainParams, ChainState, DelayedChain
-from metaobj.common.environments.grid_params import GridParams
-from metaobj.common.environments.grid_world import GridState, GridWorld
+from metaobj.common.environments.grid.params import GridParams
+from metaobj.common.environments.grid.world import GridState, GridWorld
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.types import PRNGKey, PyTree
 

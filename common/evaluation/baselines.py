@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from metaobj.common.agents.agent import AgentConfig, Heads
 from metaobj.common.distributions import POLICY_RATES, TABULAR_RATES
 from metaobj.common.evaluation.method import Method
-from metaobj.common.masked import mean_valid
+from metaobj.common.experience.windows import mean_valid
 from metaobj.common.objective import Batch
 from metaobj.common.off_policy import HYPERPARAMETERS, Experience, off_policy
 from metaobj.common.off_policy_settings import AgentSettings

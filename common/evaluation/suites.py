@@ -13,8 +13,8 @@ from metaobj.common.distributions import (
     default_agent,
     unknown,
 )
-from metaobj.common.environments.grid_specs import Split
 from metaobj.common.environments.registry import make_environment
+from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 
 

@@ -8,7 +8,7 @@ import pytest
 from metaobj.common.environments.registry import make_environment, sample_params
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.environments.varied import draw_factors, factor_spec
-from metaobj.common.rollout import Policy, reset, rollout
+from metaobj.common.experience.rollout import Policy, reset, rollout
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 NATIVE = ["control/point_mass", "control/cartpole_swingup"]

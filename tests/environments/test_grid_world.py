@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metaobj.common.environments import GRID_NAMES, Discrete, GridParams, GridState, GridWorld, grid_spec, make_grid
-from metaobj.common.environments.grid_specs import FOUR_ROOMS_WALLS, LONGER_HORIZON_WALLS, MOVING, SMALL_WALLS, TABULAR
+from metaobj.common.environments.grid.specs import FOUR_ROOMS_WALLS, LONGER_HORIZON_WALLS, MOVING, SMALL_WALLS, TABULAR
 from metaobj.common.errors import UserError
 from tests.environments.sampling import sample_worlds
 

@@ -18,7 +18,7 @@ from metaobj.common.environments import (
     random_return,
     reference_returns,
 )
-from metaobj.common.rollout import reset, rollout, sampled
+from metaobj.common.experience.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]

@@ -12,8 +12,8 @@ from jax.flatten_util import ravel_pytree
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.distributions import Entry
+from metaobj.common.gradients import clip_by_norm, mixed_mode_gradient
 from metaobj.common.hyperparameters import SamplerConfig, make_sampler
-from metaobj.common.meta_gradient import clip_by_norm, mixed_mode_gradient
 from metaobj.common.on_policy import on_policy
 from metaobj.common.population import begin, largest_chunk, make_families, meta_gradient, sampler_grids
 from metaobj.common.value_function import ValueConfig

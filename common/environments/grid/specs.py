@@ -6,21 +6,19 @@ ones. `GRID_NAMES` lists them; `make_grid(name)` gives the environment and its d
 
 from collections.abc import Sequence
 from math import comb
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from metaobj.common.environments.grid_params import ANY, HELD_OUT, TRAINING, GridSpec
-from metaobj.common.environments.grid_world import GridWorld
+from metaobj.common.environments.grid.params import GridSpec
+from metaobj.common.environments.grid.world import GridWorld
+from metaobj.common.environments.splits import SPLITS, Split
 from metaobj.common.errors import UserError
 
-Split: TypeAlias = Literal["any", "training", "held_out"]
 Range: TypeAlias = float | tuple[float, float]
 """A fixed number, or (low, high)."""
 Object: TypeAlias = tuple[Range, Range, Range]
 """(reward, probability that its collection ends the episode, probability per step that it comes back)."""
-
-SPLITS = {"any": ANY, "training": TRAINING, "held_out": HELD_OUT}
 
 TABULAR = GridWorld(height=13, width=13, num_objects=7, num_states=2**7 * 7 * 9)
 """Holds all tabular worlds; "longer horizon" has the most states."""
@@ -88,7 +86,7 @@ def grid_spec(
     padded_walls = np.zeros((environment.height, environment.width), bool)
     for y, row in enumerate(walls):
         padded_walls[y, : len(row)] = [cell == "1" for cell in row]
-    # Random walls leave the last cells free (see `grid_params`), so only the fixed walls count here.
+    # Random walls leave the last cells free (see `params`), so only the fixed walls count here.
     free = heights[0] * widths[0] - int(np.sum(padded_walls[: heights[0], : widths[0]]))
     if free < len(objects) + 4:
         raise UserError(f"objects: {len(objects)} need {len(objects) + 4} free cells, the smallest world has {free}")

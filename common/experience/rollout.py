@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.draw_ahead import split_off_noise
 from metaobj.common.environments.protocol import Environment
+from metaobj.common.experience.draw_ahead import split_off_noise
 from metaobj.common.types import PRNGKey, PyTree, Rollout
 
 

@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from metaobj.common.environments.splits import ANY, HELD_OUT
 from metaobj.common.types import PRNGKey
 
 Layout: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 """(height, width, walls [H, W], object positions [N, 2], object exists [N])."""
-ANY, TRAINING, HELD_OUT = 0, 1, 2
-"""Values of `GridSpec.split`. Of all layouts, one in four is held out."""
 
 
 @struct.dataclass
@@ -42,7 +41,7 @@ class GridSpec:
     """A distribution of worlds. Ranges are [low, high], both included; a fixed value is a range of length zero.
 
     `split` makes two disjoint sets of worlds. Where objects stay, a layout (size, walls, object cells) is held out
-    iff its hash is 3 modulo 4. Where objects move, a placement is held out iff the first object is on a free cell whose
+    iff its hash is 3 modulo 4, one in four. Where objects move, a placement is held out iff the first object is on a free cell whose
     number is 3 modulo 4.
     """
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.grid_specs import Split
 from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
 from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey, PyTree

@@ -9,12 +9,12 @@ whole ring at each write.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from metaobj.common.experience.windows import Windows, valid_steps
 from metaobj.common.types import PRNGKey, Rollout
 
 
@@ -25,13 +25,6 @@ class Replay:
     steps: Rollout  # [C B, ...]
     written: jax.Array  # [] int32, rows written in all
     columns: int = struct.field(pytree_node=False)  # B
-
-
-class Windows(NamedTuple):
-    """W windows of T steps, as they were taken."""
-
-    steps: Rollout  # [T, W, ...]
-    valid: jax.Array  # [T, W] bool, up to and with the first end of an episode
 
 
 def empty(rollout: Rollout, rows: int) -> Replay:
@@ -66,9 +59,3 @@ def sample(key: PRNGKey, replay: Replay, windows: int, length: int) -> Windows:
     row = (oldest + first + jnp.arange(length)[:, None]) % rows  # [T, W]
     steps = jax.tree.map(lambda leaf: leaf[row * replay.columns + column], replay.steps)
     return Windows(steps, valid_steps(steps))
-
-
-def valid_steps(steps: Rollout) -> jax.Array:
-    """[T, W] bool: what comes after the first end of an episode is not of the window."""
-    ended = (steps.terminated | steps.truncated).astype(jnp.int32)
-    return jnp.cumsum(ended, axis=0) - ended == 0

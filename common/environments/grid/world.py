@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.environments.grid_params import HELD_OUT, TRAINING, GridParams, GridSpec, sample_grid_params
+from metaobj.common.environments.grid.params import GridParams, GridSpec, sample_grid_params
 from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.environments.splits import HELD_OUT, TRAINING
 from metaobj.common.types import PRNGKey
 
 Step = tuple[jax.Array, "GridState", jax.Array, jax.Array, jax.Array, dict[str, Any]]
