@@ -15,8 +15,8 @@ from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
 from metaobj.common.distributions import Entry
 from metaobj.common.hyperparameters import Sampler, SamplerState
 from metaobj.common.lifetime import Lifetime
-from metaobj.common.objective import Objective
 from metaobj.common.population import Family, begin, meta_gradient, renew
+from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 

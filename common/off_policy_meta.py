@@ -11,8 +11,9 @@ from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.windows import Windows, mean_valid
 from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime, PolicyRule, off_policy
+from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime, off_policy
 from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PyTree
 
 

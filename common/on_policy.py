@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.agents.agent import Agent, make_agent
+from metaobj.common.agents.agent import Agent
+from metaobj.common.agents.make import make_agent
+from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
 from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Episodes, reset, rollout, sampled
 from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.objective import Batch, LearnedObjective, UpdateRule
+from metaobj.common.rules.on_policy import Batch, LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
-from metaobj.common.value_function import ValueConfig, ValueFunction, make_value_function
 
 
 @struct.dataclass

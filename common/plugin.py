@@ -14,7 +14,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
 from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.objective import Objective
+from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
 GROUP = "metaobj.objectives"

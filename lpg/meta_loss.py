@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import check_numbers
-from metaobj.common.objective import Batch
+from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import Metrics
 
 
@@ -43,7 +43,7 @@ def entropy(logits: jax.Array) -> jax.Array:
 
 
 def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
-    """See `common.objective.LearnedObjective.meta_loss`."""
+    """See `common.rules.on_policy.LearnedObjective.meta_loss`."""
     rollout = batch.rollout
     log_pi = jax.nn.log_softmax(heads["policy"])
     log_pi_a = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]  # [T, B]

@@ -14,7 +14,7 @@ from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import check_numbers
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
-from metaobj.common.objective import Batch
+from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 
@@ -40,7 +40,7 @@ class LPGConfig:
 
 @dataclass(frozen=True)
 class LPG:
-    """The learned objective: an update rule with weights eta. See `common.objective.LearnedObjective`."""
+    """The learned objective: an update rule with weights eta. See `common.rules.on_policy.LearnedObjective`."""
 
     config: LPGConfig = LPGConfig()
     meta_loss_config: MetaLossConfig = MetaLossConfig()

@@ -9,9 +9,9 @@ from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
 from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.objective import UpdateRule
 from metaobj.common.on_policy import on_policy
 from metaobj.common.plugin import Plugin
+from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect
 from metaobj.lpg.interface import LoadedLPG

@@ -14,10 +14,10 @@ from metaobj.common.devices import quick_jit
 from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetime import Birth
 from metaobj.common.meta_training import configuration_of
-from metaobj.common.off_policy import Experience
 from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from metaobj.common.plotting import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.population import make_families
+from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PRNGKey, PyTree
 from metaobj.metagenrl.objective import MetaGenRL
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import make_mesh
 from metaobj.common.distributions import Entry
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.baselines import A2C
 from metaobj.common.hyperparameters import SamplerConfig, make_sampler
 from metaobj.common.meta_step import MetaTrainer
 from metaobj.common.on_policy import on_policy
 from metaobj.common.population import make_families, sampler_grids
-from metaobj.common.value_function import ValueConfig
+from metaobj.common.rules.handwritten import A2C
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 CONFIG = SamplerConfig(window=3, bonus=0.2, temperature=0.1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import make_mesh
 from metaobj.common.distributions import Entry
@@ -19,7 +20,6 @@ from metaobj.common.hyperparameters import make_sampler
 from metaobj.common.meta_step import MetaTrainer
 from metaobj.common.on_policy import on_policy
 from metaobj.common.population import make_families, sampler_grids
-from metaobj.common.value_function import ValueConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 
 K, N = 2, 8

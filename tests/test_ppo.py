@@ -7,10 +7,11 @@ import pytest
 
 from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.evaluation.agents import draw_worlds, train_agents
-from metaobj.common.evaluation.baselines import clipped_surrogate, ppo
+from metaobj.common.evaluation.baselines import ppo
 from metaobj.common.off_policy import off_policy
 from metaobj.common.off_policy_settings import AgentSettings
 from metaobj.common.population import make_families
+from metaobj.common.rules.handwritten import clipped_surrogate
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 AGENT = AgentSettings(hidden=(16,), random_steps=32, test_environments=4)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import TabularValue, ValueConfig
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.baselines import A2C
 from metaobj.common.lifetime import Birth
 from metaobj.common.on_policy import on_policy
 from metaobj.common.population import make_families
-from metaobj.common.value_function import TabularValue, ValueConfig
+from metaobj.common.rules.handwritten import A2C
 from tests.test_meta_step import entry
 from tests.worlds import RingParams
 

@@ -1,4 +1,4 @@
-"""Parts of a distribution of environments that have nothing in common: training draws from one, the other is held out."""
+"""Parts of a distribution that have nothing in common: training draws from one, the other is held out."""
 
 from typing import Literal, TypeAlias
 

@@ -1,22 +1,17 @@
-"""Update rules that people wrote, for comparison. They take part in everything but meta-training."""
+"""Methods that people wrote, for comparison: their rules with the grids that they are tuned over."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import jax
-import jax.numpy as jnp
-
-from metaobj.common.agents.agent import AgentConfig, Heads
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.distributions import POLICY_RATES, TABULAR_RATES
 from metaobj.common.evaluation.method import Method
-from metaobj.common.experience.windows import mean_valid
-from metaobj.common.objective import Batch
-from metaobj.common.off_policy import HYPERPARAMETERS, Experience, off_policy
+from metaobj.common.off_policy import off_policy
 from metaobj.common.off_policy_settings import AgentSettings
 from metaobj.common.on_policy import on_policy
 from metaobj.common.ppo import PPOSettings, ppo_agents
-from metaobj.common.types import Metrics, PyTree
-from metaobj.common.value_function import ValueConfig
+from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate
 
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 CRITIC_RATES = (1e-3, 3e-3)
@@ -33,18 +28,6 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
     rule = A2C()
     programs = on_policy(rule, rollout_steps=rollout_steps, discount=discount, value=value)
     return Method("A2C", rule, (), programs, grid)
-
-
-@dataclass(frozen=True)
-class CriticAscent:
-    """The deterministic policy gradient (Silver et al. 2014): go where the critic says that actions are better."""
-
-    @property
-    def hyperparameters(self) -> tuple[str, ...]:
-        return HYPERPARAMETERS
-
-    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
-        return -mean_valid(judged, experience.valid)
 
 
 def ddpg(
@@ -88,34 +71,3 @@ def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
     settings = PPOSettings()
     programs = ppo_agents(rollout_steps=rollout_steps, discount=discount, agent=agent, settings=settings)
     return Method("PPO", clipped_surrogate, (), programs, grid, span=settings.span(rollout_steps))
-
-
-def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 0.2) -> jax.Array:
-    """-min(r A, clip(r, 1 - eps, 1 + eps) A) of each step (PPO's equation 7)."""
-    ratio = jnp.exp(log_ratio)
-    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
-
-
-@dataclass(frozen=True)
-class A2C:
-    """Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783), synchronous.
-
-    The critic is the lifetime's own value function and the advantages its generalised estimates, so a comparison with
-    a learned objective has the same networks, rollouts and environment steps on both sides.
-    """
-
-    @property
-    def hyperparameters(self) -> tuple[str, ...]:
-        return ("learning_rate", "entropy_weight")
-
-    def heads(self, num_actions: int) -> dict[str, int]:
-        return {"policy": num_actions}
-
-    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
-        return batch.advantages, {}
-
-    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
-        log_pi = jax.nn.log_softmax(heads["policy"])
-        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
-        entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
-        return -jnp.mean(log_pi_a * targets + batch.hyperparameters["entropy_weight"] * entropy)

@@ -14,9 +14,10 @@ from metaobj.common.evaluation.baselines import td3
 from metaobj.common.hyperparameters import make_sampler
 from metaobj.common.lifetime import Birth
 from metaobj.common.meta_step import MetaTrainer
-from metaobj.common.off_policy import HYPERPARAMETERS, OffPolicy, OffPolicyLifetime
+from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime
 from metaobj.common.off_policy_settings import AgentSettings
 from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.metagenrl.config import PRESETS
 from metaobj.metagenrl.plugin import plugin
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metaobj.common.agents.tabular import TabularAgent
-from metaobj.common.objective import Batch
+from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import Rollout
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 from metaobj.lpg.objective import LPG, LPGConfig, kl_divergence

@@ -11,10 +11,10 @@ import pytest
 from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.hyperparameters import SamplerConfig, make_sampler
-from metaobj.common.off_policy import Experience
 from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
 from metaobj.common.population import begin, make_families, meta_gradient, sampler_grids
+from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import Rollout
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 

@@ -41,8 +41,8 @@ class GridSpec:
     """A distribution of worlds. Ranges are [low, high], both included; a fixed value is a range of length zero.
 
     `split` makes two disjoint sets of worlds. Where objects stay, a layout (size, walls, object cells) is held out
-    iff its hash is 3 modulo 4, one in four. Where objects move, a placement is held out iff the first object is on a free cell whose
-    number is 3 modulo 4.
+    iff its hash is 3 modulo 4, one in four. Where objects move, a placement is held out iff the first object is on a
+    free cell whose number is 3 modulo 4.
     """
 
     height: np.ndarray  # [2] int32

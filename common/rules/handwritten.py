@@ -1,0 +1,55 @@
+"""Update rules that people wrote. They take part in everything but meta-training."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.agents.agent import Heads
+from metaobj.common.experience.windows import mean_valid
+from metaobj.common.rules.off_policy import HYPERPARAMETERS, Experience
+from metaobj.common.rules.on_policy import Batch
+from metaobj.common.types import Metrics, PyTree
+
+
+@dataclass(frozen=True)
+class A2C:
+    """Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783), synchronous.
+
+    The critic is the lifetime's own value function and the advantages its generalised estimates, so a comparison with
+    a learned objective has the same networks, rollouts and environment steps on both sides.
+    """
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ("learning_rate", "entropy_weight")
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        return {"policy": num_actions}
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        return batch.advantages, {}
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        log_pi = jax.nn.log_softmax(heads["policy"])
+        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+        entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+        return -jnp.mean(log_pi_a * targets + batch.hyperparameters["entropy_weight"] * entropy)
+
+
+@dataclass(frozen=True)
+class CriticAscent:
+    """The deterministic policy gradient (Silver et al. 2014): go where the critic says that actions are better."""
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return HYPERPARAMETERS
+
+    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
+        return -mean_valid(judged, experience.valid)
+
+
+def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 0.2) -> jax.Array:
+    """-min(r A, clip(r, 1 - eps, 1 + eps) A) of each step (PPO's equation 7)."""
+    ratio = jnp.exp(log_ratio)
+    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
