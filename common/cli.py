@@ -275,9 +275,9 @@ def _inspect(arguments: list[str], console: Console) -> int:
 
 
 def _list(arguments: list[str], console: Console) -> int:
-    from metaobj.common.distributions import DISTRIBUTIONS
     from metaobj.common.environments.registry import environment_names
     from metaobj.common.evaluation.suites import SUITES
+    from metaobj.common.lifetimes.distributions import DISTRIBUTIONS
     from metaobj.common.objective_file import pretrained_names
     from metaobj.common.plugin import plugins
 

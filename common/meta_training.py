@@ -18,15 +18,15 @@ from rich.markup import escape
 from metaobj.common import objective_file, plotting
 from metaobj.common.arguments import from_json
 from metaobj.common.checkpoint import Checkpoints
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import make_mesh
-from metaobj.common.distributions import make_distribution
 from metaobj.common.errors import UserError
-from metaobj.common.hyperparameters import make_sampler
-from metaobj.common.meta_step import MetaTrainer, TrainingState
+from metaobj.common.lifetimes.distributions import make_distribution
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.metrics import MetricsLog, Sink, read_metrics
 from metaobj.common.plugin import Plugin
-from metaobj.common.population import make_families, sampler_grids
 from metaobj.common.progress import Progress
 from metaobj.common.run_folder import RunFolder, check_place
 from metaobj.common.types import Metrics, PyTree

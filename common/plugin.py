@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
-from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 

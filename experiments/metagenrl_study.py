@@ -25,16 +25,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from metaobj.common.devices import quick_jit, use_all_cores
-from metaobj.common.distributions import Entry, make_distribution
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.suites import SUITES
-from metaobj.common.lifetime import Lifetime
-from metaobj.common.meta_step import MetaTrainer, TrainingState
+from metaobj.common.lifetimes.distributions import Entry, make_distribution
+from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.population import make_families
+from metaobj.common.meta.gradient import meta_gradient
+from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.meta_training import make_trainer
-from metaobj.common.population import make_families, meta_gradient
 from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.objective import MetaGenRLConfig
 from metaobj.metagenrl.plugin import plugin

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.errors import UserError
-from metaobj.common.hyperparameters import SamplerConfig
+from metaobj.common.lifetimes.sampler import SamplerConfig
+from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPGConfig
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metaobj.common.files import atomic_write
-from metaobj.common.on_policy import OnPolicy
+from metaobj.common.lifetimes.on_policy import OnPolicy
 from metaobj.common.types import PyTree
 from metaobj.lpg import inspection_plots
 from metaobj.lpg.inspection_data import (

@@ -10,13 +10,13 @@ import numpy as np
 
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import quick_jit
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Discrete
 from metaobj.common.environments.registry import sample_params
 from metaobj.common.experience.returns import lambda_returns
-from metaobj.common.lifetime import Birth
-from metaobj.common.on_policy import OnPolicy, OnPolicyLifetime, on_policy
-from metaobj.common.population import Family, make_families
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Birth
+from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime, on_policy
+from metaobj.common.lifetimes.population import Family, make_families
 from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import PRNGKey, PyTree, Rollout
 from metaobj.lpg.objective import LPG

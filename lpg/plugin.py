@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
-from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.on_policy import on_policy
+from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.plugin import Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.lpg.config import PRESETS, LPGTraining

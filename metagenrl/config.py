@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from metaobj.common.config import MetaTrainingConfig
-from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.metagenrl.meta_loss import MetaSettings
 from metaobj.metagenrl.objective import MetaGenRLConfig
 
 

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.devices import quick_jit
-from metaobj.common.distributions import ACTOR_CRITIC, Entry
-from metaobj.common.lifetime import Birth
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.lifetime import Birth
+from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta_training import configuration_of
-from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
 from metaobj.common.plotting import colours, new_figure, save_figure, set_title, style_panel
-from metaobj.common.population import make_families
 from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PRNGKey, PyTree
+from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL
 
 _REWARDS = (-2.0, 0.0, 2.0)

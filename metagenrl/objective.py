@@ -52,7 +52,7 @@ class MetaGenRLConfig:
 
 @dataclass(frozen=True)
 class MetaGenRL:
-    """The learned loss. See `common.off_policy.PolicyRule`."""
+    """The learned loss. See `common.lifetimes.off_policy.PolicyRule`."""
 
     config: MetaGenRLConfig = MetaGenRLConfig()
 

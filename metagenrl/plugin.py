@@ -7,13 +7,13 @@ from typing import Any
 from metaobj.common.evaluation.baselines import ddpg, ppo, td3
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
-from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.off_policy_meta import meta_off_policy
+from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.plugin import Plugin
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect
 from metaobj.metagenrl.interface import LoadedMetaGenRL
+from metaobj.metagenrl.meta_loss import meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 

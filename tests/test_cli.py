@@ -13,8 +13,8 @@ import pytest
 
 from metaobj.common import objective_file
 from metaobj.common.cli import main
-from metaobj.common.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.evaluation.suites import SUITES
+from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.meta_training import load_objective
 from metaobj.common.run_folder import RunFolder
 from tests.quick import quick_programs

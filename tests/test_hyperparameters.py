@@ -7,14 +7,14 @@ import pytest
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import make_mesh
-from metaobj.common.distributions import Entry
 from metaobj.common.errors import UserError
-from metaobj.common.hyperparameters import SamplerConfig, make_sampler
-from metaobj.common.meta_step import MetaTrainer
-from metaobj.common.on_policy import on_policy
-from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.handwritten import A2C
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -12,14 +12,14 @@ import pytest
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import make_mesh
-from metaobj.common.distributions import Entry
 from metaobj.common.errors import UserError
-from metaobj.common.hyperparameters import make_sampler
-from metaobj.common.meta_step import MetaTrainer
-from metaobj.common.on_policy import on_policy
-from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.lpg.objective import LPG, LPGConfig
 
 K, N = 2, 8

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from metaobj.common.cli import main
-from metaobj.common.distributions import DISTRIBUTIONS, Entry
+from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.meta_training import Outcome, load_objective, meta_train
 from metaobj.common.progress import Progress
 from metaobj.lpg.config import LPGTraining

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.evaluation.agents import draw_worlds, train_agents
 from metaobj.common.evaluation.baselines import ppo
-from metaobj.common.off_policy import off_policy
-from metaobj.common.off_policy_settings import AgentSettings
-from metaobj.common.population import make_families
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.off_policy import off_policy
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.population import make_families
 from metaobj.common.rules.handwritten import clipped_surrogate
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -8,9 +8,9 @@ import pytest
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import TabularValue, ValueConfig
 from metaobj.common.errors import UserError
-from metaobj.common.lifetime import Birth
-from metaobj.common.on_policy import on_policy
-from metaobj.common.population import make_families
+from metaobj.common.lifetimes.lifetime import Birth
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.population import make_families
 from metaobj.common.rules.handwritten import A2C
 from tests.test_meta_step import entry
 from tests.worlds import RingParams

@@ -13,8 +13,8 @@ from metaobj.common.devices import AXIS, make_mesh, quick_jit
 from metaobj.common.environments.reference import reference_returns
 from metaobj.common.environments.registry import sample_params
 from metaobj.common.experience.rollout import Episodes
-from metaobj.common.lifetime import Birth, Lifetime, Program
-from metaobj.common.population import Family
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
+from metaobj.common.lifetimes.population import Family
 from metaobj.common.types import PRNGKey, PyTree
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.distributions import POLICY_RATES, TABULAR_RATES
 from metaobj.common.evaluation.method import Method
-from metaobj.common.off_policy import off_policy
-from metaobj.common.off_policy_settings import AgentSettings
-from metaobj.common.on_policy import on_policy
-from metaobj.common.ppo import PPOSettings, ppo_agents
+from metaobj.common.lifetimes.distributions import POLICY_RATES, TABULAR_RATES
+from metaobj.common.lifetimes.off_policy import off_policy
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
 from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate
 
 DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.lifetime import ProgramMaker
+from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.types import PyTree
 
 Settings = dict[str, float]

@@ -3,7 +3,10 @@ suites whose names say so.
 """
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.distributions import (
+from metaobj.common.environments.registry import make_environment
+from metaobj.common.environments.splits import Split
+from metaobj.common.errors import UserError
+from metaobj.common.lifetimes.distributions import (
     ACTOR_CRITIC,
     CONV,
     DENSE,
@@ -13,9 +16,6 @@ from metaobj.common.distributions import (
     default_agent,
     unknown,
 )
-from metaobj.common.environments.registry import make_environment
-from metaobj.common.environments.splits import Split
-from metaobj.common.errors import UserError
 
 
 def _held_out(name: str, updates: int, num_environments: int = 16) -> Entry:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from metaobj.common.devices import AXIS, make_mesh
-from metaobj.common.distributions import Entry
-from metaobj.common.hyperparameters import make_sampler
-from metaobj.common.meta_step import MetaTrainer
-from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
 from metaobj.lpg.plugin import plugin

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from experiments.benchmarks.lpg import MetaUpdate, median, timed
 from metaobj.common.devices import make_mesh
-from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.evaluation.baselines import td3
-from metaobj.common.hyperparameters import make_sampler
-from metaobj.common.lifetime import Birth
-from metaobj.common.meta_step import MetaTrainer
-from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime
-from metaobj.common.off_policy_settings import AgentSettings
-from metaobj.common.population import make_families, sampler_grids
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.lifetime import Birth
+from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.metagenrl.config import PRESETS
 from metaobj.metagenrl.plugin import plugin

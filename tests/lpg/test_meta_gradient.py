@@ -11,12 +11,13 @@ from jax.flatten_util import ravel_pytree
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.config import MetaTrainingConfig
-from metaobj.common.distributions import Entry
 from metaobj.common.gradients import clip_by_norm, mixed_mode_gradient
-from metaobj.common.hyperparameters import SamplerConfig, make_sampler
-from metaobj.common.on_policy import on_policy
-from metaobj.common.population import begin, largest_chunk, make_families, meta_gradient, sampler_grids
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import largest_chunk, meta_gradient
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 from tests.test_lstm import plain_lstm

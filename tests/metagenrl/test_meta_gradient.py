@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.config import MetaTrainingConfig
-from metaobj.common.distributions import ACTOR_CRITIC, Entry
-from metaobj.common.hyperparameters import SamplerConfig, make_sampler
-from metaobj.common.off_policy_meta import MetaOffPolicy, meta_off_policy
-from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
-from metaobj.common.population import begin, make_families, meta_gradient, sampler_grids
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import Rollout
+from metaobj.metagenrl.meta_loss import MetaOffPolicy, MetaSettings, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")

@@ -11,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.config import MetaTrainingConfig
-from metaobj.common.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.errors import UserError
-from metaobj.common.lifetime import Birth
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.lifetime import Birth
+from metaobj.common.lifetimes.off_policy import off_policy
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.population import make_families
+from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta_training import make_trainer, meta_train
-from metaobj.common.off_policy import off_policy
-from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
-from metaobj.common.population import make_families
 from metaobj.common.rules.handwritten import CriticAscent
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.metagenrl.config import PRESETS
+from metaobj.metagenrl.meta_loss import MetaSettings
 from metaobj.metagenrl.objective import MetaGenRLConfig
 from metaobj.metagenrl.plugin import plugin
 

@@ -1,11 +1,8 @@
-"""How off-policy agents learn, and how a loss that they learn by is judged."""
+"""How off-policy agents learn."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from metaobj.common.errors import UserError, check_numbers
-
-InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
 
 
 @dataclass(frozen=True)
@@ -63,34 +60,3 @@ class AgentSettings:
         """Time steps with uniform actions: enough for a window, and whole rollouts."""
         wanted = max(self.window_steps, -(-self.random_steps // num_environments))
         return -(-wanted // rollout_steps) * rollout_steps
-
-
-@dataclass(frozen=True)
-class MetaSettings:
-    """How the learned loss is judged."""
-
-    inner_learning_rate: float = 0.05
-    """Of the K updates that the meta-gradient goes through."""
-    inner_optimiser: InnerOptimiser = "adam"
-    """Their step: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as the agent's
-    own Adam weighs it, over its norm (adam)."""
-    inner_step: Literal["mean", "sum"] = "mean"
-    """Whether their loss is the mean or the sum over a batch's steps."""
-    judge_critic: Literal["first", "minimum"] = "first"
-    """Which critic judges the updated policy."""
-    judge_windows: Literal["fresh", "all"] = "fresh"
-    """Judge on windows that no update saw, or on those of the updates too."""
-    scale_judge: bool = True
-    """Divide the judgement by the norm of its gradient with respect to the policy, so that environments count alike."""
-    warm_start: int = 0
-    """Updates over which the policies go over from the critic's loss to the learned one."""
-    warm_start_per: Literal["run", "lifetime"] = "run"
-    """Whether they do so once in the run, or in each lifetime."""
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
-        check_numbers(self, "warm_start", at_least=0, prefix="meta.")
-        if self.inner_step == "sum" and self.inner_optimiser != "sgd":
-            raise UserError(
-                f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"
-            )

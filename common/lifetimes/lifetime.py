@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from metaobj.common.agents.agent import Hyperparameters
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.rollout import Episodes, Worlds
+from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from metaobj.common.errors import UserError, check_numbers
-from metaobj.common.hyperparameters import SamplerConfig
+from metaobj.common.lifetimes.sampler import SamplerConfig
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
 

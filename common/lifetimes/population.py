@@ -1,21 +1,18 @@
-"""A population: lifetimes of several families, their meta-gradient, their ends and new beginnings."""
+"""A population: lifetimes of several families, their ends and new beginnings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.config import MetaTrainingConfig
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.registry import make_environment, sample_params
 from metaobj.common.errors import UserError
-from metaobj.common.gradients import clip_by_norm, sum_over_chunks
-from metaobj.common.hyperparameters import Sampler, SamplerState
-from metaobj.common.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
-from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
+from metaobj.common.lifetimes.sampler import Sampler, SamplerState
+from metaobj.common.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,50 +98,6 @@ def _renewed(
     setting, hyperparameters = sampler.sample(setting_key, state, task)
     params = sample_params(family.program.environment, params_key, spec)
     return family.program.start(key, Birth(params, hyperparameters, length, task, setting, counts))
-
-
-def largest_chunk(lifetimes: int, limit: int) -> int:
-    """The largest divisor of `lifetimes` that is at most `limit`."""
-    return max(size for size in range(1, min(lifetimes, limit) + 1) if lifetimes % size == 0)
-
-
-def meta_gradient(
-    objective: Any,
-    family: Family,
-    config: MetaTrainingConfig,
-    eta: PyTree,
-    population: Lifetime,
-    step: jax.Array,
-) -> tuple[PyTree, Lifetime, Metrics]:
-    """Live on, and sum the meta-gradients of a family's lifetimes on this device.
-
-    Returns:
-        The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
-        ("finite" among them).
-    """
-
-    def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-        return family.meta_program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
-
-    def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
-        gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
-        clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
-        finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
-        clipped = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), clipped)
-        was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
-        metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
-        return clipped, (lifetime, metrics)
-
-    def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
-        if part.updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
-            gradient, outputs = one(jax.tree.map(lambda leaf: leaf[0], part))
-            return gradient, jax.tree.map(lambda leaf: leaf[None], outputs)
-        gradients, outputs = jax.vmap(one)(part)
-        return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
-
-    size = largest_chunk(population.updates.shape[0], config.chunk)
-    total, (population, metrics) = sum_over_chunks(chunk, population, size)
-    return total, population, metrics
 
 
 def renew(family: Family, sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array) -> Lifetime:

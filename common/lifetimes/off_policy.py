@@ -15,9 +15,7 @@ import optax
 from flax import struct
 
 from metaobj.common.agents.actor_critic import Actor, Critic
-from metaobj.common.continuous import Acted, normal_noise, random_start, tested
 from metaobj.common.devices import memory
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.errors import UserError
@@ -26,8 +24,10 @@ from metaobj.common.experience.replay import Replay
 from metaobj.common.experience.rollout import Episodes, Policy, rollout
 from metaobj.common.experience.windows import Windows, mean_valid
 from metaobj.common.gradients import clip_by_norm
-from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.continuous import Acted, normal_noise, random_start, tested
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.rules.off_policy import Experience, PolicyRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
 
@@ -48,7 +48,7 @@ class OffPolicyLifetime(Lifetime):
 
 @dataclass(frozen=True)
 class OffPolicy:
-    """See `common.lifetime.Program`."""
+    """See `common.lifetimes.lifetime.Program`."""
 
     environment: ScaledActions
     num_environments: int

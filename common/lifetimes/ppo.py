@@ -15,15 +15,15 @@ import optax
 from flax import struct
 
 from metaobj.common.agents.actor_critic import Actor
-from metaobj.common.continuous import Acted, normal_noise, random_start, tested
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Policy, rollout
 from metaobj.common.gradients import clip_by_norm
-from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.continuous import Acted, normal_noise, random_start, tested
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -63,7 +63,7 @@ class PPOLifetime(Lifetime):
 
 @dataclass(frozen=True)
 class PPO:
-    """See `common.lifetime.Program`."""
+    """See `common.lifetimes.lifetime.Program`."""
 
     environment: ScaledActions
     num_environments: int

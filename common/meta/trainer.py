@@ -10,12 +10,13 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from metaobj.common.config import MetaTrainingConfig
 from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
-from metaobj.common.distributions import Entry
-from metaobj.common.hyperparameters import Sampler, SamplerState
-from metaobj.common.lifetime import Lifetime
-from metaobj.common.population import Family, begin, meta_gradient, renew
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.population import Family, begin, renew
+from metaobj.common.lifetimes.sampler import Sampler, SamplerState
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 

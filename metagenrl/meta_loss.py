@@ -1,25 +1,60 @@
 """Off-policy agents whose policy's loss is learned: K trial updates by it, judged by the agent's own critic."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
+from metaobj.common.errors import UserError, check_numbers
 from metaobj.common.experience.windows import Windows, mean_valid
 from metaobj.common.gradients import mixed_mode_gradient
-from metaobj.common.lifetime import ProgramMaker
-from metaobj.common.off_policy import OffPolicy, OffPolicyLifetime, off_policy
-from metaobj.common.off_policy_settings import AgentSettings, MetaSettings
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime, off_policy
+from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PyTree
+
+InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """How the learned loss is judged."""
+
+    inner_learning_rate: float = 0.05
+    """Of the K updates that the meta-gradient goes through."""
+    inner_optimiser: InnerOptimiser = "adam"
+    """Their step: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as the agent's
+    own Adam weighs it, over its norm (adam)."""
+    inner_step: Literal["mean", "sum"] = "mean"
+    """Whether their loss is the mean or the sum over a batch's steps."""
+    judge_critic: Literal["first", "minimum"] = "first"
+    """Which critic judges the updated policy."""
+    judge_windows: Literal["fresh", "all"] = "fresh"
+    """Judge on windows that no update saw, or on those of the updates too."""
+    scale_judge: bool = True
+    """Divide the judgement by the norm of its gradient with respect to the policy, so that environments count alike."""
+    warm_start: int = 0
+    """Updates over which the policies go over from the critic's loss to the learned one."""
+    warm_start_per: Literal["run", "lifetime"] = "run"
+    """Whether they do so once in the run, or in each lifetime."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
+        check_numbers(self, "warm_start", at_least=0, prefix="meta.")
+        if self.inner_step == "sum" and self.inner_optimiser != "sgd":
+            raise UserError(
+                f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"
+            )
 
 
 @dataclass(frozen=True)
 class MetaOffPolicy(OffPolicy):
-    """See `common.lifetime.MetaProgram`."""
+    """See `common.lifetimes.lifetime.MetaProgram`."""
 
     meta: MetaSettings = field(default_factory=MetaSettings)
 

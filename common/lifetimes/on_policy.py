@@ -10,11 +10,11 @@ from flax import struct
 from metaobj.common.agents.agent import Agent
 from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
-from metaobj.common.distributions import Entry
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Episodes, reset, rollout, sampled
-from metaobj.common.lifetime import Birth, Lifetime, ProgramMaker
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker
 from metaobj.common.rules.on_policy import Batch, LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -38,7 +38,7 @@ class RolloutStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """See `common.lifetime.MetaProgram`."""
+    """See `common.lifetimes.lifetime.MetaProgram`."""
 
     environment: Environment
     agent: Agent

@@ -1,0 +1,56 @@
+"""The meta-gradient of a population: every lifetime's own, clipped, in chunks that bound memory."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.gradients import clip_by_norm, sum_over_chunks
+from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.types import Metrics, PyTree
+
+
+def largest_chunk(lifetimes: int, limit: int) -> int:
+    """The largest divisor of `lifetimes` that is at most `limit`."""
+    return max(size for size in range(1, min(lifetimes, limit) + 1) if lifetimes % size == 0)
+
+
+def meta_gradient(
+    objective: Any,
+    family: Family,
+    config: MetaTrainingConfig,
+    eta: PyTree,
+    population: Lifetime,
+    step: jax.Array,
+) -> tuple[PyTree, Lifetime, Metrics]:
+    """Live on, and sum the meta-gradients of a family's lifetimes on this device.
+
+    Returns:
+        The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
+        ("finite" among them).
+    """
+
+    def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
+        return family.meta_program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
+
+    def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
+        clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
+        finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
+        clipped = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), clipped)
+        was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
+        metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
+        return clipped, (lifetime, metrics)
+
+    def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        if part.updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
+            gradient, outputs = one(jax.tree.map(lambda leaf: leaf[0], part))
+            return gradient, jax.tree.map(lambda leaf: leaf[None], outputs)
+        gradients, outputs = jax.vmap(one)(part)
+        return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
+
+    size = largest_chunk(population.updates.shape[0], config.chunk)
+    total, (population, metrics) = sum_over_chunks(chunk, population, size)
+    return total, population, metrics
