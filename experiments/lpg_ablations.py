@@ -23,11 +23,12 @@ from rich.table import Table
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
 from metaobj.common.evaluation.results import final_score
-from metaobj.common.evaluation.run import learned, tuning_entries
 from metaobj.common.evaluation.statistics import area_under_curve, interquartile_mean
 from metaobj.common.evaluation.suites import make_suite
-from metaobj.common.meta_training import load_objective, meta_train
-from metaobj.common.metrics import read_metrics
+from metaobj.common.objectives.evaluate import learned, tuning_entries
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.train import meta_train
+from metaobj.common.runs.metrics import read_metrics
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.plugin import plugin
 

@@ -35,7 +35,7 @@ from metaobj.common.lifetimes.lifetime import Lifetime
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
-from metaobj.common.meta_training import make_trainer
+from metaobj.common.objectives.train import make_trainer
 from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.objective import MetaGenRLConfig
 from metaobj.metagenrl.plugin import plugin

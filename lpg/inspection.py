@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.on_policy import OnPolicy
+from metaobj.common.runs.files import atomic_write
 from metaobj.common.types import PyTree
 from metaobj.lpg import inspection_plots
 from metaobj.lpg.inspection_data import (

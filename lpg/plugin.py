@@ -10,7 +10,7 @@ from metaobj.common.evaluation.protocol import Protocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.meta.config import MetaTrainingConfig
-from metaobj.common.plugin import Plugin
+from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect

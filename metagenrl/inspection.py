@@ -14,7 +14,7 @@ from metaobj.common.devices import quick_jit
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.meta_training import configuration_of
+from metaobj.common.objectives.loading import configuration_of
 from metaobj.common.plotting import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PRNGKey, PyTree

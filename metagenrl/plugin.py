@@ -8,7 +8,7 @@ from metaobj.common.evaluation.baselines import ddpg, ppo, td3
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Protocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
-from metaobj.common.plugin import Plugin
+from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect

@@ -19,8 +19,8 @@ import numpy as np
 import optax
 import pytest
 
-from metaobj.common.checkpoint import CheckpointError, Checkpoints
 from metaobj.common.errors import UserError
+from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints
 from metaobj.common.types import PyTree
 
 
@@ -234,7 +234,7 @@ def test_a_disk_that_fills_at_the_last_file(tmp_path: Path, monkeypatch: pytest.
     def fail(path: Path, content: str) -> None:
         raise UserError("cannot write") from OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metaobj.common.checkpoint.atomic_write", fail)
+    monkeypatch.setattr("metaobj.common.runs.checkpoint.atomic_write", fail)
     with pytest.raises(CheckpointError, match="step 2: disk full"):
         checkpoints.save(2, make_state(2))
     monkeypatch.undo()
@@ -280,7 +280,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     script = """
     import resource, signal, sys
     import jax
-    from metaobj.common.checkpoint import CheckpointError, Checkpoints
+    from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints
     checkpoints = Checkpoints(sys.argv[1])
     checkpoints.save(1, {"w": jax.numpy.ones(10)})
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -303,7 +303,7 @@ def test_killed_while_saving(tmp_path: Path) -> None:
     script = """
     import sys
     import jax
-    from metaobj.common.checkpoint import Checkpoints
+    from metaobj.common.runs.checkpoint import Checkpoints
     state = {"w": jax.numpy.arange(1000), "key": jax.random.key(0)}
     checkpoints = Checkpoints(sys.argv[1], report=lambda line: print("unreadable", line, flush=True))
     found = checkpoints.restore_latest(state)
@@ -358,7 +358,7 @@ def test_shardings_of_the_template_are_respected(tmp_path: Path) -> None:
     import sys
     import jax, numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
-    from metaobj.common.checkpoint import Checkpoints
+    from metaobj.common.runs.checkpoint import Checkpoints
 
     def state(seed):
         return {"w": jax.random.normal(jax.random.key(seed), (4, 3)), "keys": jax.random.split(jax.random.key(seed), 4)}

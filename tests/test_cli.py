@@ -11,12 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 import pytest
 
-from metaobj.common import objective_file
-from metaobj.common.cli import main
+from metaobj.common.command.cli import main
 from metaobj.common.evaluation.suites import SUITES
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
-from metaobj.common.meta_training import load_objective
-from metaobj.common.run_folder import RunFolder
+from metaobj.common.objectives import file as objective_file
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.runs.run_folder import RunFolder
 from tests.quick import quick_programs
 
 TINY = (
@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
     """The folder of a run that is done."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
+        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
         assert run("train", "lpg", "--run-dir", str(folder), *TINY.split()) == 0
     return folder
 
@@ -82,7 +82,7 @@ def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (tmp_path / name / "config.json").write_text(json.dumps(record))
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text('{"format_')
-    monkeypatch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
+    monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -252,7 +252,7 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("metaobj.common.cli._list", broken)
+    monkeypatch.setattr("metaobj.common.command.cli._list", broken)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from metaobj.common.checkpoint import TEMPORARY
+from metaobj.common.runs.checkpoint import TEMPORARY
 from tests.quick import quick_environment
 
 pytestmark = pytest.mark.slow
@@ -200,7 +200,7 @@ def test_a_file_that_may_not_grow(straight: Straight, tmp_path: Path) -> None:
         "-c",
         limited,
         "-m",
-        "metaobj.common.cli",
+        "metaobj.common.command.cli",
         "train",
         kind,
         "--run-dir",

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from metaobj.common.cli import main
+from metaobj.common.command.cli import main
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
-from metaobj.common.meta_training import Outcome, load_objective, meta_train
-from metaobj.common.progress import Progress
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.train import Outcome, meta_train
+from metaobj.common.runs.progress import Progress
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
 from metaobj.lpg.plugin import plugin
@@ -72,7 +73,7 @@ def checkpoints(folder: Path) -> list[int]:
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than the runs."""
     if "pictures" not in request.node.name:
-        monkeypatch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
+        monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
 
 
 def told(folder: Path, config: LPGTraining = TINY, **options: Any) -> tuple[Outcome, str]:
@@ -87,7 +88,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
     """A run that nothing happened to."""
     folder = tmp_path_factory.mktemp("straight")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaobj.common.meta_training.draw", lambda trainer, run: None)
+        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
         outcome, _ = told(folder)
     assert outcome == Outcome(True, 5, folder / "objective.safetensors")
     return folder

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.metrics import MetricsLog, TensorBoard, WeightsAndBiases, read_metrics
+from metaobj.common.runs.metrics import MetricsLog, TensorBoard, WeightsAndBiases, read_metrics
 
 
 class Recorder:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from metaobj.common import objective_file
 from metaobj.common.errors import UserError
+from metaobj.common.objectives import file as objective_file
 
 METADATA: dict[str, Any] = {
     "kind": "lpg",
@@ -71,7 +71,7 @@ def test_a_run_folder_stands_for_its_objective(path: Path) -> None:
 
 def test_bytes_are_the_same_in_every_process(path: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from metaobj.common import objective_file; "
+        "import sys; from metaobj.common.objectives import file as objective_file; "
         "from tests.test_objective_file import METADATA, make_eta; "
         "flip = lambda tree: {k: flip(v) if isinstance(v, dict) else v for k, v in reversed(tree.items())}; "
         "objective_file.save(sys.argv[1], flip(make_eta()), flip(METADATA))"

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from metaobj.common.meta_training import meta_train
-from metaobj.common.plugin import plugins
+from metaobj.common.objectives.plugin import plugins
+from metaobj.common.objectives.train import meta_train
 from metaobj.lpg.plugin import plugin
 
 README = Path(__file__).parents[1] / "README.md"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write
-from metaobj.common.run_folder import RunFolder, read_config
+from metaobj.common.runs.files import atomic_write
+from metaobj.common.runs.run_folder import RunFolder, read_config
 
 CONFIG: dict[str, Any] = {"seed": 0, "agent": {"hidden": (32, 16), "rate": 0.1, "name": None}, "updates": 100}
 
@@ -115,7 +115,7 @@ def test_refuses_a_configuration_it_cannot_read(tmp_path: Path, content: str, ma
 
 def test_in_use_by_another_process_until_it_dies(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from metaobj.common.run_folder import RunFolder; "
+        "import sys, time; from metaobj.common.runs.run_folder import RunFolder; "
         "run = RunFolder.open(sys.argv[1], {'seed': 0}); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:

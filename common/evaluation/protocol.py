@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from metaobj.common.errors import check_numbers
-from metaobj.common.evaluation.agents import Record, Worlds, draw_worlds, train_agents
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.results import Curves, Reference
 from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.evaluation.training import Record, Worlds, draw_worlds, train_agents
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import Family, make_families
 

@@ -22,7 +22,7 @@ def load(path_or_name: str | Path) -> Any:
     Raises:
         UserError: there is none, it is damaged, or of a kind or version that is not installed.
     """
-    from metaobj.common.meta_training import load_objective
+    from metaobj.common.objectives.loading import load_objective
 
     plugin, *loaded = load_objective(path_or_name)
     return plugin.interface(*loaded)

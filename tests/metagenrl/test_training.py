@@ -18,7 +18,7 @@ from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta.config import MetaTrainingConfig
-from metaobj.common.meta_training import make_trainer, meta_train
+from metaobj.common.objectives.train import make_trainer, meta_train
 from metaobj.common.rules.handwritten import CriticAscent
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.metagenrl.config import PRESETS

@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write
+from metaobj.common.runs.files import atomic_write
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write
+from metaobj.common.runs.files import atomic_write
 
 
 class Sink(Protocol):

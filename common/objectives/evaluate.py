@@ -15,11 +15,11 @@ from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
 from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to
 from metaobj.common.evaluation.suites import make_suite
-from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.meta_training import configuration_of, load_objective
-from metaobj.common.plugin import Plugin
+from metaobj.common.objectives.loading import configuration_of, load_objective
+from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.runs.files import atomic_write
 
 
 def learned(plugin: Plugin, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write
+from metaobj.common.runs.files import atomic_write
 
 FORMAT_VERSION = 1
 CONFIG, LOCK = "config.json", "run.lock"

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from metaobj.common.arguments import from_json, last_value, parse
+from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
+from metaobj.common.objectives.configuration import from_json
 
 USAGE = """\
 usage: metaobj COMMAND ...
@@ -160,9 +161,9 @@ def _run(arguments: list[str], console: Console) -> int:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from metaobj.common.meta_training import meta_train
-    from metaobj.common.plugin import get_plugin, plugins
-    from metaobj.common.run_folder import RunFolder, read_config
+    from metaobj.common.objectives.plugin import get_plugin, plugins
+    from metaobj.common.objectives.train import meta_train
+    from metaobj.common.runs.run_folder import RunFolder, read_config
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: metaobj train KIND ...; KIND is one of:")
@@ -190,7 +191,7 @@ def _train(arguments: list[str], console: Console) -> int:
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
     def sinks(folder: RunFolder, step: int) -> list[Any]:
-        from metaobj.common.metrics import TensorBoard, WeightsAndBiases
+        from metaobj.common.runs.metrics import TensorBoard, WeightsAndBiases
 
         found: list[Any] = []
         if run.tensorboard:
@@ -238,8 +239,8 @@ def _check_out(folder: Path) -> None:
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
-    from metaobj.common.evaluation.run import evaluate_objective
-    from metaobj.common.meta_training import load_objective
+    from metaobj.common.objectives.evaluate import evaluate_objective
+    from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(EvaluateArguments, arguments, "evaluate")
     plugin = load_objective(chosen.objective)[0]
@@ -260,7 +261,7 @@ def _evaluate(arguments: list[str], console: Console) -> int:
 
 
 def _inspect(arguments: list[str], console: Console) -> int:
-    from metaobj.common.meta_training import load_objective
+    from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(InspectArguments, arguments, "inspect")
     plugin, objective, eta, metadata = load_objective(chosen.objective)
@@ -278,8 +279,8 @@ def _list(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.registry import environment_names
     from metaobj.common.evaluation.suites import SUITES
     from metaobj.common.lifetimes.distributions import DISTRIBUTIONS
-    from metaobj.common.objective_file import pretrained_names
-    from metaobj.common.plugin import plugins
+    from metaobj.common.objectives.file import pretrained_names
+    from metaobj.common.objectives.plugin import plugins
 
     if arguments:
         raise UserError(f"list: takes no arguments, {' '.join(arguments)} given")
@@ -298,7 +299,7 @@ def _list(arguments: list[str], console: Console) -> int:
 
 
 def _demo(arguments: list[str], console: Console) -> int:
-    from metaobj.common.demo import DemoArguments, demo
+    from metaobj.common.command.demo import DemoArguments, demo
 
     chosen = parse(DemoArguments, arguments, "demo")
     demo(chosen, console)

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from metaobj.common.evaluation.run import evaluate_objective
-from metaobj.common.meta_training import load_objective, meta_train
-from metaobj.common.plugin import get_plugin
+from metaobj.common.objectives.evaluate import evaluate_objective
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import get_plugin
+from metaobj.common.objectives.train import meta_train
 
 
 @dataclass(frozen=True)

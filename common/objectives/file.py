@@ -26,7 +26,7 @@ import safetensors
 import safetensors.numpy
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write
+from metaobj.common.runs.files import atomic_write
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
@@ -91,7 +91,7 @@ def load(path_or_name: str | Path, kind: str | None = None) -> tuple[dict[str, n
 
 def pretrained_names() -> list[str]:
     """The names after `pretrained:` that `load` knows."""
-    folder = resources.files("metaobj.common") / "pretrained"
+    folder = resources.files("metaobj.common.objectives") / "pretrained"
     if not folder.is_dir():
         return []
     return sorted(entry.name.removesuffix(SUFFIX) for entry in folder.iterdir() if entry.name.endswith(SUFFIX))
@@ -135,7 +135,7 @@ def _resolve(path_or_name: str | Path) -> Path:
         name, names = path_or_name.removeprefix(PRETRAINED), pretrained_names()
         if name not in names:
             raise UserError(f"{path_or_name}: no such pretrained objective; there are: {', '.join(names) or 'none'}")
-        return Path(str(resources.files("metaobj.common") / "pretrained" / (name + SUFFIX)))
+        return Path(str(resources.files("metaobj.common.objectives") / "pretrained" / (name + SUFFIX)))
     path = Path(path_or_name)
     if path.is_dir():
         path = path / "objective.safetensors"
