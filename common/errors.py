@@ -3,6 +3,8 @@
 import math
 from numbers import Real
 
+import numpy as np
+
 
 class UserError(Exception):
     """Wrong input, told in one line: the field, what was given, and what is allowed.
@@ -46,3 +48,23 @@ def check_numbers(
         if not number or not math.isfinite(value) or value < at_least or value <= above or value > at_most:
             allowed = "a finite number" if not number or not math.isfinite(value) else ""
             raise UserError(f"{prefix}{name}: {value} given; must be {' and '.join(filter(None, [allowed, *bounds]))}")
+
+
+def require_finite(name: str, values: np.ndarray, axes: tuple[str, ...]) -> None:
+    """Refuses NaN and infinity.
+
+    Args:
+        name: what the values are called in the error.
+        values: any array.
+        axes: the names of its last axes.
+
+    Raises:
+        ValueError: names the first place and how many there are.
+    """
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad) == 0:
+        return
+    names = ("axis",) * (values.ndim - len(axes)) + axes
+    place = ", ".join(f"{axis} {index}" for axis, index in zip(names, bad[0], strict=True))
+    value = values[tuple(bad[0])]
+    raise ValueError(f"{name}: {value} at {place} ({len(bad)} not finite in all); give a diverged run a floor score")

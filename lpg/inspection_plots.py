@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from metaobj.common.plotting import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel
+from metaobj.common.pictures.style import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel
 from metaobj.lpg.inspection_data import DISCOUNTS, Pulses, Snapshot, Values
 
 Table = Mapping[tuple[str, int | None, float | None], float]

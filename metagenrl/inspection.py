@@ -15,7 +15,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.loading import configuration_of
-from metaobj.common.plotting import colours, new_figure, save_figure, set_title, style_panel
+from metaobj.common.pictures.style import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PRNGKey, PyTree
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy

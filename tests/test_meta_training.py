@@ -238,6 +238,6 @@ def test_pictures_that_cannot_be_written_do_not_fail_a_run(tmp_path: Path, monke
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metaobj.common.plotting.training_curve", full)
+    monkeypatch.setattr("metaobj.common.pictures.training.training_curve", full)
     outcome, text = told(tmp_path)
     assert outcome.finished and "No space left" in text

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metaobj.common import plotting
-from metaobj.common.evaluation import results
+from metaobj.common.evaluation import pictures, results
 from metaobj.common.evaluation.results import ALL, Curves, SummaryRow
 
 _MAX_TASKS, _MAX_METHODS = 40, 3  # more than that is told in summary.csv alone
@@ -45,8 +44,8 @@ def write(
     folder = Path(directory)
     results.save_summary(folder / "summary.csv", rows)
     results.save_curves(folder / "curves.csv", curves)
-    plotting.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)
-    plotting.interval_plot(folder / "intervals.png", curves, repetitions, seed, confidence)
+    pictures.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)
+    pictures.interval_plot(folder / "intervals.png", curves, repetitions, seed, confidence)
     if console is not None:
         print_tables(console, rows, confidence)
         names = "summary.csv, curves.csv, learning_curves.png, intervals.png"

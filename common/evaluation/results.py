@@ -8,7 +8,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from metaobj.common.errors import UserError
+from metaobj.common.errors import UserError, require_finite
 from metaobj.common.evaluation import statistics
 from metaobj.common.evaluation.statistics import FloatArray
 
@@ -60,7 +60,7 @@ class Curves:
         if len(tasks) != len(returns) or len(set(tasks)) != len(tasks):
             raise UserError(f"tasks: {len(set(tasks))} different names, need {len(returns)}, one per row of returns")
         for task, values in zip(tasks, returns, strict=True):
-            statistics.require_finite(f"returns of {self.method} on {task}", values, ("seed", "bin"))
+            require_finite(f"returns of {self.method} on {task}", values, ("seed", "bin"))
         groups = tuple(self.groups) if self.groups is not None else (_SINGLE_GROUP,) * len(tasks)
         if len(groups) != len(tasks) or ALL in groups:
             raise UserError(f"groups: got {groups}, need one per task ({len(tasks)}), none of them called {ALL!r}")

@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metaobj.common.errors import require_finite
+
 FloatArray: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 """[..., tasks, seeds] -> [...]"""
@@ -174,26 +176,6 @@ def bootstrap_ratio(
         return statistic(a) / denominator
 
     return bootstrap_comparison(scores_a, scores_b, ratio, repetitions, seed, confidence)
-
-
-def require_finite(name: str, values: FloatArray, axes: tuple[str, ...]) -> None:
-    """Refuses NaN and infinity.
-
-    Args:
-        name: what the values are called in the error.
-        values: any array.
-        axes: the names of its last axes.
-
-    Raises:
-        ValueError: names the first place and how many there are.
-    """
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad) == 0:
-        return
-    names = ("axis",) * (values.ndim - len(axes)) + axes
-    place = ", ".join(f"{axis} {index}" for axis, index in zip(names, bad[0], strict=True))
-    value = values[tuple(bad[0])]
-    raise ValueError(f"{name}: {value} at {place} ({len(bad)} not finite in all); give a diverged run a floor score")
 
 
 def _interval(

@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from metaobj.common import plotting
 from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import make_distribution
@@ -21,6 +20,7 @@ from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
 from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
@@ -176,7 +176,7 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
     # An environment whose episodes have not ended yet is shown by its reward per step.
     returns = [key if key in keys else key.replace("episode_return", "reward") for key in returns]
     shown = [key for key in SHOWN if key in keys] + returns[:MOST_ENVIRONMENTS]
-    plotting.training_curve(run.path / "training.png", rows, shown)
+    pictures.training_curve(run.path / "training.png", rows, shown)
     tables = [row["sampler"] for row in rows if "sampler" in row]
     if not tables:
         return
@@ -188,4 +188,4 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
         probabilities = np.array(tables[-1])[tasks][:, : int(np.prod(sizes))].reshape(len(tasks), *sizes)
         names = [trainer.entries[task].environment for task in tasks]
         path = run.path / ("sampler.png" if number == 0 else f"sampler_{number + 1}.png")
-        plotting.sampler_table(path, probabilities, axes=list(grid), tasks=names)
+        pictures.sampler_table(path, probabilities, axes=list(grid), tasks=names)

@@ -4,8 +4,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from metaobj.common import plotting
 from metaobj.common.errors import UserError
+from metaobj.common.evaluation import pictures
+from metaobj.common.pictures import training
+from metaobj.common.pictures.style import COLOURS
 
 
 def _share_of_colour(path, colour: str) -> float:
@@ -21,36 +23,36 @@ def methods(make_curves):
 
 
 def test_learning_curves_draw_every_method(methods, tmp_path):
-    plotting.learning_curves(tmp_path / "new" / "one.png", methods[:1], repetitions=20)
-    plotting.learning_curves(tmp_path / "two.png", methods, repetitions=20)
-    assert _share_of_colour(tmp_path / "new" / "one.png", plotting._COLOURS[0]) > 0.001
-    assert _share_of_colour(tmp_path / "new" / "one.png", plotting._COLOURS[1]) == 0
-    assert _share_of_colour(tmp_path / "two.png", plotting._COLOURS[1]) > 0.001
+    pictures.learning_curves(tmp_path / "new" / "one.png", methods[:1], repetitions=20)
+    pictures.learning_curves(tmp_path / "two.png", methods, repetitions=20)
+    assert _share_of_colour(tmp_path / "new" / "one.png", COLOURS[0]) > 0.001
+    assert _share_of_colour(tmp_path / "new" / "one.png", COLOURS[1]) == 0
+    assert _share_of_colour(tmp_path / "two.png", COLOURS[1]) > 0.001
 
 
 def test_learning_curves_with_budgets_that_differ_within_a_group(methods, tmp_path):
     steps = np.arange(1, 21) * np.array([[1.0], [2.0], [3.0], [4.0]])
     curves = [dataclasses.replace(entry, env_steps=steps) for entry in methods]
-    assert not plotting._budgets_agree(curves[0], "held-out grids")
-    assert plotting._budgets_agree(curves[0], "delayed chains")
-    np.testing.assert_allclose(plotting._progress(curves[0], "held-out grids", False), np.arange(1, 21) * 5)
-    np.testing.assert_allclose(plotting._progress(curves[0], "delayed chains", True), np.arange(1, 21) * 3)
-    plotting.learning_curves(tmp_path / "a.png", curves, repetitions=20)
-    assert _share_of_colour(tmp_path / "a.png", plotting._COLOURS[1]) > 0.001
+    assert not pictures._budgets_agree(curves[0], "held-out grids")
+    assert pictures._budgets_agree(curves[0], "delayed chains")
+    np.testing.assert_allclose(pictures._progress(curves[0], "held-out grids", False), np.arange(1, 21) * 5)
+    np.testing.assert_allclose(pictures._progress(curves[0], "delayed chains", True), np.arange(1, 21) * 3)
+    pictures.learning_curves(tmp_path / "a.png", curves, repetitions=20)
+    assert _share_of_colour(tmp_path / "a.png", COLOURS[1]) > 0.001
 
 
 def test_a_single_bin_and_seed_can_be_drawn(make_curves, tmp_path):
-    plotting.learning_curves(tmp_path / "a.png", [make_curves(bins=1, seeds=1)], repetitions=5)
-    assert _share_of_colour(tmp_path / "a.png", plotting._COLOURS[0]) > 0
+    pictures.learning_curves(tmp_path / "a.png", [make_curves(bins=1, seeds=1)], repetitions=5)
+    assert _share_of_colour(tmp_path / "a.png", COLOURS[0]) > 0
 
 
 def test_interval_plot(methods, tmp_path):
-    plotting.interval_plot(tmp_path / "all.png", methods, repetitions=20)
+    pictures.interval_plot(tmp_path / "all.png", methods, repetitions=20)
     raw = [dataclasses.replace(entry, reference=None, groups=None) for entry in methods]
-    plotting.interval_plot(tmp_path / "raw.png", raw, repetitions=20)
+    pictures.interval_plot(tmp_path / "raw.png", raw, repetitions=20)
     for name in ("all.png", "raw.png"):
-        assert _share_of_colour(tmp_path / name, plotting._COLOURS[0]) > 0.0005
-        assert _share_of_colour(tmp_path / name, plotting._COLOURS[1]) > 0.0005
+        assert _share_of_colour(tmp_path / name, COLOURS[0]) > 0.0005
+        assert _share_of_colour(tmp_path / name, COLOURS[1]) > 0.0005
 
 
 def test_training_curve_survives_gaps(tmp_path):
@@ -60,9 +62,9 @@ def test_training_curve_survives_gaps(tmp_path):
     rows[3] = {"step": 6}
     rows[4]["return"] = float("nan")
     rows[5]["return"] = None
-    plotting.training_curve(tmp_path / "a.png", rows, ["return", "norm", "per_task", "absent"])
-    assert _share_of_colour(tmp_path / "a.png", plotting._COLOURS[0]) > 0.001
-    x, y = plotting._series(rows, "return", "step")
+    training.training_curve(tmp_path / "a.png", rows, ["return", "norm", "per_task", "absent"])
+    assert _share_of_colour(tmp_path / "a.png", COLOURS[0]) > 0.001
+    x, y = training._series(rows, "return", "step")
     np.testing.assert_array_equal(x, [0, 2, 4, 8, 10, 12, 14, 16, 18])
     np.testing.assert_array_equal(y, [0, 1, 2, np.nan, np.nan, 6, 7, 8, 9])
 
@@ -71,27 +73,27 @@ def test_training_curve_smooths_long_runs(tmp_path):
     rng = np.random.default_rng(0)
     rows = [{"step": i, "loss": rng.normal(), "norm": np.exp(4 * rng.normal())} for i in range(300)]
     rows[7]["loss"] = float("inf")
-    plotting.training_curve(tmp_path / "a.png", rows)
-    assert _share_of_colour(tmp_path / "a.png", plotting._COLOURS[0]) > 0.001
-    np.testing.assert_allclose(plotting._moving_average(np.array([1.0, 3.0, np.nan, 5.0]), 2), [2.0, 3.0, 5.0])
+    training.training_curve(tmp_path / "a.png", rows)
+    assert _share_of_colour(tmp_path / "a.png", COLOURS[0]) > 0.001
+    np.testing.assert_allclose(training._moving_average(np.array([1.0, 3.0, np.nan, 5.0]), 2), [2.0, 3.0, 5.0])
 
 
 def test_training_curve_without_numbers_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"none of \['loss'\] holds a number in any of the 1 metrics rows"):
-        plotting.training_curve(tmp_path / "a.png", [{"step": 1}], ["loss"])
+        training.training_curve(tmp_path / "a.png", [{"step": 1}], ["loss"])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 2), (30, 2, 2)])
 def test_sampler_table(shape, tmp_path):
     table = np.random.default_rng(0).dirichlet(np.ones(np.prod(shape[1:])), shape[0]).reshape(shape)
     axes = [(f"axis {index}", [0.1 * i for i in range(size)]) for index, size in enumerate(shape[1:])]
-    plotting.sampler_table(tmp_path / "a.png", table, axes)
+    training.sampler_table(tmp_path / "a.png", table, axes)
     assert _share_of_colour(tmp_path / "a.png", "#08306b") > 0.001  # the darkest blue marks the likeliest setting
 
 
 def test_sampler_table_refuses_what_does_not_fit(tmp_path):
     axes = [("learning rate", (1, 2)), ("KL weight", (1, 2, 3))]
     with pytest.raises(UserError, match=r"probabilities: shape \(4, 3, 2\)"):
-        plotting.sampler_table(tmp_path / "a.png", np.ones((4, 3, 2)), axes)
+        training.sampler_table(tmp_path / "a.png", np.ones((4, 3, 2)), axes)
     with pytest.raises(UserError, match="tasks: got 1 names, need 4"):
-        plotting.sampler_table(tmp_path / "a.png", np.ones((4, 2, 3)), axes, ["a"])
+        training.sampler_table(tmp_path / "a.png", np.ones((4, 2, 3)), axes, ["a"])
