@@ -11,6 +11,9 @@ PyTree: TypeAlias = Any
 Metrics: TypeAlias = dict[str, jax.Array]
 """Names to scalars, or to arrays with one entry per task or lifetime."""
 
+Hyperparameters: TypeAlias = dict[str, jax.Array]
+"""An agent's hyperparameters by name, scalars; "learning_rate" is always there."""
+
 
 class Rollout(NamedTuple):
     """T steps of B environments, time first. Every leaf is [T, B, ...].

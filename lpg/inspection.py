@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metaobj.common.lifetimes.on_policy import OnPolicy
 from metaobj.common.runs.files import atomic_write
 from metaobj.common.types import PyTree
 from metaobj.lpg import inspection_plots
@@ -64,7 +63,6 @@ def inspect(
     folder.mkdir(parents=True, exist_ok=True)
     setup = make_setup(objective, metadata, size)
     program = setup.family.program
-    assert isinstance(program, OnPolicy)
     ages = look_at_ages(objective, eta, setup, size, jax.random.key(0))
     values = [true_values(snapshot, program.discount) for _, snapshot in ages]
     numbers: list[Number] = []

@@ -11,14 +11,12 @@ import numpy as np
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import quick_jit
 from metaobj.common.environments.protocol import Discrete
-from metaobj.common.environments.registry import sample_params
+from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime, on_policy
 from metaobj.common.lifetimes.population import Family, make_families
-from metaobj.common.rules.on_policy import Batch
-from metaobj.common.types import PRNGKey, PyTree, Rollout
+from metaobj.common.types import Hyperparameters, PRNGKey, PyTree, Rollout
 from metaobj.lpg.objective import LPG
 
 ENVIRONMENT = "grid/small_layouts"
@@ -46,7 +44,7 @@ class Size:
 class Setup:
     """Where agents are trained for the inspection, and how."""
 
-    family: Family
+    family: Family[OnPolicy]
     hyperparameters: Mapping[str, float]
     updates: int
 
@@ -105,11 +103,10 @@ def make_setup(objective: LPG, metadata: Mapping[str, Any], size: Size) -> Setup
 
 def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRNGKey) -> list[tuple[int, Snapshot]]:
     """Train fresh agents and look at them on the way: (updates so far, what was seen), one pair per age."""
-    program, spec = setup.family.program, jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], setup.family.specs)
-    assert isinstance(program, OnPolicy)
+    program = setup.family.program
     hyperparameters = {name: jnp.float32(value) for name, value in setup.hyperparameters.items()}
     length = jnp.int32(setup.updates)
-    agents = _begin(program, jax.random.split(key, size.agents), spec, hyperparameters, length)
+    agents = _begin(setup.family, jax.random.split(key, size.agents), hyperparameters, length)
     seen, done = [], 0
     for share in size.ages:
         until = max(1, round(share * setup.updates))
@@ -122,12 +119,11 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
 
 @quick_jit(static_argnums=0)
 def _begin(
-    program: OnPolicy, keys: PRNGKey, spec: PyTree, hyperparameters: PyTree, length: jax.Array
+    family: Family[OnPolicy], keys: PRNGKey, hyperparameters: Hyperparameters, length: jax.Array
 ) -> OnPolicyLifetime:
     def one(key: PRNGKey) -> OnPolicyLifetime:
-        world_key, start_key = jax.random.split(key)
-        params = sample_params(program.environment, world_key, spec)
-        return program.start(start_key, Birth(params, hyperparameters, length))
+        world_key, life_key = jax.random.split(key)
+        return family.start(world_key, life_key, hyperparameters, length)
 
     return jax.vmap(one)(keys)
 
@@ -147,7 +143,7 @@ def _look(objective: LPG, program: OnPolicy, rollouts: int, eta: PyTree, agents:
 
     def one(lifetime: OnPolicyLifetime) -> Snapshot:
         def apply(observation: jax.Array) -> dict[str, jax.Array]:
-            return program.agent.apply(lifetime.agent, observation)
+            return program.agent.apply(lifetime.learner.params, observation)
 
         # The agent stands still meanwhile; only its value function, which nobody reads later, learns on.
         _, batches = jax.lax.scan(lambda agent, _: program.act(agent)[:2], lifetime, None, length=rollouts)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
+from metaobj.common.experience.batches import Batch
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import PyTree, Rollout
 from metaobj.lpg.objective import LPG
 

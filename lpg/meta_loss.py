@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import check_numbers
-from metaobj.common.rules.on_policy import Batch
+from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
 
 

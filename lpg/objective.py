@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import check_numbers
+from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
-from metaobj.common.rules.on_policy import Batch
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.metagenrl.meta_loss import MetaSettings
 from metaobj.metagenrl.objective import MetaGenRLConfig

@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.devices import quick_jit
+from metaobj.common.experience.batches import Experience
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
-from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.loading import configuration_of
 from metaobj.common.pictures.style import colours, new_figure, save_figure, set_title, style_panel
-from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PRNGKey, PyTree
-from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy
+from metaobj.metagenrl.meta_loss import meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL
 
 _REWARDS = (-2.0, 0.0, 2.0)
@@ -119,14 +118,11 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
     maker = meta_off_policy(rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=meta)
     (family,) = make_families([entry], maker)
     program = family.program
-    assert isinstance(program, MetaOffPolicy)
     setting = {name: jnp.float32(value) for name, value in metadata["settings"][0].items()}
 
     def one(key: PRNGKey) -> tuple[jax.Array, ...]:
-        params_key, start_key = jax.random.split(key)
-        spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], family.specs)
-        params = program.environment.sample_params(params_key, spec)
-        lifetime = program.start(start_key, Birth(params, setting, size.updates))
+        world_key, life_key = jax.random.split(key)
+        lifetime = family.start(world_key, life_key, setting, size.updates)
 
         def update(lifetime: Any, nothing: None) -> tuple[Any, tuple[jax.Array, ...]]:
             lifetime, metrics = program.meta_loss(objective, 1, eta, lifetime, jnp.int32(0))[1]

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import valid_steps
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import PyTree, Rollout
 from metaobj.metagenrl.objective import MetaGenRL
 

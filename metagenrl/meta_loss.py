@@ -1,20 +1,24 @@
 """Off-policy agents whose policy's loss is learned: K trial updates by it, judged by the agent's own critic."""
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from metaobj.common.agents.deterministic import ActorCriticLearner
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import Windows, mean_valid
 from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import ProgramMaker
-from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime, off_policy
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime
+from metaobj.common.rules.handwritten import CriticAscent
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PyTree
 
@@ -53,8 +57,27 @@ class MetaSettings:
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """A rule that goes over from the critic's judgement to a learned loss; its weights are (eta, share).
+
+    The policy's loss is share x the learned one + (1 - share) x the critic's.
+    """
+
+    learned: PolicyRule
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return self.learned.hyperparameters
+
+    def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
+        eta, share = weights
+        learned = self.learned.loss(eta, actions, experience, judged)
+        return share * learned + (1.0 - share) * CriticAscent().loss((), actions, experience, judged)
+
+
+@dataclass(frozen=True)
 class MetaOffPolicy(OffPolicy):
-    """See `common.lifetimes.lifetime.MetaProgram`."""
+    """See `lifetimes.lifetime.MetaProgram`."""
 
     meta: MetaSettings = field(default_factory=MetaSettings)
 
@@ -67,25 +90,28 @@ class MetaOffPolicy(OffPolicy):
         """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
         ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
         share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else None
-        lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime, share)
+        if share is None:
+            lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime)
+        else:
+            lifetime, about, acted = self.update(WarmStart(objective), jax.lax.stop_gradient((eta, share)), lifetime)
         key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
         batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
         inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
         if self.meta.judge_windows == "all":
             judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
-        actor, first = self.trial_updates(objective, eta, lifetime, inner)
+        actor, first = self.trial_updates(objective, eta, lifetime.learner, inner)
 
         def judgement(actor: PyTree, windows: Windows) -> jax.Array:
-            action = self.policy(actor, windows.steps.observation)
+            action = self.agent.policy(actor, windows.steps.observation)
             if self.meta.judge_critic == "first":
-                value = self.first(lifetime.critic, windows.steps.observation, action)
+                value = self.agent.first(lifetime.learner.critic, windows.steps.observation, action)
             else:
-                value = jnp.min(self.twins(lifetime.critic, windows.steps.observation, action), axis=0)
+                value = jnp.min(self.agent.twins(lifetime.learner.critic, windows.steps.observation, action), axis=0)
             return mean_valid(value, windows.valid)
 
         # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
         few = judge if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], judge)
-        uphill = jax.grad(judgement)(lifetime.actor, few)
+        uphill = jax.grad(judgement)(lifetime.learner.actor, few)
         uphill_norm = optax.tree.norm(uphill)
         scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
         loss = -scale * judgement(actor, judge)
@@ -104,7 +130,7 @@ class MetaOffPolicy(OffPolicy):
         return loss, (replace(lifetime, key=key), metrics)
 
     def trial_updates(
-        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, batches: Windows
+        self, objective: PolicyRule, eta: PyTree, learner: ActorCriticLearner, batches: Windows
     ) -> tuple[PyTree, PyTree]:
         """The policy after K updates by the objective on windows [K, T, W, ...], and the first one's direction.
 
@@ -116,18 +142,18 @@ class MetaOffPolicy(OffPolicy):
             eta, values, next_values = context
             (steps, valid), experience, critic = data
             experience = experience._replace(values=values, next_values=next_values)
-            actions = self.policy(actor, steps.observation)
-            judged = self.first(critic, steps.observation, actions)
+            actions = self.agent.policy(actor, steps.observation)
+            judged = self.agent.first(critic, steps.observation, actions)
             loss = objective.loss(eta, actions, experience, judged)
             return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
 
         gradient_of = mixed_mode_gradient(learned)
-        optimiser = lifetime.actor_optimiser
+        optimiser = learner.actor_optimiser
 
         def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
             # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
-            known = self.experience(lifetime.critic, actor, batch.steps, batch.valid)
-            data = (batch, jax.lax.stop_gradient(known), lifetime.critic)
+            known = self.agent.experience(learner.critic, actor, batch)
+            data = (batch, jax.lax.stop_gradient(known), learner.critic)
             gradient = gradient_of(actor, (eta, known.values, known.next_values), data)
             direction = gradient
             if settings.inner_optimiser == "adam":
@@ -141,19 +167,14 @@ class MetaOffPolicy(OffPolicy):
             return actor, direction
 
         # The first policy does not depend on eta, and outside of the scan this is known.
-        actor, first = one(lifetime.actor, jax.tree.map(lambda leaf: leaf[0], batches))
+        actor, first = one(learner.actor, jax.tree.map(lambda leaf: leaf[0], batches))
         if batches.valid.shape[0] > 1:
             actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
         return actor, first
 
 
-def meta_off_policy(*, rollout_steps: int, discount: float, agent: AgentSettings, meta: MetaSettings) -> ProgramMaker:
+def meta_off_policy(
+    *, rollout_steps: int, discount: float, agent: AgentSettings, meta: MetaSettings
+) -> Callable[[Entry, Environment], MetaOffPolicy]:
     """Programs in which a learned loss is trained."""
-    make_agents = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
-
-    def make(entry: Entry, environment: Environment) -> MetaOffPolicy:
-        program = make_agents(entry, environment)
-        assert isinstance(program, OffPolicy)
-        return MetaOffPolicy(**{f.name: getattr(program, f.name) for f in fields(program)}, meta=meta)
-
-    return make
+    return partial(MetaOffPolicy.for_entry, rollout_steps=rollout_steps, discount=discount, agent=agent, meta=meta)

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import mean_valid
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm_plain, init_lstm
-from metaobj.common.rules.off_policy import HYPERPARAMETERS, Experience
+from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.common.types import PRNGKey, PyTree
 
 BOUND = 1e3

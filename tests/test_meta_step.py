@@ -80,11 +80,11 @@ def test_first_lifetimes_are_staggered(states):
     first, *_ = states
     pairs = first.populations[1]
     np.testing.assert_array_equal(np.sort(pairs.length), np.arange(1, 9) * N // 8)
-    np.testing.assert_array_equal(pairs.counts, pairs.length == N)
+    np.testing.assert_array_equal(pairs.reports, pairs.length == N)
     tables = first.populations[0]
     full = np.where(tables.task == 0, N, 2 * N)
     np.testing.assert_array_equal(np.sort(np.ceil(tables.length / full * 8)), np.arange(1, 9))
-    np.testing.assert_array_equal(tables.counts, tables.length == full)
+    np.testing.assert_array_equal(tables.reports, tables.length == full)
     assert not joined(first, "updates").any()
 
 
@@ -99,13 +99,13 @@ def test_lifetimes_end_and_are_renewed(trainer, states):
         np.testing.assert_array_equal(task, joined(before, "task"))
         full = np.array([N, N, 2 * N])[task]
         np.testing.assert_array_equal(joined(after, "length"), np.where(ended, full, length))
-        np.testing.assert_array_equal(joined(after, "counts"), joined(before, "counts") | ended)
+        np.testing.assert_array_equal(joined(after, "reports"), joined(before, "reports") | ended)
         np.testing.assert_array_equal(joined(after, "steps") == 0, ended)
         assert metrics["ended"] == ended.sum() and metrics["not_finite"] == 0
-        finished += (ended & joined(before, "counts")).sum()
+        finished += (ended & joined(before, "reports")).sum()
         assert np.asarray(after.sampler.trials).sum() == finished
         tables, new = after.populations[0], ended[:8]
-        touched = np.abs(np.asarray(tables.agent["policy"])).sum((1, 2)) > 0
+        touched = np.abs(np.asarray(tables.learner.params["policy"])).sum((1, 2)) > 0
         np.testing.assert_array_equal(touched, ~new)
         drawn = np.asarray(tables.environment_params.reward) != np.asarray(
             before.populations[0].environment_params.reward
@@ -156,8 +156,11 @@ def test_a_broken_lifetime_is_left_out_restarted_and_counted(states):
     state = states[3]
     tables, others = state.populations
     broken = int(np.flatnonzero(np.asarray(tables.updates + K < tables.length))[0])
-    agent = {**tables.agent, "policy": tables.agent["policy"].at[broken].set(jnp.nan)}
-    after, metrics = step(state.replace(populations=(tables.replace(agent=agent), others)))
+    params = tables.learner.params
+    params = {**params, "policy": params["policy"].at[broken].set(jnp.nan)}
+    after, metrics = step(
+        state.replace(populations=(tables.replace(learner=tables.learner.replace(params=params)), others))
+    )
     healthy, expected = states[4], step(state)[1]
     assert metrics["not_finite"] == 1 and expected["not_finite"] == 0
 
@@ -170,7 +173,7 @@ def test_a_broken_lifetime_is_left_out_restarted_and_counted(states):
     jax.tree.map(same, after.populations[0], healthy.populations[0])
     new = jax.tree.map(lambda leaf: leaf[broken], after.populations[0])
     assert int(new.updates) == 0 and int(new.length) == [N, N, 2 * N][int(new.task)] and float(new.steps) == 0
-    assert not np.any(new.agent["policy"]) and np.all(np.isfinite(new.agent["prediction"]))
+    assert not np.any(new.learner.params["policy"]) and np.all(np.isfinite(new.learner.params["prediction"]))
     assert int(healthy.populations[0].updates[broken]) > 0
     np.testing.assert_array_equal(after.sampler.trials, healthy.sampler.trials)
 
@@ -189,8 +192,8 @@ def test_all_lifetimes_broken_leaves_the_objective_finite(states):
     state = states[2]
 
     def nan(population):
-        broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), population.agent)
-        return population.replace(agent=broken)
+        broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), population.learner)
+        return population.replace(learner=broken)
 
     after, metrics = step(state.replace(populations=tuple(map(nan, state.populations))))
     assert metrics["not_finite"] == 16 and metrics["meta_gradient_norm"] == 0

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.evaluation.baselines import ppo
 from metaobj.common.evaluation.training import draw_worlds, train_agents
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.rules.handwritten import clipped_surrogate
 

@@ -38,8 +38,8 @@ def learn(program):
     lifetime = program.start(jax.random.key(0), Birth(params, hyperparameters, 10))
 
     def one(lifetime, _):
-        lifetime, _, statistics = program.act(lifetime)
-        return lifetime, statistics.value_loss
+        lifetime, batch, _ = program.act(lifetime)
+        return lifetime, jnp.mean(batch.advantages**2)
 
     return lifetime, *jax.lax.scan(one, lifetime, None, length=ROLLOUTS)
 
@@ -59,7 +59,7 @@ def test_the_value_loss_falls_and_the_values_are_the_policys(made, accuracy):
     before, after, losses = jax.jit(partial(learn, program))()
     # Targets are noisy, so the loss does not go to zero.
     assert np.mean(losses[-20:]) < 0.4 * np.mean(losses[:2])
-    jax.tree.map(np.testing.assert_array_equal, before.agent, after.agent)
+    jax.tree.map(np.testing.assert_array_equal, before.learner, after.learner)
     observed = jax.vmap(program.environment.observe)(jnp.arange(3))
     np.testing.assert_allclose(program.value_function.apply(after.value, observed), true_values(), atol=accuracy)
     assert np.abs(true_values()).min() > 2 * accuracy

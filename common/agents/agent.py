@@ -1,22 +1,21 @@
 """What an agent is to the rest of the project.
 
 An agent owns a policy over a discrete action space and whatever further *heads* the update rule declares. Its learning
-step is handed two pure functions by the rule, `targets` and `loss`, and is differentiable with respect to the
-parameters it starts from and to `weights` (the rule's own parameters): that is what meta-gradients go through.
+step asks the rule for two pure functions, `targets` and `loss`, and is differentiable with respect to the learner that
+it starts from and to `weights` (the rule's own parameters): that is what meta-gradients go through.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import jax
+from flax import struct
 
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.experience.batches import Batch
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Heads: TypeAlias = dict[str, jax.Array]
 """Head name to its outputs [..., size]; "policy" holds action logits."""
-Hyperparameters: TypeAlias = dict[str, jax.Array]
-"""An agent's hyperparameters by name; "learning_rate" is always there."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +32,52 @@ class AgentConfig:
     """Added under Adam's square root, so that the meta-gradient through it stays finite at a zero gradient."""
 
 
+@struct.dataclass
+class Learner:
+    """What learning changes in an agent."""
+
+    params: PyTree
+    optimiser: PyTree
+
+
+class TargetRule(Protocol):
+    """What an agent's learning step asks of an update rule."""
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        """Targets for the agent, and scalars about them.
+
+        The targets are constants for the agent's gradient. Gradients with respect to `weights` and the heads must flow
+        through both results: that is the meta-gradient.
+
+        Args:
+            weights: the rule's own parameters; () where it has none.
+            heads: the agent's outputs at the rollout's observations [T, B, size].
+            next_heads: likewise at the true successors.
+            batch: the rollout and what else is constant.
+        """
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        """The scalar that the agent descends; a mean over the rollout's steps."""
+
+
 class Agent(Protocol):
     """A frozen dataclass: what fixes shapes and program. See `tabular.py` and `network.py`."""
 
-    def init(self, key: PRNGKey) -> tuple[PyTree, PyTree]:
-        """(parameters, optimiser state)."""
+    def init(self, key: PRNGKey) -> Learner:
+        """Before the first update."""
 
     def apply(self, params: PyTree, observation: jax.Array) -> Heads:
         """Heads at observations of any leading shape."""
 
     def learn(
-        self,
-        params: PyTree,
-        optimiser_state: PyTree,
-        learning_rate: jax.Array,
-        observation: jax.Array,
-        next_observation: jax.Array,
-        weights: PyTree,
-        data: PyTree,
-        targets: Callable[..., PyTree],
-        loss: Callable[..., jax.Array],
-        remat: bool = False,
-    ) -> tuple[PyTree, PyTree, Any]:
-        """One step down `loss`: (parameters, optimiser state, what `targets` returned beside the targets).
+        self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
+    ) -> tuple[Learner, Metrics]:
+        """One step down the rule's loss, towards its targets: (learner, what the rule said of the targets).
 
-        `targets(weights, heads, next_heads, data) -> (targets, aux)` and `loss(heads, targets, data) -> scalar`.
-        `data` is constant for every gradient; what should be differentiated belongs in `weights`.
+        Args:
+            learner: what is changed; differentiated.
+            rule: tells targets and loss.
+            weights: of the rule; differentiated.
+            batch: constant for every gradient; the step size is its hyperparameter "learning_rate".
+            remat: recompute the rule's forward pass in a reverse pass through this step instead of keeping it.
         """

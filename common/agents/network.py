@@ -4,18 +4,17 @@ Flax Linen, not NNX: a stateless parameter tree that is vmapped over lifetimes a
 what Linen's `init` and `apply` give.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from metaobj.common.agents.agent import AgentConfig, Heads
+from metaobj.common.agents.agent import AgentConfig, Heads, Learner, TargetRule
+from metaobj.common.experience.batches import Batch
 from metaobj.common.gradients import mixed_mode_gradient
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 def _patches(x: jax.Array) -> jax.Array:
@@ -76,36 +75,27 @@ class NetworkAgent:
             return optax.scale_by_adam(eps_root=self.config.adam_eps_root)
         return optax.identity()
 
-    def init(self, key: PRNGKey) -> tuple[PyTree, PyTree]:
+    def init(self, key: PRNGKey) -> Learner:
         params = self.network.init(key, jnp.zeros((1, *self.observation_shape)))
-        return params, self.optimiser.init(params)
+        return Learner(params, self.optimiser.init(params))
 
     def apply(self, params: PyTree, observation: jax.Array) -> Heads:
         return self.network.apply(params, observation)  # type: ignore[return-value]  # Linen's apply is untyped
 
     def learn(
-        self,
-        params: PyTree,
-        optimiser_state: PyTree,
-        learning_rate: jax.Array,
-        observation: jax.Array,
-        next_observation: jax.Array,
-        weights: PyTree,
-        data: PyTree,
-        targets: Callable[..., PyTree],
-        loss: Callable[..., jax.Array],
-        remat: bool = False,
-    ) -> tuple[PyTree, PyTree, Any]:
-        def gradient(params: PyTree, weights: PyTree, data: PyTree) -> tuple[PyTree, Any]:
-            heads, next_heads = self.apply(params, observation), self.apply(params, next_observation)
-            target, aux = targets(weights, heads, next_heads, data)
-            inner = mixed_mode_gradient(lambda p, t, d: loss(self.apply(p, d[0]), t, d[1]))
-            return inner(params, target, (observation, data)), aux
+        self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
+    ) -> tuple[Learner, Metrics]:
+        def gradient(params: PyTree, weights: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
+            rollout = batch.rollout
+            heads, next_heads = self.apply(params, rollout.observation), self.apply(params, rollout.next_observation)
+            targets, about = rule.targets(weights, heads, next_heads, batch)
+            inner = mixed_mode_gradient(lambda p, t, b: rule.loss(self.apply(p, b.rollout.observation), t, b))
+            return inner(params, targets, batch), about
 
         if remat:
             # Keep the inner gradient: recomputing it would cost the agent's forward and backward pass once more.
             gradient = jax.checkpoint(gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient"))
-        updates, aux = gradient(params, weights, data)
-        updates, optimiser_state = self.optimiser.update(updates, optimiser_state, params)
-        params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
-        return params, optimiser_state, aux
+        updates, about = gradient(learner.params, weights, batch)
+        updates, optimiser = self.optimiser.update(updates, learner.optimiser, learner.params)
+        rate = batch.hyperparameters["learning_rate"]
+        return Learner(jax.tree.map(lambda p, u: p - rate * u, learner.params, updates), optimiser), about

@@ -6,14 +6,15 @@ where transposing a plain gather would write a dense table of zeros for every up
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.agents.agent import Heads, Learner, TargetRule
+from metaobj.common.experience.batches import Batch
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 @dataclass(frozen=True)
@@ -23,36 +24,26 @@ class TabularAgent:
     num_states: int
     heads: tuple[tuple[str, int], ...]
 
-    def init(self, key: PRNGKey) -> tuple[PyTree, PyTree]:
-        return {name: jnp.zeros((self.num_states, size)) for name, size in self.heads}, ()
+    def init(self, key: PRNGKey) -> Learner:
+        return Learner({name: jnp.zeros((self.num_states, size)) for name, size in self.heads}, ())
 
     def apply(self, params: PyTree, observation: jax.Array) -> Heads:
         return {name: table[observation] for name, table in params.items()}
 
     def learn(
-        self,
-        params: PyTree,
-        optimiser_state: PyTree,
-        learning_rate: jax.Array,
-        observation: jax.Array,
-        next_observation: jax.Array,
-        weights: PyTree,
-        data: PyTree,
-        targets: Callable[..., PyTree],
-        loss: Callable[..., jax.Array],
-        remat: bool = False,
-    ) -> tuple[PyTree, PyTree, Any]:
-        def row_updates(rows: Heads, next_rows: Heads, weights: PyTree, constants: PyTree) -> tuple[PyTree, Any]:
-            learning_rate, data = constants
-            target, aux = targets(weights, rows, next_rows, data)
+        self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
+    ) -> tuple[Learner, Metrics]:
+        def row_updates(rows: Heads, next_rows: Heads, weights: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
+            targets, about = rule.targets(weights, rows, next_rows, batch)
             # The loss is a closed formula on the rows: differentiating it twice costs little, so no mixed mode here.
-            gradient = jax.grad(loss)(rows, target, data)
-            return jax.tree.map(lambda g: -learning_rate * g, gradient), aux
+            gradient = jax.grad(rule.loss)(rows, targets, batch)
+            return jax.tree.map(lambda g: -batch.hyperparameters["learning_rate"] * g, gradient), about
 
         if remat:
             row_updates = jax.checkpoint(row_updates)
-        params, aux = _add_to_rows(row_updates, params, observation, next_observation, weights, (learning_rate, data))
-        return params, optimiser_state, aux
+        observation, next_observation = batch.rollout.observation, batch.rollout.next_observation
+        params, about = _add_to_rows(row_updates, learner.params, observation, next_observation, weights, batch)
+        return replace(learner, params=params), about
 
 
 def _add_to_rows(

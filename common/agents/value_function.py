@@ -72,7 +72,7 @@ class NetworkValue:
         return optax.adam(self.config.learning_rate)
 
     def init(self, key: PRNGKey) -> PyTree:
-        params, _ = self.agent.init(key)
+        params = self.agent.init(key).params
         return params, self.optimiser.init(params)
 
     def apply(self, params: PyTree, observation: jax.Array) -> jax.Array:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.evaluation.method import Method
 from metaobj.common.lifetimes.distributions import POLICY_RATES, TABULAR_RATES
 from metaobj.common.lifetimes.off_policy import off_policy
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
 from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate

@@ -11,7 +11,6 @@ from jax.sharding import PartitionSpec
 
 from metaobj.common.devices import AXIS, make_mesh, quick_jit
 from metaobj.common.environments.reference import reference_returns
-from metaobj.common.environments.registry import sample_params
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
 from metaobj.common.lifetimes.population import Family
@@ -49,8 +48,7 @@ def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_lea
     meaningful score; another is drawn in its place.
     """
     environment = family.program.environment
-    spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
-    draw = jax.jit(jax.vmap(lambda k: sample_params(environment, k, spec)))
+    draw = jax.jit(jax.vmap(lambda k: family.draw_params(k, member)))
     params = draw(jax.random.split(key, 2 * count))
     if not jax.tree.leaves(params):
         return Worlds(params, None)

@@ -47,6 +47,13 @@ class Episodes(NamedTuple):
     total_return: jax.Array  # [] sum of their undiscounted returns
 
 
+class Acted(NamedTuple):
+    """What an update's environment steps showed."""
+
+    reward: jax.Array  # [] mean per environment step
+    episodes: Episodes  # that ended
+
+
 def reset(key: PRNGKey, environment: Environment, params: PyTree, batch: int) -> Worlds:
     """Start an episode in each of `batch` environments with the same `params`."""
     observation, state = jax.vmap(environment.reset, (0, None))(jax.random.split(key, batch), params)

@@ -1,7 +1,6 @@
 """What agents with continuous actions in [-1, 1] share: a start at random, and tests without noise."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,6 @@ from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.experience.rollout import Episodes, Policy, Worlds, reset, rollout
 from metaobj.common.experience.windows import valid_steps
 from metaobj.common.types import PRNGKey, PyTree, Rollout
-
-
-class Acted(NamedTuple):
-    """What one update's environment steps showed."""
-
-    reward: jax.Array
-    episodes: Episodes
 
 
 def uniform(environment: ScaledActions) -> Policy:

@@ -6,17 +6,16 @@ lifetimes, renews or evaluates them knows only what is here.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.agents.agent import Hyperparameters
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.experience.rollout import Episodes, Worlds
+from metaobj.common.experience.rollout import Acted, Episodes, Worlds
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.types import Hyperparameters, Metrics, PRNGKey, PyTree
 
 
 class Birth(NamedTuple):
@@ -27,7 +26,7 @@ class Birth(NamedTuple):
     length: jax.Array | int  # [] agent updates in all
     task: jax.Array | int = 0  # [] index of its environment in the distribution
     setting: jax.Array | int = 0  # [] index of its hyperparameters in the environment's grid
-    counts: jax.Array | bool = True  # [] whether its return goes to the sampler (a shortened first life's does not)
+    reports: jax.Array | bool = True  # [] whether its return goes to the sampler (a shortened first life's does not)
 
 
 @struct.dataclass
@@ -42,7 +41,7 @@ class Lifetime:
     worlds: Worlds  # [B, ...]
     updates: jax.Array  # [] int32, agent updates so far
     length: jax.Array  # [] int32, agent updates in all
-    counts: jax.Array  # [] bool, whether its return goes to the sampler
+    reports: jax.Array  # [] bool, whether its return goes to the sampler
     reward_sum: jax.Array  # [] of all steps of all environments
     steps: jax.Array  # [] float, environment steps so far
 
@@ -58,7 +57,7 @@ class Lifetime:
             worlds=worlds,
             updates=jnp.int32(0),
             length=jnp.asarray(birth.length, jnp.int32),
-            counts=jnp.asarray(birth.counts),
+            reports=jnp.asarray(birth.reports),
             reward_sum=jnp.sum(rewards),
             steps=jnp.asarray(rewards.size, rewards.dtype),
             **parts,
@@ -75,19 +74,12 @@ class Lifetime:
         )
 
 
-class Statistics(Protocol):
-    """What an update showed."""
-
-    @property
-    def reward(self) -> jax.Array:
-        """[] mean per environment step."""
-
-    @property
-    def episodes(self) -> Episodes:
-        """The episodes that ended."""
+Life = TypeVar("Life", bound=Lifetime)
+Rule = TypeVar("Rule", contravariant=True)
+ProgramType = TypeVar("ProgramType", bound="Program[Any, Any]", covariant=True)
 
 
-class Program(Protocol):
+class Program(Protocol[Life, Rule]):
     """All that is static in a lifetime: lifetimes with equal programs are compiled, vmapped and sharded together.
 
     A frozen dataclass, hashable and compared by value.
@@ -104,28 +96,27 @@ class Program(Protocol):
     def steps_per_update(self) -> int:
         """Environment steps of one update of one agent."""
 
-    def start(self, key: PRNGKey, birth: Birth) -> Any:
+    def start(self, key: PRNGKey, birth: Birth) -> Life:
         """A new agent before its first update: its lifetime."""
 
-    def update(self, rule: Any, weights: PyTree, lifetime: Any) -> tuple[Any, Metrics, Statistics]:
+    def update(self, rule: Rule, weights: PyTree, lifetime: Life) -> tuple[Life, Metrics, Acted]:
         """Act, and one update of the agent by `rule`."""
 
-    def test(self, lifetime: Any, at_random: bool = False) -> Episodes | None:
+    def test(self, lifetime: Life, at_random: bool = False) -> Episodes | None:
         """Episodes of the agent as one would use it, on fresh environments, or of uniform actions there; None where its
         own episodes tell.
         """
 
 
-@runtime_checkable
-class MetaProgram(Program, Protocol):
+class MetaProgram(Program[Life, Rule], Protocol[Life, Rule]):
     """A program in which a learned objective can be trained."""
 
     def steps_per_meta_update(self, inner_updates: int) -> int:
         """Environment steps of one agent in one meta-update."""
 
     def meta_loss(
-        self, objective: Any, inner_updates: int, eta: PyTree, lifetime: Any, step: jax.Array
-    ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        self, objective: Rule, inner_updates: int, eta: PyTree, lifetime: Life, step: jax.Array
+    ) -> tuple[jax.Array, tuple[Life, Metrics]]:
         """Live on, and how well the agent does after K updates by the objective: (loss, (lifetime, metrics)).
 
         Differentiable with respect to `eta`. `step` is the number of meta-updates so far. Among the metrics are
@@ -133,5 +124,5 @@ class MetaProgram(Program, Protocol):
         """
 
 
-ProgramMaker: TypeAlias = Callable[[Entry, Environment], Program]
+ProgramMaker: TypeAlias = Callable[[Entry, Environment], ProgramType]
 """How agents live in an entry's environment; UserError where they cannot."""

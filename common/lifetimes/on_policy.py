@@ -1,21 +1,22 @@
 """The lifetime of an agent that learns from its latest rollout."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.agents.agent import Agent
+from metaobj.common.agents.agent import Agent, Learner
 from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
 from metaobj.common.environments.protocol import Environment
+from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
-from metaobj.common.experience.rollout import Episodes, reset, rollout, sampled
+from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.rules.on_policy import Batch, LearnedObjective, UpdateRule
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime
+from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
@@ -23,22 +24,13 @@ from metaobj.common.types import Metrics, PRNGKey, PyTree
 class OnPolicyLifetime(Lifetime):
     """With the agent and the value function that its advantages come from."""
 
-    agent: PyTree
-    optimiser: PyTree
+    learner: Learner
     value: PyTree
-
-
-class RolloutStatistics(NamedTuple):
-    """What one rollout showed."""
-
-    reward: jax.Array  # [] mean per environment step
-    episodes: Episodes
-    value_loss: jax.Array  # [] mean squared error before this rollout's value update
 
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """See `common.lifetimes.lifetime.MetaProgram`."""
+    """See `lifetimes.lifetime.MetaProgram`."""
 
     environment: Environment
     agent: Agent
@@ -64,27 +56,25 @@ class OnPolicy:
     def start(self, key: PRNGKey, birth: Birth) -> OnPolicyLifetime:
         """A new agent in `birth.environment_params`, before its first update."""
         agent_key, value_key, reset_key, key = jax.random.split(key, 4)
-        agent, optimiser = self.agent.init(agent_key)
         return OnPolicyLifetime.begin(
             key,
             birth,
             reset(reset_key, self.environment, birth.environment_params, self.num_environments),
             jnp.zeros(0),
-            agent=agent,
-            optimiser=optimiser,
+            learner=self.agent.init(agent_key),
             value=self.value_function.init(value_key),
         )
 
-    def act(self, lifetime: OnPolicyLifetime) -> tuple[OnPolicyLifetime, Batch, RolloutStatistics]:
+    def act(self, lifetime: OnPolicyLifetime) -> tuple[OnPolicyLifetime, Batch, Acted]:
         """Roll the agent out, estimate advantages, then let the value function learn from the same steps."""
         key, rollout_key = jax.random.split(lifetime.key)
-        agent = jax.lax.stop_gradient(lifetime.agent)
+        params = jax.lax.stop_gradient(lifetime.learner.params)
         worlds, steps, episodes = rollout(
             rollout_key,
             self.environment,
             lifetime.environment_params,
             lifetime.worlds,
-            sampled(lambda observation: self.agent.apply(agent, observation)["policy"]),
+            sampled(lambda observation: self.agent.apply(params, observation)["policy"]),
             self.rollout_steps,
         )
         values = self.value_function.apply(lifetime.value, steps.observation)  # [T, B]
@@ -99,32 +89,20 @@ class OnPolicy:
             progress=lifetime.updates / lifetime.length,
             log_length=jnp.log(lifetime.length),
         )
-        statistics = RolloutStatistics(jnp.mean(steps.reward), episodes, jnp.mean((returns - values) ** 2))
         value = self.value_function.update(lifetime.value, steps.observation, returns)
         lifetime = lifetime.lived(worlds, steps.reward, key=key, value=value)
-        return lifetime, batch, statistics
+        return lifetime, batch, Acted(jnp.mean(steps.reward), episodes)
 
     def update(
         self, rule: UpdateRule, weights: PyTree, lifetime: OnPolicyLifetime
-    ) -> tuple[OnPolicyLifetime, dict[str, jax.Array], RolloutStatistics]:
+    ) -> tuple[OnPolicyLifetime, Metrics, Acted]:
         """One inner update: a rollout, the rule's targets, one step of the agent towards them.
 
         Differentiable with respect to `weights` and to the agent it starts from.
         """
-        lifetime, batch, statistics = self.act(lifetime)
-        agent, optimiser, about = self.agent.learn(
-            lifetime.agent,
-            lifetime.optimiser,
-            lifetime.hyperparameters["learning_rate"],
-            batch.rollout.observation,
-            batch.rollout.next_observation,
-            weights,
-            batch,
-            rule.targets,
-            rule.loss,
-            self.remat,
-        )
-        return replace(lifetime, agent=agent, optimiser=optimiser, updates=lifetime.updates + 1), about, statistics
+        lifetime, batch, acted = self.act(lifetime)
+        learner, about = self.agent.learn(lifetime.learner, rule, weights, batch, self.remat)
+        return replace(lifetime, learner=learner, updates=lifetime.updates + 1), about, acted
 
     def test(self, lifetime: OnPolicyLifetime, at_random: bool = False) -> None:
         """An on-policy agent acts as it learns."""
@@ -134,20 +112,20 @@ class OnPolicy:
     ) -> tuple[jax.Array, tuple[OnPolicyLifetime, Metrics]]:
         """K updates by the objective, then a rollout that judges the agent."""
 
-        def one_update(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, Any]:
-            lifetime, about, statistics = self.update(objective, eta, lifetime)
-            return lifetime, (about, statistics)
+        def one_update(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, tuple[Metrics, Acted]]:
+            lifetime, about, acted = self.update(objective, eta, lifetime)
+            return lifetime, (about, acted)
 
-        lifetime, (about, statistics) = jax.lax.scan(one_update, lifetime, None, length=inner_updates)
-        about, statistics = jax.tree.map(lambda x: jnp.mean(x, 0), (about, statistics))
+        lifetime, (about, acted) = jax.lax.scan(one_update, lifetime, None, length=inner_updates)
+        about, acted = jax.tree.map(lambda x: jnp.mean(x, 0), (about, acted))
         lifetime, batch, judged = self.act(lifetime)
-        heads = self.agent.apply(lifetime.agent, batch.rollout.observation)
+        heads = self.agent.apply(lifetime.learner.params, batch.rollout.observation)
         loss, metrics = objective.meta_loss(heads, batch, about)
-        episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, statistics.episodes, judged.episodes)
+        episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, acted.episodes, judged.episodes)
         metrics = {
             "meta_loss": loss,
-            "reward": (statistics.reward * inner_updates + judged.reward) / (inner_updates + 1),
-            "value_loss": judged.value_loss,
+            "reward": (acted.reward * inner_updates + judged.reward) / (inner_updates + 1),
+            "value_loss": jnp.mean(batch.advantages**2),  # before this rollout's update of the value function
             "episodes": episodes.number.astype(loss.dtype),
             "episode_return": episodes.total_return,
             **about,
@@ -158,7 +136,7 @@ class OnPolicy:
 
 def on_policy(
     rule: UpdateRule, *, rollout_steps: int, discount: float, value: ValueConfig, remat: bool = False
-) -> ProgramMaker:
+) -> Callable[[Entry, Environment], OnPolicy]:
     """Programs of on-policy agents with the heads that `rule` declares."""
 
     def make(entry: Entry, environment: Environment) -> OnPolicy:

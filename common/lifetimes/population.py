@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -10,35 +11,49 @@ import numpy as np
 from metaobj.common.environments.registry import make_environment, sample_params
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, MetaProgram, Program, ProgramMaker
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker, ProgramType
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.types import Hyperparameters, PRNGKey, PyTree
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class Family(Generic[ProgramType]):
     """Lifetimes that share one program."""
 
-    program: Program
+    program: ProgramType
     tasks: tuple[int, ...]  # indices of its environments in the distribution
     specs: PyTree  # [tasks, ...] what each environment's params are drawn from
     updates: np.ndarray  # [tasks] lifetime lengths
     lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
 
-    @property
-    def meta_program(self) -> MetaProgram:
-        """The program, where it is one for meta-training."""
-        assert isinstance(self.program, MetaProgram)
-        return self.program
+    def draw_params(self, key: PRNGKey, member: int | jax.Array = 0) -> PyTree:
+        """The environment's params for a lifetime in the member-th of its tasks."""
+        spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], self.specs)
+        return sample_params(self.program.environment, key, spec)
+
+    def start(
+        self,
+        params_key: PRNGKey,
+        key: PRNGKey,
+        hyperparameters: Hyperparameters,
+        length: jax.Array | int,
+        member: int | jax.Array = 0,
+        setting: int | jax.Array = 0,
+        reports: bool | jax.Array = True,
+    ) -> Any:
+        """A new agent in a new world of the member-th task, which `params_key` draws; see `Birth` for the rest."""
+        task = jnp.asarray(self.tasks, jnp.int32)[member]
+        params = self.draw_params(params_key, member)
+        return self.program.start(key, Birth(params, hyperparameters, length, task, setting, reports))
 
 
-def make_families(entries: Sequence[Entry], make_program: ProgramMaker) -> list[Family]:
+def make_families(entries: Sequence[Entry], make_program: ProgramMaker[ProgramType]) -> list[Family[ProgramType]]:
     """Group the entries of a distribution by program.
 
     Raises:
         UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable.
     """
-    groups: dict[Program, list[int]] = {}
+    groups: dict[ProgramType, list[int]] = {}
     specs = []
     for index, entry in enumerate(entries):
         for name in ("lifetimes", "num_environments", "updates"):
@@ -63,7 +78,7 @@ def make_families(entries: Sequence[Entry], make_program: ProgramMaker) -> list[
     ]
 
 
-def begin(family: Family, sampler: Sampler, state: SamplerState, keys: PRNGKey, members: jax.Array) -> Lifetime:
+def begin(family: Family[Any], sampler: Sampler, state: SamplerState, keys: PRNGKey, members: jax.Array) -> Lifetime:
     """New lifetimes, staggered: the first life of the i-th of L is cut to (i + 1) / L of its length, so that ends are
     spread evenly from the start. Cut lives do not report to the sampler.
 
@@ -84,23 +99,22 @@ def begin(family: Family, sampler: Sampler, state: SamplerState, keys: PRNGKey, 
 
 
 def _renewed(
-    family: Family,
+    family: Family[Any],
     sampler: Sampler,
     state: SamplerState,
     key: PRNGKey,
     member: jax.Array,
     length: jax.Array,
-    counts: jax.Array,
+    reports: jax.Array,
 ) -> Lifetime:
     params_key, setting_key, key = jax.random.split(key, 3)
-    task = jnp.asarray(family.tasks, jnp.int32)[member]
-    spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], family.specs)
-    setting, hyperparameters = sampler.sample(setting_key, state, task)
-    params = sample_params(family.program.environment, params_key, spec)
-    return family.program.start(key, Birth(params, hyperparameters, length, task, setting, counts))
+    setting, hyperparameters = sampler.sample(setting_key, state, jnp.asarray(family.tasks, jnp.int32)[member])
+    return family.start(params_key, key, hyperparameters, length, member, setting, reports)
 
 
-def renew(family: Family, sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array) -> Lifetime:
+def renew(
+    family: Family[Any], sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array
+) -> Lifetime:
     """Start the lifetimes in `ended` [L] anew, one by one in place: the cost follows the number of ends."""
     member_of_task = np.zeros(max(family.tasks) + 1, np.int32)
     member_of_task[list(family.tasks)] = np.arange(len(family.tasks))

@@ -11,19 +11,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
 from metaobj.common.agents.actor_critic import Actor
+from metaobj.common.agents.deterministic import DeterministicAgent
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.experience.returns import lambda_returns
-from metaobj.common.experience.rollout import Policy, rollout
+from metaobj.common.experience.rollout import Acted, Policy, rollout
 from metaobj.common.gradients import clip_by_norm
-from metaobj.common.lifetimes.continuous import Acted, normal_noise, random_start, tested
+from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -63,28 +63,23 @@ class PPOLifetime(Lifetime):
 
 @dataclass(frozen=True)
 class PPO:
-    """See `common.lifetimes.lifetime.Program`."""
+    """See `lifetimes.lifetime.Program`."""
 
     environment: ScaledActions
+    agent: DeterministicAgent
     num_environments: int
     rollout_steps: int
-    discount: float
-    agent: AgentSettings
     settings: PPOSettings
-
-    @cached_property
-    def policy(self) -> Actor:
-        return Actor(self.agent.hidden, self.agent.layer_norm, self.environment.action_space.shape[0])
 
     @cached_property
     def value(self) -> Actor:
         """V(s): the same layers with one output."""
-        return Actor(self.agent.hidden, self.agent.layer_norm, 1)
+        return Actor(self.agent.settings.hidden, self.agent.settings.layer_norm, 1)
 
     @property
     def random_rows(self) -> int:
         """Time steps with uniform actions."""
-        return self.agent.random_rows(self.num_environments, self.rollout_steps)
+        return self.agent.settings.random_rows(self.num_environments, self.rollout_steps)
 
     @property
     def first_steps(self) -> int:
@@ -107,7 +102,7 @@ class PPO:
         )
         observation = worlds.observation[:1]
         params = {
-            "policy": self.policy.init(policy_key, observation),
+            "policy": self.agent.actor.init(policy_key, observation),
             "log_spread": jnp.full(self.environment.action_space.shape, jnp.log(self.settings.first_spread)),
             "value": self.value.init(value_key, observation),
         }
@@ -117,8 +112,8 @@ class PPO:
             worlds,
             steps.reward,
             params=params,
-            optimiser=optax.scale_by_adam().init(params),
-            reward_scale=size if self.agent.scale_rewards else jnp.ones_like(size),
+            optimiser=self.agent.optimiser.init(params),
+            reward_scale=size if self.agent.settings.scale_rewards else jnp.ones_like(size),
         )
 
     def update(self, rule: Surrogate, weights: PyTree, lifetime: PPOLifetime) -> tuple[PPOLifetime, Metrics, Acted]:
@@ -141,7 +136,7 @@ class PPO:
         scaled = steps._replace(reward=steps.reward / lifetime.reward_scale)
         values = self.values(params, steps.observation)  # [T, B]
         next_values = self.values(params, steps.next_observation)
-        targets = lambda_returns(scaled, next_values, self.discount, self.settings.lambda_)
+        targets = lambda_returns(scaled, next_values, self.agent.discount, self.settings.lambda_)
         advantages = targets - values
         advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages) + 1e-8)
         log_old = self.log_probability(params, steps.observation, steps.action)
@@ -158,7 +153,7 @@ class PPO:
             params, optimiser = carry
             gradient = jax.grad(loss)(params, jax.tree.map(lambda leaf: leaf[rows], data))
             gradient, _ = clip_by_norm(gradient, self.settings.gradient_clip)
-            updates, optimiser = optax.scale_by_adam().update(gradient, optimiser)
+            updates, optimiser = self.agent.optimiser.update(gradient, optimiser)
             rate = lifetime.hyperparameters["learning_rate"]
             return (jax.tree.map(lambda p, u: p - rate * u, params, updates), optimiser), None
 
@@ -176,11 +171,11 @@ class PPO:
         """Episodes by the mean action, or by uniform ones."""
         key = jax.random.fold_in(lifetime.key, 1)
         act = None if at_random else lambda observation: self.mean_action(lifetime.params, observation)
-        return tested(key, self.environment, lifetime.environment_params, act, self.agent.test_environments)
+        return tested(key, self.environment, lifetime.environment_params, act, self.agent.settings.test_environments)
 
     def mean_action(self, params: PyTree, observation: jax.Array) -> jax.Array:
         """Actions [..., A] in [-1, 1]."""
-        return jnp.tanh(jnp.asarray(self.policy.apply(params["policy"], observation)))
+        return self.agent.policy(params["policy"], observation)
 
     def values(self, params: PyTree, observation: jax.Array) -> jax.Array:
         """V [...] of observations [..., D]."""
@@ -192,10 +187,14 @@ class PPO:
         return jnp.sum(jax.scipy.stats.norm.logpdf(action, mean, jnp.exp(params["log_spread"])), -1)
 
 
-def ppo_agents(*, rollout_steps: int, discount: float, agent: AgentSettings, settings: PPOSettings) -> ProgramMaker:
+def ppo_agents(
+    *, rollout_steps: int, discount: float, agent: AgentSettings, settings: PPOSettings
+) -> Callable[[Entry, Environment], PPO]:
     """Programs of PPO agents with the networks of off-policy ones."""
 
     def make(entry: Entry, environment: Environment) -> PPO:
-        return PPO(ScaledActions(environment), entry.num_environments, rollout_steps, discount, agent, settings)
+        scaled = ScaledActions(environment)
+        deterministic = DeterministicAgent(agent, scaled.action_space.shape[0], discount)
+        return PPO(scaled, deterministic, entry.num_environments, rollout_steps, settings)
 
     return make

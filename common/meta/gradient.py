@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.gradients import clip_by_norm, sum_over_chunks
-from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.types import Metrics, PyTree
@@ -19,7 +19,7 @@ def largest_chunk(lifetimes: int, limit: int) -> int:
 
 def meta_gradient(
     objective: Any,
-    family: Family,
+    family: Family[MetaProgram[Any, Any]],
     config: MetaTrainingConfig,
     eta: PyTree,
     population: Lifetime,
@@ -33,7 +33,7 @@ def meta_gradient(
     """
 
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-        return family.meta_program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
+        return family.program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
 
     def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family, begin, renew
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState
 from metaobj.common.meta.config import MetaTrainingConfig
@@ -38,7 +39,7 @@ class MetaTrainer:
 
     objective: Objective
     entries: Sequence[Entry]
-    families: Sequence[Family]
+    families: Sequence[Family[MetaProgram[Any, Any]]]
     sampler: Sampler
     config: MetaTrainingConfig
     mesh: Mesh
@@ -47,7 +48,7 @@ class MetaTrainer:
     def steps_per_update(self) -> int:
         """Environment steps of the whole population in one meta-update."""
         K = self.config.inner_updates
-        return sum(f.meta_program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
+        return sum(f.program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
 
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
@@ -69,7 +70,7 @@ class MetaTrainer:
         # Keys are arguments: XLA would spend seconds on folding what is drawn from a constant one.
         eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)(eta_key)
 
-        def population(family: Family, key: jax.Array) -> Lifetime:
+        def population(family: Family[Any], key: jax.Array) -> Lifetime:
             members = family.lifetimes
             new = jax.jit(
                 lambda state, keys: begin(family, self.sampler, state, keys, jnp.asarray(members)),
@@ -119,7 +120,7 @@ class MetaTrainer:
                 population.task,
                 population.setting,
                 population.reward_sum / population.steps,
-                end & population.counts & m["finite"],
+                end & population.reports & m["finite"],
             )
             for population, end, m in zip(lived, ended, metrics, strict=True)
         ]

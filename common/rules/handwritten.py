@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
+from metaobj.common.experience.batches import Batch, Experience
 from metaobj.common.experience.windows import mean_valid
-from metaobj.common.rules.off_policy import HYPERPARAMETERS, Experience
-from metaobj.common.rules.on_policy import Batch
+from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.common.types import Metrics, PyTree
 
 

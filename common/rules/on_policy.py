@@ -5,24 +5,13 @@ and a loss. A *learned* one has weights (eta) and a meta-loss besides. Nothing i
 hand-written rule such as A2C takes part in everything but meta-training.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import jax
 
-from metaobj.common.agents.agent import Heads, Hyperparameters
-from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
-
-
-class Batch(NamedTuple):
-    """One rollout and all that is constant in an agent's update on it."""
-
-    rollout: Rollout  # [T, B, ...]
-    advantages: jax.Array  # [T, B] under the lifetime's own value function
-    rewards_to_go: jax.Array  # [T, B] discounted, within the rollout; what is left where there is no value function
-    hyperparameters: Hyperparameters  # scalars
-    discount: jax.Array  # []
-    progress: jax.Array  # [] n / N: updates done / updates in this lifetime
-    log_length: jax.Array  # [] log N
+from metaobj.common.agents.agent import Heads, TargetRule
+from metaobj.common.experience.batches import Batch
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
 class Objective(Protocol):
@@ -36,8 +25,8 @@ class Objective(Protocol):
         """Fresh weights, eta."""
 
 
-class UpdateRule(Protocol):
-    """How an agent learns."""
+class UpdateRule(TargetRule, Protocol):
+    """How an agent learns: by targets and a loss, on the heads that the rule asks for."""
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -45,16 +34,6 @@ class UpdateRule(Protocol):
 
     def heads(self, num_actions: int) -> dict[str, int]:
         """The heads an agent must have: {name: size}; "policy" has one output per action."""
-
-    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
-        """Targets for the agent, and scalars about them.
-
-        The targets are constants for the agent's gradient. Gradients with respect to `weights` and the heads must flow
-        through both results: that is the meta-gradient.
-        """
-
-    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
-        """The scalar that the agent descends; a mean over the rollout's steps."""
 
 
 class LearnedObjective(UpdateRule, Protocol):

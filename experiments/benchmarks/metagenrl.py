@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from experiments.benchmarks.lpg import MetaUpdate, median, timed
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.devices import make_mesh
 from metaobj.common.evaluation.baselines import td3
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
-from metaobj.common.lifetimes.lifetime import Birth
-from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
+from metaobj.common.lifetimes.off_policy import OffPolicyLifetime
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
 from metaobj.common.meta.trainer import MetaTrainer
@@ -76,11 +75,10 @@ def baseline(repetitions: int, environments: int = 64, updates: int = 16) -> dic
     method = td3(1, 0.99, settings)
     (family,) = make_families([Entry(ENVIRONMENT, 1, environments, 1000, agent=ACTOR_CRITIC)], method.programs)
     program = family.program
-    assert isinstance(program, OffPolicy)
     hyperparameters = {name: jnp.float32(0.1 if name == "exploration_noise" else 1e-3) for name in HYPERPARAMETERS}
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], family.specs)
-    sampled = jax.jit(program.environment.sample_params)(jax.random.key(0), params)
-    life = jax.jit(program.start)(jax.random.key(1), Birth(sampled, hyperparameters, 1000))
+    life = jax.jit(lambda world, life: family.start(world, life, hyperparameters, 1000))(
+        jax.random.key(0), jax.random.key(1)
+    )
 
     def some(life: Any) -> Any:
         return jax.lax.scan(lambda life, _: (program.update(method.rule, (), life)[0], None), life, None, length=20)[0]

@@ -50,8 +50,8 @@ class Case:
         population = jax.jit(partial(begin, self.family, sampler))(
             sampler.init(), jax.random.split(keys[0], L), jnp.asarray(self.family.lifetimes)
         )
-        agent = perturbed(keys[1], population.agent, 1.0 if name == "tabular" else 0.5)
-        self.population = population.replace(agent=agent)
+        params = perturbed(keys[1], population.learner.params, 1.0 if name == "tabular" else 0.5)
+        self.population = population.replace(learner=population.learner.replace(params=params))
         self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
         self.eta = perturbed(keys[3], jax.jit(OBJECTIVE.init)(keys[3]), 0.7)
         self.differentiate = self.differentiator(self.program)
@@ -202,10 +202,10 @@ def plain_targets(eta, heads, next_heads, rollout):
 
 def plain_meta_loss(case, eta, flow):
     """Of the first lifetime; `flow` 0 cuts the way from an agent to the targets of its next update, 1 leaves it."""
-    tabular = case.lifetime.optimiser == ()
+    tabular = case.lifetime.learner.optimiser == ()
     heads_of, step = (dense_heads, sgd) if tabular else (network_heads, adam)
     heads_of = heads_of(case.program.agent)
-    theta = case.lifetime.agent
+    theta = case.lifetime.learner.params
     zeros = jax.tree.map(jnp.zeros_like, theta)
     memory = () if tabular else (zeros, zeros)
     rate = 3.0 if tabular else jnp.float32(0.1).astype(float)
@@ -288,7 +288,7 @@ def test_chunks_sum_to_the_whole(tables, chunks):
         np.testing.assert_array_equal(metrics["clipped"], norms > clip)
         assert jnp.all(metrics["finite"])
         np.testing.assert_array_equal(population.updates, case.population.updates + K)
-        populations.append(ravel_pytree((population.agent, population.value, population.worlds))[0])
+        populations.append(ravel_pytree((population.learner.params, population.value, population.worlds))[0])
     for population in populations[:-1]:
         np.testing.assert_allclose(population, populations[-1], rtol=1e-11, atol=1e-13)
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metaobj.common.agents.agent import Learner
 from metaobj.common.agents.tabular import TabularAgent
-from metaobj.common.rules.on_policy import Batch
+from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Rollout
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 from metaobj.lpg.objective import LPG, LPGConfig, kl_divergence
@@ -34,8 +35,16 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def given_targets(pi_hat, log_y_hat):
-    return lambda weights, heads, next_heads, batch: ((pi_hat, log_y_hat), {})
+class GivenTargets:
+    """LPG's loss with targets from outside."""
+
+    loss = OBJECTIVE.loss
+
+    def __init__(self, pi_hat, log_y_hat):
+        self.given = (pi_hat, log_y_hat)
+
+    def targets(self, weights, heads, next_heads, batch):
+        return self.given, {}
 
 
 def test_the_update_is_the_formula():
@@ -57,17 +66,11 @@ def test_the_update_is_the_formula():
 
     none = jnp.zeros((T, B), bool)
     rollout = Rollout(jnp.asarray(observation), jnp.asarray(action), jnp.zeros((T, B)), none, none, observation)
-    updated, _, _ = TabularAgent(2, (("policy", 2), ("prediction", m))).learn(
-        jax.tree.map(jnp.asarray, tables),
-        (),
-        jnp.asarray(RATE),
-        rollout.observation,
-        jnp.asarray(rollout.next_observation),
-        {},
-        make_batch(rollout),
-        given_targets(jnp.asarray(pi_hat), jnp.log(y_hat)),
-        OBJECTIVE.loss,
-    )
+    rollout = rollout._replace(next_observation=jnp.asarray(rollout.next_observation))
+    agent = TabularAgent(2, (("policy", 2), ("prediction", m)))
+    learner = Learner(jax.tree.map(jnp.asarray, tables), ())
+    rule = GivenTargets(jnp.asarray(pi_hat), jnp.log(y_hat))
+    updated = agent.learn(learner, rule, {}, make_batch(rollout))[0].params
     for name in tables:
         assert np.abs(expected[name] - tables[name]).min() > 1e-3
         np.testing.assert_allclose(updated[name], expected[name], rtol=1e-12)
@@ -190,11 +193,9 @@ def test_targets_are_constants_for_the_agent(case):
     target = jax.jit(OBJECTIVE.targets)(weights, *heads, batch)[0]
 
     def learn(rule):
-        rate = jnp.asarray(RATE)
-        return agent.learn(params, (), rate, index, (index + 1) % 3, weights, batch, rule, OBJECTIVE.loss)[0]
+        return jax.jit(lambda params: agent.learn(Learner(params, ()), rule, weights, batch)[0].params)(params)
 
-    learn = jax.jit(learn, static_argnums=0)
-    ours, fixed = learn(OBJECTIVE.targets), learn(given_targets(*target))
+    ours, fixed = learn(OBJECTIVE), learn(GivenTargets(*target))
     for name in params:
         np.testing.assert_allclose(ours[name], fixed[name], rtol=1e-12)
 

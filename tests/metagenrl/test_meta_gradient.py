@@ -1,5 +1,6 @@
 """The meta-gradient through K trial updates, the critics' targets, and what a lifetime keeps."""
 
+import itertools
 from dataclasses import replace
 from functools import partial
 
@@ -8,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metaobj.common.agents.settings import AgentSettings
+from metaobj.common.experience.batches import Experience
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import meta_gradient
-from metaobj.common.rules.off_policy import Experience
 from metaobj.common.types import Rollout
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, MetaSettings, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
@@ -89,8 +90,8 @@ def test_meta_gradient_is_the_finite_difference(eta, lifetime, name, K):
     held = family.program.update(OBJECTIVE, eta, lifetime)[0]
 
     class Held(MetaOffPolicy):
-        def update(self, rule, weights, lifetime, share=1.0):
-            _, about, acted = MetaOffPolicy.update(self, rule, eta, lifetime, share)
+        def update(self, rule, weights, lifetime):
+            _, about, acted = MetaOffPolicy.update(self, rule, eta, lifetime)
             return held, about, acted
 
     program = Held(**{name: getattr(family.program, name) for name in family.program.__dataclass_fields__})
@@ -111,15 +112,16 @@ def plainly(program: MetaOffPolicy, settings: MetaSettings, K: int, lifetime, et
     """The meta-loss after the agent's own update, spelt out and differentiated through as it stands."""
     keys = jax.random.split(lifetime.key, 2 + K)[1:]
     *trials, judging = (program.sample(key, lifetime) for key in keys)
-    critics = [jax.tree.map(lambda leaf, i=i: leaf[i], lifetime.critic) for i in (0, 1)]
+    critics = [jax.tree.map(lambda leaf, i=i: leaf[i], lifetime.learner.critic) for i in (0, 1)]
+    agent = program.agent
 
     def policy(actor, observation):
-        return jnp.tanh(program.actor.apply(actor, observation))
+        return jnp.tanh(agent.actor.apply(actor, observation))
 
-    actor = lifetime.actor
+    actor = lifetime.learner.actor
     for steps, valid in trials:
         values, following = (
-            program.critic.apply(critics[0], observation, policy(actor, observation))
+            agent.critic.apply(critics[0], observation, policy(actor, observation))
             for observation in (steps.observation, steps.next_observation)
         )
         following = jnp.where(steps.terminated, 0.0, following)
@@ -131,7 +133,7 @@ def plainly(program: MetaOffPolicy, settings: MetaSettings, K: int, lifetime, et
 
         step = jax.grad(loss)(actor)
         if settings.inner_optimiser == "adam":
-            step = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), step, lifetime.actor_optimiser.nu)
+            step = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), step, lifetime.learner.actor_optimiser.nu)
         step, unravel = jax.flatten_util.ravel_pytree(step)
         if settings.inner_optimiser != "sgd":
             step = step / jnp.sqrt(jnp.sum(step**2) + 1e-12)
@@ -142,12 +144,12 @@ def plainly(program: MetaOffPolicy, settings: MetaSettings, K: int, lifetime, et
         total, number = 0.0, 0
         for steps, valid in judges:
             action = policy(actor, steps.observation)
-            worth = [program.critic.apply(critic, steps.observation, action) for critic in critics]
+            worth = [agent.critic.apply(critic, steps.observation, action) for critic in critics]
             worth = jnp.minimum(*worth) if settings.judge_critic == "minimum" else worth[0]
             total, number = total + jnp.sum(jnp.where(valid, worth, 0.0)), number + jnp.sum(valid)
         return total / number
 
-    size = jnp.linalg.norm(jax.flatten_util.ravel_pytree(jax.grad(judgement)(lifetime.actor))[0])
+    size = jnp.linalg.norm(jax.flatten_util.ravel_pytree(jax.grad(judgement)(lifetime.learner.actor))[0])
     return -judgement(actor) / (size if settings.scale_judge else 1.0)
 
 
@@ -187,7 +189,7 @@ def test_critic_targets_by_hand(eta):
     for settings, ends in ((agent, [1]), (replace(agent, time_limits_end=True, end_bonus=1.0), [1, 2])):
         family, lifetimes = population(settings)
         program = family.program
-        lifetime = jax.tree.map(lambda leaf: leaf[0], grown(family, lifetimes, eta))
+        learner = jax.tree.map(lambda leaf: leaf[0], grown(family, lifetimes, eta)).learner
         observation = jax.random.normal(jax.random.key(5), (3, 1, 2))
         steps = Rollout(
             observation=jnp.zeros((3, 1, 2)),
@@ -197,26 +199,37 @@ def test_critic_targets_by_hand(eta):
             truncated=jnp.array([[False], [False], [True]]),
             next_observation=observation,
         )
-        action = jnp.tanh(program.actor.apply(lifetime.actor_target, observation))
+        action = jnp.tanh(program.agent.actor.apply(learner.actor_target, observation))
         each = [
-            program.critic.apply(jax.tree.map(lambda leaf, i=i: leaf[i], lifetime.critic_target), observation, action)
+            program.agent.critic.apply(
+                jax.tree.map(lambda leaf, i=i: leaf[i], learner.critic_target), observation, action
+            )
             for i in (0, 1)
         ]
         expected = steps.reward + 0.9 * jnp.minimum(*each)
         for row in ends:
             expected = expected.at[row].set(steps.reward[row] + settings.end_bonus)
-        targets = program.critic_targets(jax.random.key(0), lifetime, steps)
+        targets = program.agent.critic_targets(jax.random.key(0), learner, steps)
         np.testing.assert_allclose(targets, expected, rtol=1e-12)
 
 
 def test_target_noise_is_clipped(eta):
-    agent = replace(AGENT, target_noise=100.0, target_noise_clip=0.0)
-    family, lifetimes = population(agent)
+    """Noise this large is cut to its bound in every dimension, to either side."""
+    bound = 0.3
+    family, lifetimes = population(replace(AGENT, target_noise=100.0, target_noise_clip=bound))
     lifetime = jax.tree.map(lambda leaf: leaf[0], lifetimes)
+    agent, learner = family.program.agent, lifetime.learner
     steps, _ = family.program.sample(jax.random.key(0), lifetime)
-    quiet = replace(family.program, agent=replace(agent, target_noise=0.0))
-    noisy = family.program.critic_targets(jax.random.key(1), lifetime, steps)
-    np.testing.assert_allclose(noisy, quiet.critic_targets(jax.random.key(2), lifetime, steps), rtol=1e-12)
+    mean = agent.policy(learner.actor_target, steps.next_observation)
+    corners = []
+    for signs in itertools.product((-1.0, 1.0), repeat=2):
+        action = jnp.clip(mean + bound * jnp.array(signs), -1.0, 1.0)
+        following = jnp.min(agent.twins(learner.critic_target, steps.next_observation, action), axis=0)
+        corners.append(steps.reward + 0.9 * jnp.where(steps.terminated, 0.0, following))
+    targets = agent.critic_targets(jax.random.key(1), learner, steps)
+    distance = jnp.abs(jnp.stack(corners) - targets)  # [corners, T, W]
+    np.testing.assert_allclose(distance.min(0), 0.0, atol=1e-9)
+    assert set(np.unique(distance.argmin(0))) == {0, 1, 2, 3}, "every direction is met"
 
 
 def test_a_warm_start_goes_over_from_the_critic_to_the_objective(eta):

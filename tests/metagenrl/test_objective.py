@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.rules.off_policy import Experience
+from metaobj.common.experience.batches import Experience
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")

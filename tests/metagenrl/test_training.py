@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.errors import UserError
+from metaobj.common.experience.windows import Windows
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.off_policy import off_policy
-from metaobj.common.lifetimes.off_policy_settings import AgentSettings
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.objectives.train import make_trainer, meta_train
@@ -67,15 +68,17 @@ def test_a_diverged_agent_is_restarted_alone_and_counted():
     state = trainer.init()
 
     def spoil(population):
-        critic = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), population.critic)
-        return population.replace(critic=critic, updates=population.updates.at[:].add(3))
+        critic = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), population.learner.critic)
+        return population.replace(
+            learner=population.learner.replace(critic=critic), updates=population.updates.at[:].add(3)
+        )
 
     first, second = state.populations
     after, metrics = jax.jit(trainer.step)(state.replace(populations=(spoil(first), second)))
     assert metrics["not_finite"] == 1
     assert after.populations[0].updates[1] == 0 and after.populations[0].updates[0] == 4
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.eta))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.populations[0].critic))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.populations[0].learner.critic))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_updates_per_rollout_are_as_many_as_asked_for():
         return life, family.program.update(CriticAscent(), (), life)[0]
 
     before, after = one_update(jax.random.key(0))
-    assert (after.actor_optimiser.count, after.critic_optimiser.count, after.updates) == (2, 6, 1)
+    assert (after.learner.actor_optimiser.count, after.learner.critic_optimiser.count, after.updates) == (2, 6, 1)
     assert after.replay.written - before.replay.written == 2
 
 
@@ -171,7 +174,8 @@ def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
         life = family.program.start(jax.random.key(0), Birth((), hyperparameters, 9))
         steps = jax.tree.map(lambda leaf: leaf[:40].reshape(10, 4, *leaf.shape[1:]), life.replay.steps)
         valid = jnp.ones(steps.reward.shape, bool)
-        values = family.program.experience(life.critic, life.actor, steps, valid).next_values
+        experience = family.program.agent.experience(life.learner.critic, life.learner.actor, Windows(steps, valid))
+        values = experience.next_values
         assert steps.truncated.any() and (values[steps.terminated] == 0).all()
         assert (values[steps.truncated] == 0).all() == ends
 

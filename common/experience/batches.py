@@ -1,0 +1,30 @@
+"""What an update rule is given of an agent's experience."""
+
+from typing import NamedTuple
+
+import jax
+
+from metaobj.common.types import Hyperparameters, Rollout
+
+
+class Batch(NamedTuple):
+    """One rollout and all that is constant in an agent's update on it."""
+
+    rollout: Rollout  # [T, B, ...]
+    advantages: jax.Array  # [T, B] under the lifetime's own value function
+    rewards_to_go: jax.Array  # [T, B] discounted, within the rollout; what is left where there is no value function
+    hyperparameters: Hyperparameters  # scalars
+    discount: jax.Array  # []
+    progress: jax.Array  # [] n / N: updates done / updates in this lifetime
+    log_length: jax.Array  # [] log N
+
+
+class Experience(NamedTuple):
+    """What a rule may know of a batch of windows [T, W, ...]: no states."""
+
+    action: jax.Array  # [T, W, A] taken, in [-1, 1]
+    reward: jax.Array  # [T, W]
+    valid: jax.Array  # [T, W] bool; what is not must not count
+    values: jax.Array  # [T, W] V(s_t) = Q(s_t, pi(s_t)) under the first critic, constant
+    next_values: jax.Array  # [T, W] of the true successor, 0 after a termination
+    discount: jax.Array  # []
