@@ -29,7 +29,7 @@ $(LOCKED): requirements.lock
 	@touch $@
 
 demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and pictures in runs/demo.
-	$(BIN)/metaobj demo --run-dir runs/demo
+	$(BIN)/metaobj demo lpg --run-dir runs/demo
 
 smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work at all?
 	rm -rf runs/smoke runs/smoke-metagenrl

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metaobj.common.devices import use_all_cores
-from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
+from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
 from metaobj.common.evaluation.results import final_score
 from metaobj.common.evaluation.statistics import area_under_curve, interquartile_mean
 from metaobj.common.evaluation.suites import make_suite
@@ -59,7 +59,7 @@ class Arguments:
     """Folder of the table."""
 
 
-def judge(config: LPGTraining, suite_name: str, protocol: Protocol) -> Mapping[str, Any]:
+def judge(config: LPGTraining, suite_name: str, protocol: EvaluationProtocol) -> Mapping[str, Any]:
     """Meta-train once, evaluate on held-out layouts."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
@@ -68,10 +68,10 @@ def judge(config: LPGTraining, suite_name: str, protocol: Protocol) -> Mapping[s
             raise SystemExit(128 + outcome.signal)
         seconds = time.monotonic() - begun
         rows = read_metrics(Path(folder) / "run" / "metrics.jsonl")
-        _, objective, eta, metadata = load_objective(outcome.objective)
-    method = learned(plugin, objective, eta, metadata)
+        loaded = load_objective(outcome.objective)
+    method = learned(loaded)
     suite = make_suite(suite_name)
-    best, _ = tune(protocol, method, tuning_entries(metadata, suite[0].agent, protocol.longest_tuning_life))
+    best, _ = tune(protocol, method, tuning_entries(loaded.entries, suite[0].agent, protocol.longest_tuning_life))
     scores = evaluate(protocol, method, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
     return {
         "final": float(interquartile_mean(final_score(scores))),
@@ -95,7 +95,7 @@ def main() -> None:
     for name, config in VARIANTS.items():
         for seed in range(arguments.seeds):
             config = replace(config, seed=seed, distribution=distribution)
-            row = {"variant": name, "seed": seed, **judge(config, suite, Protocol(tuning_seeds=32))}
+            row = {"variant": name, "seed": seed, **judge(config, suite, EvaluationProtocol(tuning_seeds=32))}
             console.print(row)
             rows.append(row)
             # Written anew each time: an end comes at any time.

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
+from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.suites import SUITES
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
@@ -119,7 +119,7 @@ def columns(worlds: str) -> list[str]:
 def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[Row]:
     """For each seed: meta-train, look at the population, then train fresh agents."""
     trainer = make_trainer(plugin, config)
-    programs = plugin.programs(config, trainer.objective)
+    programs = plugin.programs(config, plugin.build(config))
     life = trainer.entries[0].updates
     if name == _NEVER_RENEWED:
         entries = [replace(entry, updates=_NEVER) for entry in trainer.entries]
@@ -143,7 +143,7 @@ def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int
 def baseline(config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[Row]:
     """The same for DDPG, tuned on training physics."""
     method = ddpg(config.rollout_steps, config.discount, config.agent, config.critic_learning_rates)
-    setting, _ = tune(Protocol(tuning_seeds=agents), method, make_distribution(config.distribution))
+    setting, _ = tune(EvaluationProtocol(tuning_seeds=agents), method, make_distribution(config.distribution))
     suite = suite_of(config.distribution)
     settings = {entry.environment: setting for entry in suite}
     for seed in seeds:
@@ -154,7 +154,7 @@ def fresh_returns(
     method: Method, suite: Sequence[Entry], settings: Mapping[str, Settings], agents: int, seed: int
 ) -> Row:
     """Interquartile means over agents, with `settings` by environment, and the mean of uniform actions there."""
-    curves = evaluate(Protocol(seeds=agents, bins=5, seed=seed + 1), method, suite, settings)
+    curves = evaluate(EvaluationProtocol(seeds=agents, bins=5, seed=seed + 1), method, suite, settings)
     assert curves.floor is not None
     row: Row = {"seed": seed}
     for name, returns, floor in zip(curves.tasks, curves.returns, curves.floor, strict=True):

@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
+from metaobj.common.lifetimes.distributions import (
+    DENSE,
+    MOVING_GRIDS,
+    NETWORK_RATES,
+    TABULAR_CHAINS,
+    TABULAR_GRIDS,
+    Entry,
+)
 from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -33,6 +41,17 @@ class LPGTraining(MetaTrainingConfig):
 _SMALL = LPGConfig(units=32, prediction_size=8)
 _CAREFUL = MetaLossConfig(policy_entropy=0.05)
 """A meta-loss with little entropy lets the rule grow greedy: K updates see no further."""
+
+_PAPER_RATES = (20.0, 40.0, 80.0)
+DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
+    "lpg-paper": (
+        *(Entry(f"grid/{name}", 1, 64, 2500, _PAPER_RATES) for name in TABULAR_GRIDS),
+        *(Entry(f"grid/{name}", 1, 64, 25_000, NETWORK_RATES, DENSE) for name in MOVING_GRIDS),
+        *(Entry(f"chain/{name}", 1, 64, 2500, _PAPER_RATES) for name in TABULAR_CHAINS),
+        Entry("chain/state_distractor", 1, 64, 2500, NETWORK_RATES, DENSE),
+    ),
+}
+"""The fifteen training environments of Oh et al. 2020, equally often."""
 
 PRESETS: dict[str, LPGTraining] = {
     "smoke": LPGTraining(

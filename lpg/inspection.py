@@ -2,18 +2,17 @@
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.runs.files import atomic_write
-from metaobj.common.types import PyTree
 from metaobj.lpg import inspection_plots
+from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.inspection_data import (
     DISCOUNTS,
     Pulses,
@@ -43,15 +42,11 @@ class Number:
     discount: float | None = None
 
 
-def inspect(
-    objective: LPG, eta: PyTree, metadata: Mapping[str, Any], folder: Path, size: Size | None = None
-) -> list[Path]:
+def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = None) -> list[Path]:
     """Train fresh agents on held-out worlds by the objective and draw what it did and what it would do.
 
     Args:
-        objective: the rule.
-        eta: its weights.
-        metadata: of the objective's file; what it lacks of settings takes defaults.
+        loaded: the objective; settings that its file does not know take defaults.
         folder: for the files; made if missing.
         size: how much is simulated.
 
@@ -61,7 +56,8 @@ def inspect(
     size = size or Size()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    setup = make_setup(objective, metadata, size)
+    objective, eta = loaded.objective, loaded.eta
+    setup = make_setup(loaded, size)
     program = setup.family.program
     ages = look_at_ages(objective, eta, setup, size, jax.random.key(0))
     values = [true_values(snapshot, program.discount) for _, snapshot in ages]

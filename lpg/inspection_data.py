@@ -1,14 +1,13 @@
 """What the inspection of a learned LPG measures: agents of several ages, true values, answers to single pulses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import quick_jit
 from metaobj.common.environments.protocol import Discrete
 from metaobj.common.experience.batches import Batch
@@ -16,14 +15,15 @@ from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime, on_policy
 from metaobj.common.lifetimes.population import Family, make_families
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import Hyperparameters, PRNGKey, PyTree, Rollout
+from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPG
 
 ENVIRONMENT = "grid/small_layouts"
 DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99)
 """Of the values that predictions are compared with."""
 _HYPERPARAMETERS = {"learning_rate": 40.0, "kl_weight": 0.5}
-_ROLLOUT = {"rollout_steps": 20, "discount": 0.995, "value": asdict(ValueConfig())}
 
 
 @dataclass(frozen=True)
@@ -80,23 +80,17 @@ class Pulses(NamedTuple):
     prediction: np.ndarray  # [T, T + 1] of step t when state j is predicted rich rather than poor
 
 
-def make_setup(objective: LPG, metadata: Mapping[str, Any], size: Size) -> Setup:
+def make_setup(loaded: Loaded[LPGTraining, LPG], size: Size) -> Setup:
     """Held-out worlds of `ENVIRONMENT`, with the hyperparameters that meta-training settled on where it knew it."""
-    entries, settings = list(metadata.get("entries", ())), list(metadata.get("settings", ()))
-    names = [entry["environment"] for entry in entries]
+    config, names = loaded.config, [entry.environment for entry in loaded.entries]
     at = names.index(ENVIRONMENT) if ENVIRONMENT in names else None
-    chosen = settings[at] if at is not None and at < len(settings) else {}
-    known = entries[at] if at is not None else {}
-    kept = {name: known[name] for name in ("num_environments", "updates") if name in known}
-    entry = Entry(ENVIRONMENT, split="held_out", **kept)
-    given = {**_ROLLOUT, **metadata.get("configuration", {})}
+    known = loaded.entries[at] if at is not None else Entry(ENVIRONMENT)
+    chosen = loaded.settings[at] if at is not None and at < len(loaded.settings) else {}
+    entry = Entry(ENVIRONMENT, num_environments=known.num_environments, updates=known.updates, split="held_out")
     programs = on_policy(
-        objective,
-        rollout_steps=given["rollout_steps"],
-        discount=given["discount"],
-        value=ValueConfig(**given["value"]),
+        loaded.objective, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value
     )
-    family = make_families([entry], programs)[0]
+    (family,) = make_families([entry], programs)
     hyperparameters = {name: float(chosen.get(name, value)) for name, value in _HYPERPARAMETERS.items()}
     return Setup(family, hyperparameters, size.updates or entry.updates)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from metaobj.common.agents.agent import Heads
 from metaobj.common.experience.batches import Batch
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
+from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPG
 
 
@@ -21,7 +23,15 @@ class LoadedLPG:
 
     objective: LPG
     eta: PyTree
+    discount: float
+    """gamma, which the objective reads."""
     metadata: Mapping[str, Any]
+    """What its file says of it."""
+
+    @classmethod
+    def of(cls, loaded: Loaded[LPGTraining, LPG]) -> Self:
+        """What a file holds."""
+        return cls(loaded.objective, loaded.eta, loaded.config.discount, loaded.metadata)
 
     def heads(self, num_actions: int) -> dict[str, int]:
         """The outputs that an agent must have: {"policy": logits, "prediction": logits}."""
@@ -77,7 +87,7 @@ class LoadedLPG:
             advantages=nothing,
             rewards_to_go=nothing,
             hyperparameters={"kl_weight": jnp.asarray(kl_weight)},
-            discount=jnp.asarray(self.metadata["configuration"]["discount"]),
+            discount=jnp.asarray(self.discount),
             progress=jnp.asarray(progress),
             log_length=jnp.log(jnp.asarray(lifetime_updates)),
         )
@@ -89,5 +99,4 @@ def load(path_or_name: str | Path) -> LoadedLPG:
     Raises:
         UserError: there is none, it is damaged, or of another kind or version.
     """
-    _, objective, eta, metadata = load_objective(path_or_name, "lpg")
-    return LoadedLPG(objective, eta, metadata)
+    return LoadedLPG.of(load_objective(path_or_name, "lpg"))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.settings import AgentSettings
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.metagenrl.meta_loss import MetaSettings
 from metaobj.metagenrl.objective import MetaGenRLConfig
@@ -20,6 +21,13 @@ class MetaGenRLTraining(MetaTrainingConfig):
     exploration_noises: tuple[float, ...] = (0.3, 0.5)
     """The grid of the noise on the agents' actions."""
 
+
+DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
+    # Ten agents each, one environment an agent, never renewed: a lifetime is longer than any run.
+    "metagenrl-paper": tuple(
+        Entry(f"brax/{name}", 10, 1, 2**30, (1e-3,), ACTOR_CRITIC) for name in ("halfcheetah", "hopper")
+    ),
+}
 
 _OUTCOMES = MetaGenRLConfig(td_error=True, product=True, centred=True)
 """A loss that tells actions apart by what came of them alone; a free one finds other ways to please a critic."""
@@ -85,7 +93,7 @@ PRESETS: dict[str, MetaGenRLTraining] = {
             judge_critic="first",
             judge_windows="all",
             scale_judge=False,
-            warm_start=10_000,
+            warm_start=5_000,  # 10 000 environment steps: a meta-update is two
         ),
     ),
 }

@@ -1,7 +1,6 @@
 """What a learned loss rewards, how far back, and whether it goes where the critic would."""
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,12 @@ import numpy as np
 
 from metaobj.common.devices import quick_jit
 from metaobj.common.experience.batches import Experience
-from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.objectives.loading import configuration_of
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.pictures.style import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.types import PRNGKey, PyTree
+from metaobj.metagenrl.config import MetaGenRLTraining
 from metaobj.metagenrl.meta_loss import meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL
 
@@ -107,18 +107,15 @@ def reach(objective: MetaGenRL, eta: PyTree, size: Size, key: PRNGKey) -> np.nda
     return answers / answers.max()
 
 
-def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size: Size, key: PRNGKey) -> Life:
+def follow(loaded: Loaded[MetaGenRLTraining, MetaGenRL], size: Size, key: PRNGKey) -> Life:
     """Train fresh agents in the first environment that the objective was trained on, and watch."""
-    from metaobj.metagenrl.plugin import plugin
-
-    config = configuration_of(plugin, metadata)
-    first = metadata["entries"][0]
-    entry = Entry(first["environment"], 1, first["num_environments"], size.updates, agent=ACTOR_CRITIC, split="any")
+    objective, eta, config = loaded.objective, loaded.eta, loaded.config
+    entry = replace(loaded.entries[0], lifetimes=1, updates=size.updates, agent=ACTOR_CRITIC, split="any")
     meta = replace(config.meta, warm_start=0)  # the critic teaches in meta-training alone
     maker = meta_off_policy(rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=meta)
     (family,) = make_families([entry], maker)
     program = family.program
-    setting = {name: jnp.float32(value) for name, value in metadata["settings"][0].items()}
+    setting = {name: jnp.float32(value) for name, value in loaded.settings[0].items()}
 
     def one(key: PRNGKey) -> tuple[jax.Array, ...]:
         world_key, life_key = jax.random.split(key)
@@ -134,20 +131,18 @@ def follow(objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], size:
     return Life(*map(np.asarray, seen))
 
 
-def inspect(
-    objective: MetaGenRL, eta: PyTree, metadata: Mapping[str, Any], folder: str | Path, size: Size | None = None
-) -> list[Path]:
+def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, size: Size | None = None) -> list[Path]:
     """Draw what the loss does: loss.png, lifetime.png, and inspection.csv with the numbers behind them."""
-    size = size or Size()
+    objective, eta, size = loaded.objective, loaded.eta, size or Size()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     keys = jax.random.split(jax.random.key(0), 3)
     cells, push = pushes(objective, eta, size, keys[0])
     answers = reach(objective, eta, size, keys[1])
-    life = follow(objective, eta, metadata, size, keys[2])
+    life = follow(loaded, size, keys[2])
     paths = [folder / name for name in ("loss.png", "lifetime.png", "inspection.csv")]
     _draw_loss(paths[0], cells, push, answers)
-    _draw_life(paths[1], life, metadata["entries"][0]["environment"])
+    _draw_life(paths[1], life, loaded.entries[0].environment)
     with paths[2].open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["quantity", "at", "value"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import valid_steps
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
+from metaobj.metagenrl.config import MetaGenRLTraining
 from metaobj.metagenrl.objective import MetaGenRL
 
 
@@ -21,7 +23,15 @@ class LoadedMetaGenRL:
 
     objective: MetaGenRL
     eta: PyTree
+    discount: float
+    """gamma, of the temporal differences that the loss may read."""
     metadata: Mapping[str, Any]
+    """What its file says of it."""
+
+    @classmethod
+    def of(cls, loaded: Loaded[MetaGenRLTraining, MetaGenRL]) -> Self:
+        """What a file holds."""
+        return cls(loaded.objective, loaded.eta, loaded.config.discount, loaded.metadata)
 
     def loss(self, actions: jax.Array, rollout: Rollout, values: jax.Array, next_values: jax.Array) -> jax.Array:
         """The scalar that the policy descends; differentiate it with respect to `actions`.
@@ -42,7 +52,7 @@ class LoadedMetaGenRL:
             valid=valid_steps(rollout),
             values=values,
             next_values=jnp.where(rollout.terminated, 0.0, next_values),
-            discount=jnp.asarray(self.metadata["configuration"]["discount"], values.dtype),
+            discount=jnp.asarray(self.discount, values.dtype),
         )
         return self.objective.loss(self.eta, actions, jax.lax.stop_gradient(experience), jnp.zeros_like(values))
 
@@ -72,5 +82,4 @@ def load(path_or_name: str | Path) -> LoadedMetaGenRL:
     Raises:
         UserError: there is none, it is damaged, or of another kind or version.
     """
-    _, objective, eta, metadata = load_objective(path_or_name, "metagenrl")
-    return LoadedMetaGenRL(objective, eta, metadata)
+    return LoadedMetaGenRL.of(load_objective(path_or_name, "metagenrl"))

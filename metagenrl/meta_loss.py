@@ -20,7 +20,7 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.off_policy import OffPolicy, OffPolicyLifetime
 from metaobj.common.rules.handwritten import CriticAscent
 from metaobj.common.rules.off_policy import PolicyRule
-from metaobj.common.types import Metrics, PyTree
+from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 InnerOptimiser: TypeAlias = Literal["sgd", "normalised", "adam"]
 
@@ -55,6 +55,14 @@ class MetaSettings:
                 f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"
             )
 
+    def learned_share(self, step: jax.Array, updates: jax.Array) -> jax.Array | None:
+        """How much of the policies' loss is the learned one, of 1, after so many meta-updates of the run and updates of
+        the agent; None where all of it is from the start.
+        """
+        if not self.warm_start:
+            return None
+        return jnp.minimum(((step if self.warm_start_per == "run" else updates) + 1) / self.warm_start, 1.0)
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -68,6 +76,10 @@ class WarmStart:
     @property
     def hyperparameters(self) -> tuple[str, ...]:
         return self.learned.hyperparameters
+
+    @property
+    def reads_windows(self) -> bool:
+        return self.learned.reads_windows
 
     def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
         eta, share = weights
@@ -87,15 +99,33 @@ class MetaOffPolicy(OffPolicy):
     def meta_loss(
         self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
     ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
-        """One update of the agent, then K trial updates of its policy by the objective, judged by its critic."""
-        ramp = (step if self.meta.warm_start_per == "run" else lifetime.updates) + 1
-        share = jnp.minimum(ramp / self.meta.warm_start, 1.0) if self.meta.warm_start else None
+        """One update of the agent, which is not differentiated, then `judge`."""
+        share = self.meta.learned_share(step, lifetime.updates)
         if share is None:
             lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime)
         else:
             lifetime, about, acted = self.update(WarmStart(objective), jax.lax.stop_gradient((eta, share)), lifetime)
         key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
-        batches = jax.vmap(lambda k: self.sample(k, lifetime))(jnp.stack(keys))  # [K + 1, T, W, ...]
+        loss, judged = self.judge(objective, eta, lifetime, jnp.stack(keys))
+        metrics = {
+            "reward": acted.reward,
+            "episodes": acted.episodes.number.astype(loss.dtype),
+            "episode_return": acted.episodes.total_return,
+            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
+            **about,
+            **judged,
+        }
+        return loss, (replace(lifetime, key=key), metrics)
+
+    def judge(
+        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, keys: PRNGKey
+    ) -> tuple[jax.Array, Metrics]:
+        """What the critic thinks of the policy after K trial updates by the objective, to be descended; and metrics.
+
+        Differentiable with respect to `eta`; the agent itself stays as it is. `keys` [K + 1] draw the windows of the
+        updates and of the judgement.
+        """
+        batches = jax.vmap(lambda k: self.sample(k, lifetime))(keys)  # [K + 1, T, W, ...]
         inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
         if self.meta.judge_windows == "all":
             judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
@@ -117,17 +147,7 @@ class MetaOffPolicy(OffPolicy):
         loss = -scale * judgement(actor, judge)
         first = jax.lax.stop_gradient(first)
         cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
-        metrics = {
-            "meta_loss": loss,
-            "reward": acted.reward,
-            "episodes": acted.episodes.number.astype(loss.dtype),
-            "episode_return": acted.episodes.total_return,
-            "cosine": cosine,
-            "judgement_gradient_norm": uphill_norm,
-            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
-            **about,
-        }
-        return loss, (replace(lifetime, key=key), metrics)
+        return loss, {"meta_loss": loss, "cosine": cosine, "judgement_gradient_norm": uphill_norm}
 
     def trial_updates(
         self, objective: PolicyRule, eta: PyTree, learner: ActorCriticLearner, batches: Windows

@@ -61,6 +61,10 @@ class MetaGenRL:
     def hyperparameters(self) -> tuple[str, ...]:
         return HYPERPARAMETERS
 
+    @property
+    def reads_windows(self) -> bool:
+        return True
+
     def init(self, key: PRNGKey) -> PyTree:
         """Fresh weights, alpha."""
         units = self.config.units

@@ -1,19 +1,20 @@
 """MetaGenRL as the command and the training loop see it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.baselines import ddpg, ppo, td3
 from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import Protocol
-from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.evaluation.protocol import EvaluationProtocol
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
-from metaobj.common.rules.off_policy import PolicyRule
-from metaobj.metagenrl.config import PRESETS, MetaGenRLTraining
+from metaobj.metagenrl.config import DISTRIBUTIONS, PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect
 from metaobj.metagenrl.interface import LoadedMetaGenRL
-from metaobj.metagenrl.meta_loss import meta_off_policy
+from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
 
@@ -21,7 +22,7 @@ def _build(config: MetaGenRLTraining) -> MetaGenRL:
     return MetaGenRL(config.network)
 
 
-def _programs(config: MetaGenRLTraining, rule: PolicyRule) -> ProgramMaker:
+def _programs(config: MetaGenRLTraining, rule: MetaGenRL) -> Callable[[Entry, Environment], MetaOffPolicy]:
     del rule  # every rule's agents are the same
     return meta_off_policy(
         rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=config.meta
@@ -47,22 +48,33 @@ def _describe(config: MetaGenRLTraining) -> dict[str, Any]:
 
 
 def _rebuild(description: Mapping[str, Any]) -> MetaGenRL:
-    return MetaGenRL(MetaGenRLConfig(**description["network"]))
+    return MetaGenRL(from_json(MetaGenRLConfig, description["network"], "network"))
 
 
 plugin = Plugin(
     kind="metagenrl",
+    title="MetaGenRL",
     summary="MetaGenRL (Kirsch et al. 2020): off-policy, continuous actions, a loss judged by the agent's critic",
     presets=PRESETS,
     default_preset="metagenrl-demo",
+    distributions=DISTRIBUTIONS,
     build=_build,
     programs=_programs,
     baselines=_baselines,
     hyperparameters=_hyperparameters,
     describe=_describe,
     rebuild=_rebuild,
-    interface=LoadedMetaGenRL,
-    protocol=Protocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
+    interface=LoadedMetaGenRL.of,
+    protocol=EvaluationProtocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
     suite="small-control",
     inspect=inspect,
+    charts=(
+        "cosine",
+        "saturation",
+        "critic_loss",
+        "meta_gradient_norm",
+        "gradient_norm_max",
+        "clipped",
+    ),
+    live={"cosine": "cosine {:.2f}"},
 )

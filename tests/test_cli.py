@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
     """The folder of a run that is done."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
+        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run, charts: None)
         assert run("train", "lpg", "--run-dir", str(folder), *TINY.split()) == 0
     return folder
 
@@ -82,13 +82,13 @@ def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (tmp_path / name / "config.json").write_text(json.dumps(record))
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text('{"format_')
-    monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
+    monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run, charts: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 CONFIGS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "foreign": lambda record: record["config"].pop("network"),
+    "foreign": lambda record: record["config"].update(colour=3),
     "mistyped": lambda record: record["config"].update(scale="three"),
     "unlisted": lambda record: record["config"].update(kl_weights=3),
     "future": lambda record: record.update(format_version=99),
@@ -166,7 +166,7 @@ WRONG: dict[str, str] = {
     "train lpg --run-dir run --resume --seed 3": "cannot resume with another seed: the run has 0, given 3",
     "train lpg --run-dir run --resume --network.units 8": "cannot resume with another network.units: the run has 4",
     "train lpg --run-dir run --resume --preset smoke": "cannot resume with another distribution",
-    "train lpg --run-dir foreign --resume": "of another kind of objective or version: network does not fit",
+    "train lpg --run-dir foreign --resume": "of another kind of objective or version: colour does not fit",
     "train lpg --run-dir mistyped --resume": "scale: 'three' found; must be int",
     "train lpg --run-dir unlisted --resume": "kl_weights: 3 found; must be a list",
     "train lpg --run-dir future --resume": "its format version is 99",
@@ -195,8 +195,9 @@ WRONG: dict[str, str] = {
     "inspect": "OBJECTIVE: missing",
     "inspect nowhere": "no such file",
     "inspect run --out file": "is a file; give a folder",
-    "demo --kind dqn": "'dqn' is unknown",
-    "demo --run-dir run": "already holds a run",
+    "demo dqn": "'dqn' is unknown",
+    "demo": "KIND: missing",
+    "demo lpg --run-dir run": "already holds a run",
 }
 
 
@@ -317,4 +318,4 @@ def test_inspect(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", "run/objective.safetensors", "--out", "pictures") == 0
     pictures = capfd.readouterr().out.split()
     assert all(Path(picture).is_file() for picture in pictures)
-    assert load_objective("run")[0].kind == "lpg"
+    assert load_objective("run").plugin.kind == "lpg"

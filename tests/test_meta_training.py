@@ -73,7 +73,7 @@ def checkpoints(folder: Path) -> list[int]:
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than the runs."""
     if "pictures" not in request.node.name:
-        monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
+        monkeypatch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run, charts: None)
 
 
 def told(folder: Path, config: LPGTraining = TINY, **options: Any) -> tuple[Outcome, str]:
@@ -88,7 +88,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, tiny: None) -> Path:
     """A run that nothing happened to."""
     folder = tmp_path_factory.mktemp("straight")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run: None)
+        patch.setattr("metaobj.common.objectives.train.draw", lambda trainer, run, charts: None)
         outcome, _ = told(folder)
     assert outcome == Outcome(True, 5, folder / "objective.safetensors")
     return folder
@@ -104,8 +104,8 @@ def test_a_run_leaves_its_parts(straight: Path) -> None:
     names = "checkpoints config.json metrics.jsonl objective.safetensors run.lock"
     assert sorted(os.listdir(straight)) == names.split()
     assert checkpoints(straight) == [3, 4, 5]
-    _, objective, eta, metadata = load_objective(straight)
-    assert objective.config.units == 4 and metadata["meta_updates"] == 5
+    loaded = load_objective(straight)
+    assert loaded.objective.config.units == 4 and loaded.metadata["meta_updates"] == 5
     assert sum(row["ended"] for row in rows(straight)) > 2
 
 
@@ -123,7 +123,7 @@ def test_stopped_by_a_signal_and_resumed(number: signal.Signals, straight: Path,
     assert outcome == Outcome(False, 2, tmp_path / "objective.safetensors", number)
     assert signal.getsignal(number) is before
     assert checkpoints(tmp_path) == [0, 1, 2] and len(rows(tmp_path)) == 2
-    assert load_objective(tmp_path)[3]["meta_updates"] == 2
+    assert load_objective(tmp_path).metadata["meta_updates"] == 2
     outcome, text = told(tmp_path, resume=True)
     assert outcome.finished and "resumed from step 2" in text
     assert same(tmp_path, straight)
@@ -135,7 +135,7 @@ def test_a_signal_between_checkpoints_saves(straight: Path, tmp_path: Path) -> N
     assert checkpoints(tmp_path) == [0, 3]
     told(tmp_path, rare, resume=True)
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
-    weights = [load_objective(folder)[2] for folder in (tmp_path, straight)]
+    weights = [load_objective(folder).eta for folder in (tmp_path, straight)]
     assert str(weights[0]) == str(weights[1])
 
 

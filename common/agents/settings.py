@@ -18,7 +18,7 @@ class AgentSettings:
     random_steps: int = 1000
     """Environment steps with uniform actions before the first update."""
     windows: int = 32
-    """W, windows per batch."""
+    """W, windows per batch; where single steps are drawn, W T of them."""
     window_steps: int = 20
     """T, steps per window."""
     critic_updates: int = 2

@@ -19,18 +19,21 @@ from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
+from metaobj.common.objectives.plugin import kinds
+from metaobj.common.runs.checkpoint import quiet_checkpoints
 
 USAGE = """\
 usage: metaobj COMMAND ...
 
   train KIND [--preset NAME] [--run-dir DIR] [--resume] [--FIELD VALUE ...]
-                         meta-train an objective; KIND is lpg, ...
+                         meta-train an objective; KIND is {kinds}
   evaluate OBJECTIVE [--suite NAME] [--seeds N] [--no-baselines] [--out DIR]
                          train fresh agents by it on tasks it never saw
   inspect OBJECTIVE [--out DIR]
                          pictures of what it does
   list                   presets, distributions, environments, suites, objectives
-  demo [--run-dir DIR]   train, evaluate and inspect a small objective
+  demo KIND [--run-dir DIR]
+                         train, evaluate and inspect a small objective
 
 OBJECTIVE is a file, a run folder, or pretrained:NAME. `metaobj COMMAND --help` tells more.
 """
@@ -59,13 +62,13 @@ class EvaluateArguments:
     suite: Annotated[str | None, _called("NAME")] = None
     """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
     seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per environment; by default 64 for lpg, 8 for metagenrl."""
+    """Agents per environment; by default what suits the objective's kind, see `metaobj list`."""
     tuning_seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per setting and training environment; by default 64 for lpg, 8 for metagenrl."""
+    """Agents per setting and training environment; by default likewise."""
     baselines: bool = True
     """Compare with a rule that people wrote, tuned on the training distribution."""
     against: Annotated[str | None, _called("NAMES")] = None
-    """Which ones, joined by "+": A2C (lpg), DDPG, TD3 or PPO (metagenrl); by default the first."""
+    """Which ones, joined by "+"; by default the first of those that `metaobj list` tells for the kind."""
     seed: int = 0
     """Of worlds, agents and actions."""
     out: Folder = None
@@ -104,9 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 128 + signal when stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     console = Console(highlight=False)
-    _quiet_closed_loops()
     try:
-        sys.exit(_run(arguments, console))
+        with quiet_checkpoints():
+            sys.exit(_run(arguments, console))
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
@@ -122,27 +125,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _quiet_closed_loops() -> None:
-    """Let the writes of a failed checkpoint end in silence.
-
-    The first one's error is told, and its event loop is gone by the time tensorstore's threads report the others.
-    """
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
 def _complain(text: str) -> None:
     print("metaobj: " + " ".join(text.split()), file=sys.stderr)
 
 
 def _run(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+        print(USAGE.format(kinds=", ".join(kinds())), end="")
         return 0
     commands: dict[str, Callable[[list[str], Console], int]] = {
         "train": _train,
@@ -243,7 +232,7 @@ def _evaluate(arguments: list[str], console: Console) -> int:
     from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(EvaluateArguments, arguments, "evaluate")
-    plugin = load_objective(chosen.objective)[0]
+    plugin = load_objective(chosen.objective).plugin
     suite = chosen.suite or plugin.suite
     folder = chosen.out or _beside(chosen.objective, f"evaluation-{suite.replace('/', '-')}")
     _check_out(folder)
@@ -264,12 +253,12 @@ def _inspect(arguments: list[str], console: Console) -> int:
     from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(InspectArguments, arguments, "inspect")
-    plugin, objective, eta, metadata = load_objective(chosen.objective)
+    loaded = load_objective(chosen.objective)
     folder = chosen.out or _beside(chosen.objective, "inspection")
     _check_out(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("inspecting"):
-        pictures = plugin.inspect(objective, eta, metadata, folder)
+        pictures = loaded.plugin.inspect(loaded, folder)
     for picture in pictures:
         console.print(escape(str(picture)), soft_wrap=True)
     return 0
@@ -291,6 +280,10 @@ def _list(arguments: list[str], console: Console) -> int:
 
     for kind, plugin in plugins().items():
         show(f"presets of {kind}", list(plugin.presets))
+        show(f"distributions of {kind}", list(plugin.distributions))
+        against = [method.name for method in plugin.baselines(plugin.presets[plugin.default_preset])]
+        sizes = plugin.protocol
+        show(f"compared with {kind}", [f"{', '.join(against)}; {sizes.seeds} agents, {sizes.tuning_seeds} in tuning"])
     show("distributions", list(DISTRIBUTIONS))
     show("suites", list(SUITES))
     show("pretrained objectives", [f"pretrained:{name}" for name in pretrained_names()] or ["none"])

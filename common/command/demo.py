@@ -3,7 +3,9 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 from rich.rule import Rule
 
@@ -15,12 +17,12 @@ from metaobj.common.objectives.train import meta_train
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Meta-train a small objective, compare it with A2C, draw what it does."""
+    """Meta-train a small objective, compare it with a rule that people wrote, draw what it does."""
 
+    kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND")]
+    """The kind of objective; `metaobj train --help` tells which there are."""
     run_dir: Path = Path("runs/demo")
     """The run folder; must not hold a run yet."""
-    kind: str = "lpg"
-    """The kind of objective."""
     seed: int = 0
     """Of the evaluation."""
 
@@ -45,7 +47,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     inspection = arguments.run_dir / "inspection"
     inspection.mkdir(exist_ok=True)
     with console.status("inspecting"):
-        pictures = loaded[0].inspect(*loaded[1:], inspection)
+        pictures = plugin.inspect(loaded, inspection)
     found = [
         ("the objective", outcome.objective),
         ("its training", arguments.run_dir / "training.png"),

@@ -12,8 +12,7 @@ from metaobj.common.environments.delayed_chain import (
 from metaobj.common.environments.grid.params import GridParams, GridSpec
 from metaobj.common.environments.grid.specs import GRID_NAMES, grid_spec, make_grid, small_layouts
 from metaobj.common.environments.grid.world import GridState, GridWorld
-from metaobj.common.environments.protocol import Box, Discrete, Environment, Space
-from metaobj.common.environments.reference import optimal_return, random_return, reference_returns
+from metaobj.common.environments.protocol import Box, Discrete, Environment, Space, reference_returns
 from metaobj.common.environments.splits import Split
 
 __all__ = [
@@ -37,8 +36,6 @@ __all__ = [
     "grid_spec",
     "make_chain",
     "make_grid",
-    "optimal_return",
-    "random_return",
     "reference_returns",
     "small_layouts",
 ]

@@ -1,6 +1,6 @@
 """A pole on a cart that hangs down and is to be swung up and held: a task with four state variables and one action.
 
-The dynamics of a cart and a point mass on a rigid pole without friction (Barto, Sutton & Anderson 1983), integrated by
+The dynamics of a cart and a uniform rigid pole without friction (Barto, Sutton & Anderson 1983), integrated by
 semi-implicit Euler steps. The reward of a step is (cos(angle) - 1) / 2 minus a little for being off centre; the cart is
 stopped at the ends of the track, and an episode is cut after 200 steps.
 """
@@ -30,7 +30,7 @@ class SwingUpParams:
 
     cart: jax.Array  # [] mass
     pole: jax.Array  # [] mass
-    length: jax.Array  # [] from the joint to the pole's mass
+    length: jax.Array  # [] half of the pole's
 
 
 @struct.dataclass
@@ -67,7 +67,7 @@ class CartPoleSwingUp:
         return 200
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> SwingUpParams:
-        """Masses 1 and 0.1 and length 0.5, varied as `spec` says."""
+        """Masses 1 and 0.1 and half-length 0.5, varied as `spec` says."""
         factors = draw_factors(key, spec, 3)
         return SwingUpParams(cart=factors[0], pole=0.1 * factors[1], length=0.5 * factors[2])
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from metaobj.common.environments.drawing import AGENT, BAD, BANNER, CELL, GOOD, INK, LINE, PAPER, canvas, caption, font
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.environments.splits import ANY, HELD_OUT, SPLITS, TRAINING, Split
 from metaobj.common.errors import UserError
@@ -102,6 +103,35 @@ class DelayedChain:
         terminated = state.time >= params.length
         reward = jnp.where(terminated, jnp.where(right, 1.0, -1.0), noise)
         return self._observe(u[1:], state, params), state, reward, terminated, jnp.zeros_like(terminated), {}
+
+    def reference_returns(self, params: ChainParams) -> tuple[np.ndarray, np.ndarray]:
+        """0 and 1: the noise has mean zero."""
+        number = params.length.shape[0]
+        return np.zeros(number), np.ones(number)
+
+    def render(self, state: ChainState, params: ChainParams) -> np.ndarray:
+        """The steps, the current one blue, past ones grey, and the end in the colour of what will be paid."""
+        length, time = int(params.length), int(state.time)
+        columns, size = min(length + 1, 17), CELL * 3 // 4
+        rows = -(-(length + 1) // columns)
+        image, draw = canvas(max(columns * size + 8, 250), rows * size + 8)
+        pays = GOOD if bool(state.first_correct) else BAD
+        for i in range(length + 1):
+            x, y = 4 + (i % columns) * size, BANNER + 4 + (i // columns) * size
+            # What is paid is settled by the first step; before it, the end has no colour.
+            fill = AGENT if i == time else LINE if i < time else PAPER
+            outline = pays if i == length and time > 0 else INK
+            if i == length and time == length:
+                fill = pays
+            draw.ellipse(
+                (x + 3, y + 3, x + size - 3, y + size - 3), fill=fill, outline=outline, width=3 if i == length else 1
+            )
+            number = str(i) if i < length else "?" if time == 0 else "+1" if bool(state.first_correct) else "-1"
+            ink = PAPER if i == time else INK
+            draw.text((x + size / 2, y + size / 2), number, fill=ink, font=font(11), anchor="mm")
+        noisy = ", noisy" if bool(params.noisy) else ""
+        caption(draw, f"step {time} of {length}, right first action: {int(params.correct_action)}{noisy}")
+        return np.asarray(image)
 
     def _observe(self, u: jax.Array, state: ChainState, params: ChainParams) -> jax.Array:
         """`u` [distractors] uniform in [0, 1)."""

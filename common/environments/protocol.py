@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import numpy as np
 
 from metaobj.common.types import PRNGKey, PyTree
 
@@ -56,3 +57,55 @@ class Environment(Protocol):
         self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
     ) -> tuple[jax.Array, PyTree, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
         """One step: (observation, state, reward, terminated, truncated, info); no reset at the end."""
+
+
+# What an environment may be able to do besides. Each is asked for by the function of its name below.
+
+
+@runtime_checkable
+class Varies(Protocol):
+    """Its params differ from lifetime to lifetime."""
+
+    def sample_params(self, key: PRNGKey, spec: PyTree) -> PyTree:
+        """The params of one lifetime, drawn from the distribution `spec`."""
+
+
+@runtime_checkable
+class HasTimeLimit(Protocol):
+    """Its episodes are cut after so many steps at most."""
+
+    @property
+    def time_limit(self) -> int: ...
+
+
+@runtime_checkable
+class Solvable(Protocol):
+    """What the uniform and the optimal policy earn in its worlds can be told."""
+
+    def reference_returns(self, params: PyTree) -> tuple[np.ndarray, np.ndarray] | None:
+        """(random [n], optimal [n]): undiscounted expected returns of an episode in n worlds, each leaf of `params`
+        [n, ...]. None where they are not known after all. Called outside of jit.
+        """
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """Its states have a picture."""
+
+    def render(self, state: PyTree, params: PyTree) -> np.ndarray:
+        """One state (no leading axes) as an uint8 image [height, width, 3]."""
+
+
+def sample_params(environment: Environment, key: PRNGKey, spec: PyTree) -> PyTree:
+    """Draw `params` for a lifetime; environments that do not vary have none, the empty tuple."""
+    return environment.sample_params(key, spec) if isinstance(environment, Varies) else ()
+
+
+def time_limit(environment: Environment) -> int | None:
+    """Steps of the longest episode, where it is known."""
+    return environment.time_limit if isinstance(environment, HasTimeLimit) else None
+
+
+def reference_returns(environment: Environment, params: PyTree) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the uniform and the optimal policy earn in n worlds, see `Solvable`; None where it is not known."""
+    return environment.reference_returns(params) if isinstance(environment, Solvable) else None

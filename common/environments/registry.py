@@ -1,7 +1,6 @@
 """Environments by name: native worlds, gymnax's, and a user's own."""
 
 import importlib
-from typing import Any
 
 from metaobj.common.environments.adapters.brax import BRAX_NAMES, make_brax
 from metaobj.common.environments.adapters.gymnax import GYMNAX_NAMES, VARIATIONS, make_gymnax
@@ -12,7 +11,7 @@ from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.types import PyTree
 
 
 def environment_names() -> list[str]:
@@ -52,12 +51,6 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
     if ":" in name:
         return _import(name), ()
     raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")
-
-
-def sample_params(environment: Environment, key: PRNGKey, spec: PyTree) -> PyTree:
-    """Draw `params` for a lifetime; environments without `sample_params` have none, the empty tuple."""
-    sample: Any = getattr(environment, "sample_params", None)
-    return sample(key, spec) if sample is not None else ()
 
 
 def _import(name: str) -> Environment:

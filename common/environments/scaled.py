@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.protocol import Box, Environment, Space
+from metaobj.common.environments.protocol import Box, Environment, Space, sample_params
 from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey, PyTree
 
@@ -23,12 +23,18 @@ class ScaledActions:
     inner: Environment
 
     def __post_init__(self) -> None:
-        space = self.inner.action_space
-        if not isinstance(space, Box) or len(space.shape) != 1:
-            raise UserError(f"action_space: {space} given; this objective needs a vector of continuous actions")
+        space = self._space
         low, high = np.asarray(space.low), np.asarray(space.high)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
             raise UserError(f"action_space: bounds {space.low} to {space.high} given; must be finite, low below high")
+
+    @property
+    def _space(self) -> Box:
+        """The environment's own actions."""
+        space = self.inner.action_space
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            raise UserError(f"action_space: {space} given; this objective needs a vector of continuous actions")
+        return space
 
     @property
     def observation_space(self) -> Space:
@@ -41,8 +47,6 @@ class ScaledActions:
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> PyTree:
         """As the environment's own."""
-        from metaobj.common.environments.registry import sample_params
-
         return sample_params(self.inner, key, spec)
 
     def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
@@ -53,7 +57,6 @@ class ScaledActions:
         self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
     ) -> tuple[jax.Array, PyTree, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
         """One step with an action that is clipped to [-1, 1]."""
-        space = self.inner.action_space
-        assert isinstance(space, Box)  # as the constructor saw to
+        space = self._space
         low, high = jnp.asarray(space.low, action.dtype), jnp.asarray(space.high, action.dtype)
         return self.inner.step(key, state, low + (jnp.clip(action, -1.0, 1.0) + 1) * (high - low) / 2, params)

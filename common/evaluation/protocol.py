@@ -15,13 +15,13 @@ from metaobj.common.errors import check_numbers
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.results import Curves, Reference
 from metaobj.common.evaluation.statistics import interquartile_mean
-from metaobj.common.evaluation.training import Record, Worlds, draw_worlds, train_agents
+from metaobj.common.evaluation.training import DrawnWorlds, Record, draw_worlds, train_agents
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import Family, make_families
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """Sizes of an evaluation."""
 
     seeds: int = 64
@@ -40,7 +40,10 @@ class Protocol:
 
 
 def tune(
-    protocol: Protocol, method: Method, entries: Sequence[Entry], report: Callable[[str], None] = lambda line: None
+    protocol: EvaluationProtocol,
+    method: Method,
+    entries: Sequence[Entry],
+    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Settings, list[tuple[Settings, float]]]:
     """The method's best setting on training environments that share a kind of agent, and each setting's score.
 
@@ -71,7 +74,7 @@ def tune(
 
 
 def evaluate(
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     method: Method,
     suite: Sequence[Entry],
     settings: Mapping[str, Settings],
@@ -104,10 +107,10 @@ def evaluate(
 
 
 def _train(
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     method: Method,
     family: Family,
-    worlds: Worlds,
+    worlds: DrawnWorlds,
     entry: Entry,
     setting: Settings,
     key: jax.Array,

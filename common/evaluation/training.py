@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from metaobj.common.devices import AXIS, make_mesh, quick_jit
-from metaobj.common.environments.reference import reference_returns
+from metaobj.common.environments.protocol import reference_returns
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
 from metaobj.common.lifetimes.population import Family
@@ -34,14 +34,14 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Worlds:
-    """Environments drawn for an evaluation: the same ones for every rule and every setting."""
+class DrawnWorlds:
+    """What an evaluation draws of an environment: the same worlds for every rule and every setting."""
 
     params: PyTree  # [L, ...]
     reference: tuple[np.ndarray, np.ndarray] | None  # random and optimal return, [L] each
 
 
-def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_learning: float = 0.05) -> Worlds:
+def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_learning: float = 0.05) -> DrawnWorlds:
     """Draw `count` worlds of a family's environment.
 
     A world in which the best policy hardly beats the uniform one (a return less than `worth_learning` higher) has no
@@ -51,25 +51,25 @@ def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_lea
     draw = jax.jit(jax.vmap(lambda k: family.draw_params(k, member)))
     params = draw(jax.random.split(key, 2 * count))
     if not jax.tree.leaves(params):
-        return Worlds(params, None)
+        return DrawnWorlds(params, None)
     first = jax.tree.map(lambda leaf: leaf[:count], params)
     reference = reference_returns(environment, first)
     if reference is None:
-        return Worlds(first, None)
+        return DrawnWorlds(first, None)
     random, optimal = reference
     if np.any(optimal - random <= worth_learning):  # solving a world takes time: the spare ones only where needed
         spare = reference_returns(environment, jax.tree.map(lambda leaf: leaf[count:], params))
         assert spare is not None
         random, optimal = (np.concatenate(pair) for pair in zip(reference, spare, strict=True))
     chosen = np.resize(np.flatnonzero(optimal - random > worth_learning)[:count], count)
-    return Worlds(jax.tree.map(lambda leaf: leaf[chosen], params), (random[chosen], optimal[chosen]))
+    return DrawnWorlds(jax.tree.map(lambda leaf: leaf[chosen], params), (random[chosen], optimal[chosen]))
 
 
 def train_agents(
     rule: Any,
     weights: PyTree,
     family: Family,
-    worlds: Worlds,
+    worlds: DrawnWorlds,
     updates: int,
     hyperparameters: Mapping[str, np.ndarray],
     key: PRNGKey,

@@ -48,8 +48,21 @@ def add(replay: Replay, rollout: Rollout) -> Replay:
     return replace(replay, steps=jax.tree.map(write, replay.steps, rollout), written=replay.written + length)
 
 
-def sample(key: PRNGKey, replay: Replay, windows: int, length: int) -> Windows:
-    """Windows that start anywhere, all starts equally likely; at least `length` rows must have been written."""
+def sample_steps(key: PRNGKey, replay: Replay, number: int) -> Windows:
+    """Single steps, all equally likely: windows [1, number]. At least one row must have been written."""
+    rows = replay.steps.reward.shape[0] // replay.columns
+    filled = jnp.minimum(replay.written, rows)
+    at = jax.random.randint(key, (1, number), 0, filled * replay.columns)  # the first rows are the filled ones
+    steps = jax.tree.map(lambda leaf: leaf[at], replay.steps)
+    return Windows(steps, jnp.ones(at.shape, bool))
+
+
+def sample_windows(key: PRNGKey, replay: Replay, windows: int, length: int) -> Windows:
+    """Windows that start anywhere, all starts equally likely; at least `length` rows must have been written.
+
+    The first steps of an episode are seldom among the valid ones: only the windows that start there have them. So
+    windows are for what reads steps together; single steps are drawn evenly by `sample_steps`.
+    """
     rows = replay.steps.reward.shape[0] // replay.columns
     row_key, column_key = jax.random.split(key)
     filled = jnp.minimum(replay.written, rows)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from metaobj.common.environments.protocol import time_limit
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.experience.rollout import Episodes, Policy, Worlds, reset, rollout
 from metaobj.common.experience.windows import valid_steps
@@ -53,7 +54,7 @@ def tested(
     policy = uniform(environment)
     if act is not None:
         policy = Policy(lambda _, steps, __: jnp.zeros((steps, 1)), lambda observation, _: act(observation))
-    steps = getattr(environment.inner, "time_limit", None) or 1000
+    steps = time_limit(environment.inner) or 1000
     _, seen, _ = rollout(act_key, environment, params, worlds, policy, steps)
     total = jnp.sum(jnp.where(valid_steps(seen), seen.reward, 0.0))
     return Episodes(jnp.asarray(num_environments, seen.reward.dtype), total)

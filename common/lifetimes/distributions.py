@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.environments.protocol import Discrete, Environment
+from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 
@@ -18,7 +19,7 @@ class Entry:
     """Lifetimes in one environment."""
 
     environment: str
-    """A name that `common.environments.registry.make_environment` knows."""
+    """A name that `environments.registry.make_environment` knows."""
     lifetimes: int = 1
     """How many live at once; in an evaluation, how many agents."""
     num_environments: int = 16
@@ -36,24 +37,14 @@ CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
 TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
 ACTOR_CRITIC = AgentConfig("actor-critic", hidden=())
 """Agents of off-policy objectives, whose sizes the objective's own configuration tells."""
-PAPER_RATES = (20.0, 40.0, 80.0)
 NETWORK_RATES = (0.0005, 0.002, 0.008)
 
 POLICY_RATES = (1e-3, 3e-3)
 """Of deterministic policies."""
 
-_TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
-_MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_small_sparse", "random_very_dense")
-_TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
-
-
-def _paper() -> tuple[Entry, ...]:
-    """The fifteen training environments of Oh et al. 2020, equally often."""
-    tabular = [Entry(f"grid/{name}", 1, 64, 2500, PAPER_RATES) for name in _TABULAR_GRIDS]
-    moving = [Entry(f"grid/{name}", 1, 64, 25_000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS]
-    chains = [Entry(f"chain/{name}", 1, 64, 2500, PAPER_RATES) for name in _TABULAR_CHAINS]
-    distractor = Entry("chain/state_distractor", 1, 64, 2500, NETWORK_RATES, DENSE)
-    return (*tabular, *moving, *chains, distractor)
+TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
+MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_small_sparse", "random_very_dense")
+TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
 
 
 DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
@@ -63,11 +54,11 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("chain/short", lifetimes=4),
     ),
     "tabular": (
-        *(Entry(f"grid/{name}", lifetimes=3, updates=1000) for name in _TABULAR_GRIDS),
+        *(Entry(f"grid/{name}", lifetimes=3, updates=1000) for name in TABULAR_GRIDS),
         Entry("grid/random_small_worlds", lifetimes=17, updates=500),
-        *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in _TABULAR_CHAINS),
+        *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in TABULAR_CHAINS),
     ),
-    "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in _MOVING_GRIDS),
+    "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in MOVING_GRIDS),
     # Lives are half as long as in the suites: a loss has most to learn from young agents.
     "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 600, POLICY_RATES, ACTOR_CRITIC),),
     "point-masses": (Entry("control/point_mass/varied", 8, 4, 600, POLICY_RATES, ACTOR_CRITIC),),
@@ -75,34 +66,35 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         Entry(name, 8, 4, 600, POLICY_RATES, ACTOR_CRITIC)
         for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
-    "lpg-paper": _paper(),
-    # Ten agents each, one environment an agent, never renewed: a lifetime is longer than any run.
-    "metagenrl-paper": tuple(
-        Entry(f"brax/{name}", 10, 1, 2**30, (1e-3,), ACTOR_CRITIC) for name in ("halfcheetah", "hopper")
-    ),
 }
 
 
-def make_distribution(name: str, scale: int = 1) -> tuple[Entry, ...]:
-    """The entries of a named distribution, with `scale` times its lifetimes; "a+b" joins distributions, and a name that
-    is no distribution but an environment ("module:object" among them) is a distribution of its own.
+def make_distribution(
+    name: str, scale: int = 1, more: Mapping[str, tuple[Entry, ...]] | None = None
+) -> tuple[Entry, ...]:
+    """The entries of a named distribution.
+
+    Args:
+        name: of one of `DISTRIBUTIONS` or `more`; "a+b" joins distributions, and a name that is no distribution but an
+            environment ("module:object" among them) is a distribution of its own.
+        scale: multiplies the lifetimes.
+        more: further distributions by name.
 
     Raises:
         UserError: the name is unknown or the scale not positive.
     """
-    from metaobj.common.environments.registry import make_environment
-
+    known = {**DISTRIBUTIONS, **(more or {})}
     if scale < 1:
         raise UserError(f"scale: {scale} given; must be at least 1")
     entries: list[Entry] = []
     for part in name.split("+"):
-        if part in DISTRIBUTIONS:
-            entries += DISTRIBUTIONS[part]
+        if part in known:
+            entries += known[part]
             continue
         try:
             environment, _ = make_environment(part, "training")
         except UserError as error:
-            raise UserError(unknown("distribution", part, DISTRIBUTIONS, error)) from None
+            raise UserError(unknown("distribution", part, known, error)) from None
         entries.append(Entry(part, lifetimes=16, **default_agent(environment)))
     return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)
 
@@ -111,8 +103,6 @@ def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> st
     """What to say of a name that is neither among `known` nor, for the reason in `error`, an environment's."""
     if ":" in name:
         return f"{field}: {error}"
-    from metaobj.common.environments.registry import environment_names
-
     names = [*known]
     similar = get_close_matches(name, [*names, *environment_names()], 3)
     hint = f"did you mean {' or '.join(similar)}?" if similar else f"choose from {', '.join(names)}"

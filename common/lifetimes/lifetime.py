@@ -74,6 +74,15 @@ class Lifetime:
         )
 
 
+_TEST_STREAM = 2**31
+"""Of keys: fold_in(key, i) is split(key, n)[i], and no lifetime splits its key into so many."""
+
+
+def test_key(lifetime: Lifetime) -> PRNGKey:
+    """The key of an agent's test, which none of its own steps uses."""
+    return jax.random.fold_in(lifetime.key, _TEST_STREAM)
+
+
 Life = TypeVar("Life", bound=Lifetime)
 Rule = TypeVar("Rule", contravariant=True)
 ProgramType = TypeVar("ProgramType", bound="Program[Any, Any]", covariant=True)

@@ -22,7 +22,7 @@ from metaobj.common.experience.rollout import Acted, Episodes, Policy, rollout
 from metaobj.common.experience.windows import Windows
 from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, test_key
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -129,10 +129,13 @@ class OffPolicy:
         lifetime = lifetime.lived(worlds, steps.reward, key=key, replay=replay.add(lifetime.replay, steps))
         return lifetime, Acted(jnp.mean(steps.reward), episodes)
 
-    def sample(self, key: PRNGKey, lifetime: OffPolicyLifetime) -> Windows:
-        """A batch of windows from the replay, with scaled rewards."""
-        settings = self.agent.settings
-        steps, valid = replay.sample(key, lifetime.replay, settings.windows, settings.window_steps)
+    def sample(self, key: PRNGKey, lifetime: OffPolicyLifetime, together: bool = True) -> Windows:
+        """A batch from the replay, with scaled rewards: windows, or as many single steps drawn evenly."""
+        number, length = self.agent.settings.windows, self.agent.settings.window_steps
+        if together:
+            steps, valid = replay.sample_windows(key, lifetime.replay, number, length)
+        else:
+            steps, valid = replay.sample_steps(key, lifetime.replay, number * length)
         return Windows(steps._replace(reward=steps.reward / lifetime.reward_scale), valid)
 
     def update(
@@ -144,7 +147,7 @@ class OffPolicy:
 
         def learn_critic(lifetime: OffPolicyLifetime, key: PRNGKey) -> tuple[OffPolicyLifetime, jax.Array]:
             sample_key, noise_key = jax.random.split(key)
-            windows = self.sample(sample_key, lifetime)
+            windows = self.sample(sample_key, lifetime, together=False)
             rate = rates["critic_learning_rate"]
             learner, loss = self.agent.update_critic(noise_key, lifetime.learner, windows, rate)
             return replace(lifetime, learner=learner), loss
@@ -152,7 +155,7 @@ class OffPolicy:
         def learn(lifetime: OffPolicyLifetime, _: None) -> tuple[OffPolicyLifetime, Metrics]:
             key, policy_key, *keys = jax.random.split(lifetime.key, 2 + settings.critic_updates)
             lifetime, losses = jax.lax.scan(learn_critic, replace(lifetime, key=key), jnp.stack(keys))
-            windows = self.sample(policy_key, lifetime)
+            windows = self.sample(policy_key, lifetime, rule.reads_windows)
             rate = rates["learning_rate"]
             learner, about = self.agent.update_policy(lifetime.learner, rule, weights, windows, rate)
             return replace(lifetime, learner=learner), about | {"critic_loss": jnp.mean(losses)}
@@ -163,7 +166,7 @@ class OffPolicy:
 
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""
-        key = jax.random.fold_in(lifetime.key, 1)
+        key = test_key(lifetime)
         act = None if at_random else partial(self.agent.policy, lifetime.learner.actor)
         number = self.agent.settings.test_environments
         return tested(key, self.environment, lifetime.environment_params, act, number)

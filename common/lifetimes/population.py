@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.registry import make_environment, sample_params
+from metaobj.common.environments.protocol import sample_params
+from metaobj.common.environments.registry import make_environment
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker, ProgramType

@@ -50,6 +50,11 @@ class MetaTrainer:
         K = self.config.inner_updates
         return sum(f.program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
 
+    @property
+    def first_steps(self) -> int:
+        """Environment steps of the whole population before the first meta-update."""
+        return sum(f.program.first_steps * f.lifetimes.size for f in self.families)
+
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
         """Of eta."""
@@ -126,11 +131,14 @@ class MetaTrainer:
         ]
         everyone = jax.lax.all_gather(jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True)
         sampler = self.sampler.update_all(sampler, *everyone)
+        over = [end | ~m["finite"] for end, m in zip(ended, metrics, strict=True)]
         populations = tuple(
-            renew(family, self.sampler, sampler, population, end | ~m["finite"])
-            for family, population, end, m in zip(self.families, lived, ended, metrics, strict=True)
+            renew(family, self.sampler, sampler, population, which)
+            for family, population, which in zip(self.families, lived, over, strict=True)
         )
         summary = self._summary(lived, metrics)
+        taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
+        summary["first_steps"] = jax.lax.psum(taken, AXIS)
         summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
         return gradient, sampler, populations, summary
 

@@ -12,41 +12,40 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.protocol import Protocol, evaluate, tune
+from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
 from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to
 from metaobj.common.evaluation.suites import make_suite
-from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
+from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.objectives.loading import configuration_of, load_objective
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.runs.files import atomic_write
 
 
-def learned(plugin: Plugin, objective: Any, eta: Any, metadata: Mapping[str, Any]) -> Method:
+def learned(loaded: Loaded[Any, Any]) -> Method:
     """A learned objective, tuned over the settings it was trained with; its agents live as they did in training."""
     rates: dict[str, tuple[float, ...]] = {}
-    for entry in metadata["entries"]:
-        known = rates.get(entry["agent"]["torso"], ())
-        rates[entry["agent"]["torso"]] = tuple(sorted({*known, *entry["learning_rates"]}))
-    names = [n for n in objective.hyperparameters if n != "learning_rate"]
-    shared = {n: metadata["hyperparameters"][n] for n in names}
+    for entry in loaded.entries:
+        known = rates.get(entry.agent.torso, ())
+        rates[entry.agent.torso] = tuple(sorted({*known, *entry.learning_rates}))
+    names = [n for n in loaded.objective.hyperparameters if n != "learning_rate"]
+    shared = {n: loaded.hyperparameters[n] for n in names}
 
     def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
         if agent.torso in rates:
             return {"learning_rate": rates[agent.torso], **shared}
         return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
 
-    programs = plugin.programs(configuration_of(plugin, metadata), objective)
-    return Method(plugin.kind.upper(), objective, eta, programs, grid)
+    programs = loaded.plugin.programs(loaded.config, loaded.objective)
+    return Method(loaded.plugin.title, loaded.objective, loaded.eta, programs, grid)
 
 
-def tuning_entries(metadata: Mapping[str, Any], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
-    """Training environments for tuning a kind of agent: those of the objective's own distribution, at most `limit`,
-    the most frequent first; where it has none of that kind, the small random grid. Lives are at most
-    `longest` updates, the same for every method.
+def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
+    """Training environments for tuning a kind of agent: those that the objective was trained on, at most `limit`, the
+    most frequent first; where it has none of that kind, the small random grid. Lives are at most `longest` updates, the
+    same for every method.
     """
-    own = make_distribution(metadata["configuration"]["distribution"])
-    same = sorted((e for e in own if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
+    same = sorted((e for e in trained_on if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
         return [replace(entry, agent=agent, updates=min(entry.updates, longest)) for entry in same]
     if agent.torso == "tabular":
@@ -58,7 +57,7 @@ def evaluate_objective(
     path: str,
     suite_name: str,
     directory: Path,
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     baselines: bool = True,
     console: Console | None = None,
     against: str | None = None,
@@ -69,11 +68,11 @@ def evaluate_objective(
         UserError: the objective or the suite cannot be used.
     """
     console = console or Console(quiet=True)
-    plugin, objective, eta, metadata = load_objective(path)
+    loaded = load_objective(path)
     suite = make_suite(suite_name)
-    methods = [learned(plugin, objective, eta, metadata)]
+    methods = [learned(loaded)]
     if baselines:
-        known = plugin.baselines(configuration_of(plugin, metadata))
+        known = loaded.plugin.baselines(loaded.config)
         methods += _chosen(known, against)
     for method in methods:  # refuses what cannot be run before time is spent on tuning
         make_families(suite, method.programs)
@@ -88,7 +87,7 @@ def evaluate_objective(
             best: dict[AgentConfig, Settings] = {}
             for agent in dict.fromkeys(entry.agent for entry in suite):
                 best[agent], table = tune(
-                    protocol, method, tuning_entries(metadata, agent, protocol.longest_tuning_life), say
+                    protocol, method, tuning_entries(loaded.entries, agent, protocol.longest_tuning_life), say
                 )
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
             settings = {entry.environment: best[entry.agent] for entry in suite}

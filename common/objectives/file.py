@@ -3,14 +3,11 @@
 The file is safetensors: named arrays, and one metadata entry `metaobj` with a JSON object. Reading it runs no code, so
 it is safe to read one that a stranger sent. The same objective gives the same bytes.
 
-    kind                   which objective it is, such as "lpg"
-    format_version         of this file's layout
-    digest                 SHA-256 over the arrays and all other metadata
-    network                configuration that rebuilds the objective's network
-    training_distribution  what it was trained on
-    trained                how long
+    kind            which objective it is: the name of its plugin
+    format_version  of this file's layout
+    digest          SHA-256 over the arrays and all other metadata
 
-All but the first three are the caller's, who may add more.
+All else is the caller's, such as what rebuilds the objective, what it was trained on and for how long.
 """
 
 import hashlib

@@ -4,53 +4,94 @@ Anyone's package can add one; `common` imports none by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import Protocol
-from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.evaluation.protocol import EvaluationProtocol
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import MetaProgram, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
 GROUP = "metaobj.objectives"
 
+Config = TypeVar("Config", bound=MetaTrainingConfig)
+Rule = TypeVar("Rule", bound=Objective)
 
-@dataclass(frozen=True)
-class Plugin:
+
+@dataclass(frozen=True, eq=False)
+class Plugin(Generic[Config, Rule]):
     """One kind of learned objective."""
 
     kind: str
+    """Its name in commands and files."""
+    title: str
+    """Its name in tables and pictures."""
     summary: str
-    presets: Mapping[str, MetaTrainingConfig]
-    """Named configurations, all of one type; a subclass of `MetaTrainingConfig`."""
+    presets: Mapping[str, Config]
+    """Named configurations."""
     default_preset: str
-    build: Callable[[Any], Objective]
-    programs: Callable[[Any, Any], ProgramMaker]
+    distributions: Mapping[str, tuple[Entry, ...]]
+    """Distributions that belong to this kind, beside those that all share."""
+    build: Callable[[Config], Rule]
+    programs: Callable[[Config, Rule], ProgramMaker[MetaProgram[Any, Rule]]]
     """(configuration, a rule) to how the rule's agents live."""
-    baselines: Callable[[Any], list[Method]]
+    baselines: Callable[[Config], Sequence[Method]]
     """Rules that people wrote, to compare with an objective of this configuration."""
-    hyperparameters: Callable[[Any], Mapping[str, Sequence[float]]]
+    hyperparameters: Callable[[Config], Mapping[str, Sequence[float]]]
     """The agents' hyperparameters beside the learning rate, {name: values}, that the sampler chooses from."""
-    describe: Callable[[Any], dict[str, Any]]
+    describe: Callable[[Config], dict[str, Any]]
     """What an objective file must hold to build the objective again, as JSON data."""
-    rebuild: Callable[[Mapping[str, Any]], Objective]
+    rebuild: Callable[[Mapping[str, Any]], Rule]
     """The inverse of `describe`."""
-    interface: Callable[[Any, PyTree, Mapping[str, Any]], Any]
-    """(objective, eta, metadata) to what `metaobj.load` gives: the objective for agents of one's own."""
-    protocol: Protocol
+    interface: "Callable[[Loaded[Config, Rule]], Any]"
+    """To what `metaobj.load` gives: the objective for agents of one's own."""
+    protocol: EvaluationProtocol
     """Sizes of an evaluation where the user does not tell."""
     suite: str
     """What is evaluated on where the user does not tell."""
-    inspect: Callable[[Any, PyTree, Mapping[str, Any], Path], list[Path]]
-    """Draw what the objective does: (objective, eta, metadata, folder) -> the files written."""
+    inspect: "Callable[[Loaded[Config, Rule], Path], list[Path]]"
+    """Draw what the objective does, into a folder; the files written."""
+    charts: tuple[str, ...] = ()
+    """Metrics that the picture of a run shows, after "reward"."""
+    live: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that a run shows while it goes on, beside the reward: {name: format}."""
+
+    @property
+    def configuration(self) -> type[Config]:
+        """The type of the presets."""
+        return type(self.presets[self.default_preset])
 
 
-def plugins() -> dict[str, Plugin]:
+@dataclass(frozen=True, eq=False)
+class Loaded(Generic[Config, Rule]):
+    """A learned objective from a file, with what it was trained on and how."""
+
+    plugin: Plugin[Config, Rule]
+    objective: Rule
+    eta: PyTree
+    config: Config
+    entries: tuple[Entry, ...]
+    """Of the distribution that it was trained on."""
+    hyperparameters: Mapping[str, tuple[float, ...]]
+    """The grids that the sampler chose from, beside the learning rates'."""
+    settings: Sequence[Mapping[str, float]]
+    """What the sampler had settled on at the end, by entry; empty where it is not known."""
+    metadata: Mapping[str, Any]
+    """All that the file says."""
+
+
+def kinds() -> list[str]:
+    """The names of the installed kinds of objectives."""
+    return sorted(entry.name for entry in metadata.entry_points(group=GROUP))
+
+
+def plugins() -> dict[str, Plugin[Any, Any]]:
     """The installed objectives by kind."""
     found = {}
     for entry in metadata.entry_points(group=GROUP):
@@ -59,7 +100,7 @@ def plugins() -> dict[str, Plugin]:
     return found
 
 
-def get_plugin(kind: str) -> Plugin:
+def get_plugin(kind: str) -> Plugin[Any, Any]:
     """The objective of a kind; UserError where none is installed."""
     found = plugins()
     if kind not in found:

@@ -16,32 +16,15 @@ from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
-from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.configuration import from_json
+from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
-from metaobj.common.runs.loop import run_chunks
+from metaobj.common.runs.loop import Spent, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
 from metaobj.common.runs.run_folder import RunFolder, check_place
-
-SHOWN = (
-    "reward",
-    "cosine",
-    "saturation",
-    "critic_loss",
-    "value_loss",
-    "policy_entropy",
-    "prediction_entropy",
-    "kl",
-    "pi_hat_squared",
-    "meta_gradient_norm",
-    "gradient_norm_max",
-    "clipped",
-)
-"""Metrics that the picture of a run shows first, where the objective logs them."""
-
 
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
@@ -57,14 +40,14 @@ class Outcome:
     signal: int | None = None
 
 
-def make_trainer(plugin: Plugin, config: MetaTrainingConfig, devices: int | None = None) -> MetaTrainer:
+def make_trainer(plugin: Plugin[Config, Any], config: Config, devices: int | None = None) -> MetaTrainer:
     """Everything that is fixed during a run.
 
     Raises:
         UserError: the configuration cannot be run.
     """
     objective = plugin.build(config)
-    entries = make_distribution(config.distribution, config.scale)
+    entries = make_distribution(config.distribution, config.scale, plugin.distributions)
     families = make_families(entries, plugin.programs(config, objective))
     sampler = make_sampler(sampler_grids(entries, plugin.hyperparameters(config)), config.sampler)
     mesh = make_mesh([family.lifetimes.size for family in families], devices)
@@ -72,8 +55,8 @@ def make_trainer(plugin: Plugin, config: MetaTrainingConfig, devices: int | None
 
 
 def meta_train(
-    plugin: Plugin,
-    config: MetaTrainingConfig,
+    plugin: Plugin[Config, Any],
+    config: Config,
     run_dir: str | Path,
     *,
     resume: bool = False,
@@ -101,36 +84,41 @@ def meta_train(
     check_place(Path(run_dir), resume)
     state = trainer.init()
     check_first_observations(trainer, state)
-    with RunFolder.open(run_dir, asdict(config), resume=resume) as run:
+
+    def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
+        return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
+
+    with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade) as run:
         checkpoints = Checkpoints(
             run.checkpoints,
             config.keep_checkpoints,
             lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
         )
 
-        def save(step: int, state: TrainingState, seconds: float) -> None:
-            checkpoints.save(step, state, {"seconds": seconds})
-            save_objective(run.objective, plugin, trainer, state)
+        def save(step: int, state: TrainingState, spent: Spent) -> None:
+            checkpoints.save(step, state, spent._asdict())
+            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
 
         log = None
         try:
             restored = checkpoints.restore_latest(state) if resume else None
-            seconds = 0.0
+            spent = Spent(0.0, trainer.first_steps)
             if restored is not None:
                 step, state, extra = restored
-                seconds = extra["seconds"]
+                spent = Spent(**extra)
                 console.print(f"resumed from step {step}", highlight=False)
-                save_objective(run.objective, plugin, trainer, state)  # the run may have been killed just before that
+                # The run may have been killed just before that.
+                save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
             step = int(state.step)
             log = MetricsLog(run.metrics, list(sinks(run, step)))
             log.truncate_to(step)
-            stopped = run_chunks(trainer, state, step, seconds, log, save, console)
+            stopped = run_chunks(trainer, state, step, spent, log, save, console, plugin.live)
         finally:
             if log is not None:
                 log.close()
             checkpoints.close()
         try:
-            draw(trainer, run)
+            draw(trainer, run, plugin.charts)
         except (OSError, UserError) as error:  # the run itself is safe
             console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
     return Outcome(stopped.step >= config.meta_updates, stopped.step, run.objective, stopped.signal)
@@ -149,8 +137,10 @@ def check_first_observations(trainer: MetaTrainer, state: TrainingState) -> None
             raise UserError(f"{names}: observations with NaN or infinity given; they must be finite")
 
 
-def save_objective(path: Path, plugin: Plugin, trainer: MetaTrainer, state: TrainingState) -> None:
-    """Write eta with what is needed to use it elsewhere. The bytes depend on the state alone."""
+def save_objective(
+    path: Path, plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState, environment_steps: int
+) -> None:
+    """Write eta with what is needed to use it elsewhere. The bytes depend on the run's course alone."""
     step = int(state.step)
     settings = trainer.sampler.best(jax.device_get(state.sampler))
     metadata = {
@@ -161,13 +151,13 @@ def save_objective(path: Path, plugin: Plugin, trainer: MetaTrainer, state: Trai
         "hyperparameters": {name: list(v) for name, v in plugin.hyperparameters(trainer.config).items()},
         "settings": settings,
         "meta_updates": step,
-        "environment_steps": step * trainer.steps_per_update,
+        "environment_steps": environment_steps,
     }
     file.save(path, jax.device_get(state.eta), metadata)
 
 
-def draw(trainer: MetaTrainer, run: RunFolder) -> None:
-    """Pictures of the run so far: its curves, and what the hyperparameter sampler came to."""
+def draw(trainer: MetaTrainer, run: RunFolder, charts: Sequence[str]) -> None:
+    """Pictures of the run so far: the curves of `charts`, and what the hyperparameter sampler came to."""
     rows = read_metrics(run.metrics)
     if not rows:
         return
@@ -175,7 +165,7 @@ def draw(trainer: MetaTrainer, run: RunFolder) -> None:
     returns = [f"episode_return/{entry.environment}" for entry in trainer.entries]
     # An environment whose episodes have not ended yet is shown by its reward per step.
     returns = [key if key in keys else key.replace("episode_return", "reward") for key in returns]
-    shown = [key for key in SHOWN if key in keys] + returns[:MOST_ENVIRONMENTS]
+    shown = [key for key in ("reward", *charts) if key in keys] + returns[:MOST_ENVIRONMENTS]
     pictures.training_curve(run.path / "training.png", rows, shown)
     tables = [row["sampler"] for row in rows if "sampler" in row]
     if not tables:

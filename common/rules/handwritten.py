@@ -45,6 +45,10 @@ class CriticAscent:
     def hyperparameters(self) -> tuple[str, ...]:
         return HYPERPARAMETERS
 
+    @property
+    def reads_windows(self) -> bool:
+        return False
+
     def loss(self, weights: PyTree, actions: jax.Array, experience: Experience, judged: jax.Array) -> jax.Array:
         return -mean_valid(judged, experience.valid)
 

@@ -14,3 +14,7 @@ class PolicyRule(ActionLoss, Protocol):
     @property
     def hyperparameters(self) -> tuple[str, ...]:
         """Names of the agents' hyperparameters: `HYPERPARAMETERS`, and what the rule itself reads."""
+
+    @property
+    def reads_windows(self) -> bool:
+        """Whether a step's loss depends on the steps around it; where not, single steps are drawn evenly."""

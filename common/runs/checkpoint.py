@@ -14,7 +14,9 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,39 @@ FILES = "files.json"
 TEMPORARY = ".orbax-checkpoint-tmp"
 """What Orbax appends to the name of a folder that it has not finished."""
 
-# What Orbax has to say reaches the caller as one exception; the logs would only repeat it on the user's terminal, and
-# asyncio's once for each array of a damaged checkpoint.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-logging.getLogger("asyncio").addFilter(lambda record: not re.search("orbax|tensorstore", record.getMessage()))
+
+@contextmanager
+def quiet_checkpoints() -> Iterator[None]:
+    """While it is open, Orbax's failures are told by exceptions alone.
+
+    Its logs would only repeat them on the user's terminal, and asyncio's once for each array of a damaged checkpoint.
+    After a failed write, whose first error is told, tensorstore's threads report the others to an event loop that is
+    gone.
+    """
+
+    def not_orbax(record: logging.LogRecord) -> bool:
+        return "orbax" not in record.pathname
+
+    def not_of_orbax(record: logging.LogRecord) -> bool:
+        return not re.search("orbax|tensorstore", record.getMessage())
+
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    absl, asyncio = logging.getLogger("absl"), logging.getLogger("asyncio")
+    absl.addFilter(not_orbax)
+    asyncio.addFilter(not_of_orbax)
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        asyncio.removeFilter(not_of_orbax)
+        absl.removeFilter(not_orbax)
+
 
 
 class CheckpointError(UserError):

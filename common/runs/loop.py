@@ -1,7 +1,7 @@
 """The host's side of meta-training: run compiled chunks; log, show, save, and stop on a signal in between."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,13 @@ from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
 from metaobj.common.runs.signals import NotedSignals
 from metaobj.common.types import Metrics
+
+
+class Spent(NamedTuple):
+    """What a run has taken so far."""
+
+    seconds: float
+    environment_steps: int
 
 
 class Stopped(NamedTuple):
@@ -27,10 +34,11 @@ def run_chunks(
     trainer: MetaTrainer,
     state: TrainingState,
     step: int,
-    seconds: float,
+    spent: Spent,
     log: MetricsLog,
-    save: Callable[[int, TrainingState, float], None],
+    save: Callable[[int, TrainingState, Spent], None],
     console: Console,
+    live: Mapping[str, str],
 ) -> Stopped:
     """Go on from `step` to the end of the run, or until a signal, in compiled chunks of meta-updates.
 
@@ -38,52 +46,57 @@ def run_chunks(
         trainer: what is run.
         state: the state after `step` meta-updates.
         step: how many are behind it.
-        seconds: how long those took.
+        spent: what those took.
         log: where the metrics go.
-        save: takes (step, state, seconds) at the start, at every checkpoint and when the run is stopped.
+        save: takes (step, state, what was spent) at the start, at every checkpoint and when the run is stopped.
         console: where progress is shown.
+        live: metrics that are shown beside the reward, {name: format}.
     """
     config = trainer.config
     stopped: list[int] = []
     if step >= config.meta_updates:
         return Stopped(step)
-    with NotedSignals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step) as progress:
+    with NotedSignals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step, live) as progress:
         progress.note(f"compiling for {trainer.mesh.size} device(s)")
         if step == 0:
-            save(0, state, seconds)
+            save(0, state, spent)
         chunk = trainer.run_chunk.lower(state).compile()
         while step < config.meta_updates and not stopped:
             before = time.monotonic()
             state, metrics = chunk(state)
             step += config.log_every
             metrics = jax.device_get(metrics)
-            took = time.monotonic() - before
-            seconds += took
-            row = summarise(trainer, metrics, took)
-            row["seconds"] = seconds
-            row["environment_steps"] = step * trainer.steps_per_update
+            took = Spent(time.monotonic() - before, environment_steps(trainer, metrics))
+            spent = Spent(spent.seconds + took.seconds, spent.environment_steps + took.environment_steps)
+            row = summarise(trainer, metrics, took) | spent._asdict()
             at_checkpoint = step % config.checkpoint_every == 0 or step == config.meta_updates
             if at_checkpoint:
                 row["sampler"] = np.asarray(trainer.sampler.probabilities(state.sampler)).round(6).tolist()
             log.write(step, row)
             progress.update(step, row)
             if at_checkpoint or stopped:
-                save(step, state, seconds)
+                log.sync()
+                save(step, state, spent)
     done = step >= config.meta_updates
     return Stopped(step, stopped[0] if stopped and not done else None)
 
 
-def summarise(trainer: MetaTrainer, metrics: Metrics, seconds: float) -> dict[str, Any]:
+def environment_steps(trainer: MetaTrainer, metrics: Metrics) -> int:
+    """Of a chunk's meta-updates, the first steps of the lifetimes that began in it included."""
+    first_steps = metrics["first_steps"]
+    return len(first_steps) * trainer.steps_per_update + int(first_steps.sum())
+
+
+def summarise(trainer: MetaTrainer, metrics: Metrics, took: Spent) -> dict[str, Any]:
     """One line of metrics from the chunk's [log_every, ...]: means, sums of counts, values by environment."""
-    metrics = dict(metrics)
+    metrics = {name: values for name, values in metrics.items() if name != "first_steps"}
     episodes, returns = metrics.pop("task_episodes").sum(0), metrics.pop("task_return_sum").sum(0)
     rewards = metrics.pop("task_reward").mean(0)
     row: dict[str, Any] = {}
     for name, values in sorted(metrics.items()):
         counted = name in ("ended", "not_finite")
         row[name] = int(values.sum()) if counted else float(values.max() if name.endswith("_max") else values.mean())
-    updates = len(next(iter(metrics.values())))
-    row["steps_per_second"] = updates * trainer.steps_per_update / seconds
+    row["steps_per_second"] = took.environment_steps / took.seconds
     for at, entry in enumerate(trainer.entries):
         row[f"reward/{entry.environment}"] = float(rewards[at])
         if episodes[at]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ class Sink(Protocol):
 
 
 class MetricsLog:
-    """Appends one JSON object per line to a file: `{"step": 10, "loss": 0.5, ...}`, on disk when `write` returns.
+    """Appends one JSON object per line to a file: `{"step": 10, "loss": 0.5, ...}`, in the file when `write` returns.
 
     A number that is not finite is written as null, which every JSON reader understands. A last line that was torn by
     a kill is dropped when the log is opened.
@@ -66,6 +67,17 @@ class MetricsLog:
         scalars = dict(_scalars(metrics))
         for sink in self._sinks:
             sink.write(int(step), scalars)
+
+    def sync(self) -> None:
+        """Make what was written outlast a power cut: before a checkpoint that a run would resume from.
+
+        Raises:
+            UserError: the disk says no.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot write: {error.strerror}") from error
 
     def truncate_to(self, step: int) -> None:
         """Forget, atomically, every line after `step`: a resumed run writes them again."""

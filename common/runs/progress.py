@@ -11,10 +11,13 @@ from rich.console import Console
 class Progress:
     """Rate, time left and the learning signal of a run of `total` meta-updates, of which `done` are behind it."""
 
-    def __init__(self, console: Console, total: int, done: int = 0, every_seconds: float = 20.0) -> None:
+    def __init__(
+        self, console: Console, total: int, done: int = 0, live: Mapping[str, str] | None = None, every_seconds: float = 20.0
+    ) -> None:
         self._console = console
         self._total = total
         self._started_at = done
+        self._live = {"reward": "reward {:.3f}", **(live or {})}
         self._every = every_seconds
         self._told = 0.0
         self._begun = 0.0
@@ -50,8 +53,7 @@ class Progress:
 
     def update(self, step: int, row: Mapping[str, Any]) -> None:
         """Show the latest metrics."""
-        shown = {"reward": "reward {:.3f}", "policy_entropy": "H(pi) {:.2f}", "cosine": "cosine {:.2f}"}
-        signal = "  ".join(form.format(row[name]) for name, form in shown.items() if name in row)
+        signal = "  ".join(form.format(row[name]) for name, form in self._live.items() if name in row)
         text = f"{row['steps_per_second'] / 1e3:.0f}k steps/s  {signal}"
         if row.get("not_finite"):
             text += f"  [yellow]{row['not_finite']} lifetimes not finite, restarted[/]"

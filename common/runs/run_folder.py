@@ -6,7 +6,7 @@ config.json   metrics.jsonl   checkpoints/   objective.safetensors   run.lock
 import fcntl
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,7 +43,12 @@ class RunFolder:
 
     @classmethod
     def open(
-        cls, path: str | Path, config: Mapping[str, Any], resume: bool = False, may_differ: Collection[str] = ()
+        cls,
+        path: str | Path,
+        config: Mapping[str, Any],
+        resume: bool = False,
+        may_differ: Collection[str] = (),
+        upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
     ) -> "RunFolder":
         """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it.
 
@@ -52,12 +57,13 @@ class RunFolder:
             config: the resolved configuration: nested mappings of JSON data.
             resume: whether the folder must hold a run already, of the same configuration.
             may_differ: dotted names of fields that a resumed run may change, such as its length.
+            upgrade: brings the configuration in the folder, which an older version may have written, up to date.
 
         Raises:
             UserError: the folder is in use, holds something else, or does not fit `resume` or `config`.
         """
         path = Path(path)
-        wanted = json.loads(json.dumps(config, default=str))
+        wanted = _as_json(config)
         check_place(path, resume)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -69,7 +75,7 @@ class RunFolder:
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
             if resume:
-                _check_same(path, _read_config(path), wanted, may_differ)
+                _check_same(path, _as_json(upgrade(_read_config(path))), wanted, may_differ)
             record = {"format_version": FORMAT_VERSION, "package_version": package_version(), "config": wanted}
             atomic_write(path / CONFIG, json.dumps(record, indent=2) + "\n")
         except BaseException:
@@ -164,6 +170,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     if found != FORMAT_VERSION:
         raise UserError(f"{file}: its format version is {found}; this version of metaobj reads {FORMAT_VERSION}")
     return config
+
+
+def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(config, default=str))
 
 
 def _check_same(path: Path, old: Any, new: Any, may_differ: Collection[str]) -> None:

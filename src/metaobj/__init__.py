@@ -24,5 +24,5 @@ def load(path_or_name: str | Path) -> Any:
     """
     from metaobj.common.objectives.loading import load_objective
 
-    plugin, *loaded = load_objective(path_or_name)
-    return plugin.interface(*loaded)
+    loaded = load_objective(path_or_name)
+    return loaded.plugin.interface(loaded)

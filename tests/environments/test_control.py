@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.environments.registry import make_environment, sample_params
+from metaobj.common.environments.protocol import sample_params
+from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.environments.varied import draw_factors, factor_spec
 from metaobj.common.experience.rollout import Policy, reset, rollout

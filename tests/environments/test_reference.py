@@ -14,10 +14,9 @@ from metaobj.common.environments import (
     grid_spec,
     make_chain,
     make_grid,
-    optimal_return,
-    random_return,
     reference_returns,
 )
+from metaobj.common.environments.grid.reference import optimal_return, random_return
 from metaobj.common.experience.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 

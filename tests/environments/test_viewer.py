@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from metaobj.common.environments import GymnaxEnvironment, make_chain, make_grid
-from metaobj.common.environments.viewer import AGENT, BANNER, CELL, WALL, episode_gif, render, render_array
+from metaobj.common.environments.drawing import AGENT, BANNER, CELL, WALL, render_array
+from metaobj.common.environments.viewer import episode_gif, render
 from tests.environments.sampling import sample_world
 
 

@@ -6,19 +6,22 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import Rollout
+from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.inspection import by_distance, correlation, decay, explained, inspect
 from metaobj.lpg.inspection_data import DISCOUNTS, Size, Snapshot, _count, make_setup, pulses, true_values
 from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.plugin import plugin
 
-METADATA = {
-    "entries": [
-        {"environment": "chain/short", "num_environments": 2, "updates": 9},
-        {"environment": "grid/small_layouts", "num_environments": 4, "updates": 7},
-    ],
-    "settings": [{"learning_rate": 1.0, "kl_weight": 2.0}, {"learning_rate": 3.0, "kl_weight": 4.0}],
-    "configuration": {"rollout_steps": 6, "discount": 0.9, "value": {"lambda_": 0.5}},
-}
+ENTRIES = (
+    Entry("chain/short", num_environments=2, updates=9),
+    Entry("grid/small_layouts", num_environments=4, updates=7),
+)
+SETTINGS = ({"learning_rate": 1.0, "kl_weight": 2.0}, {"learning_rate": 3.0, "kl_weight": 4.0})
+CONFIG = LPGTraining(rollout_steps=6, discount=0.9, value=ValueConfig(lambda_=0.5))
 SCALARS = (0.9, 0.5, 1.0)
 SIZE = Size(agents=4, ages=(0.3, 1.0), updates=6, rollouts=40)
 
@@ -33,8 +36,12 @@ def eta(objective):
     return objective.init(jax.random.key(0))
 
 
+def loaded(objective, eta, entries=ENTRIES, settings=SETTINGS) -> Loaded:
+    return Loaded(plugin, objective, eta, CONFIG, entries, {}, settings, {})
+
+
 def test_everything_is_written_and_finite(objective, eta, tmp_path):
-    paths = inspect(objective, eta, METADATA, tmp_path / "new", SIZE)
+    paths = inspect(loaded(objective, eta), tmp_path / "new", SIZE)
     names = ["rollout.png", "prediction.png", "bootstrapping.png", "inspection.csv"]
     assert [path.name for path in paths] == names
     for path in paths[:3]:
@@ -47,12 +54,12 @@ def test_everything_is_written_and_finite(objective, eta, tmp_path):
     assert len(per_age) == 2 * len(DISCOUNTS)
 
 
-def test_the_setup_takes_what_meta_training_settled_on(objective):
-    setup = make_setup(objective, METADATA, Size(updates=None))
+def test_the_setup_takes_what_meta_training_settled_on(objective, eta):
+    setup = make_setup(loaded(objective, eta), Size(updates=None))
     assert (setup.hyperparameters, setup.updates) == ({"learning_rate": 3.0, "kl_weight": 4.0}, 7)
     program = setup.family.program
     assert (program.rollout_steps, program.discount, program.lambda_, program.num_environments) == (6, 0.9, 0.5, 4)
-    assert make_setup(objective, {}, Size()).hyperparameters["learning_rate"] == 40.0
+    assert make_setup(loaded(objective, eta, (), ()), Size()).hyperparameters["learning_rate"] == 40.0
 
 
 def test_nothing_moves_targets_of_later_steps(objective, eta):

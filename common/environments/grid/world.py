@@ -8,14 +8,17 @@ collected object may end the episode, and objects that were absent before the st
 object collected in this step returns in the next one at the earliest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from metaobj.common.environments.grid.params import GridParams, GridSpec, sample_grid_params
+from metaobj.common.environments.grid.picture import draw_grid
+from metaobj.common.environments.grid.reference import both_returns, trimmed
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.environments.splits import HELD_OUT, TRAINING
 from metaobj.common.types import PRNGKey
@@ -119,6 +122,18 @@ class GridWorld:
         rows = jnp.arange(self.height)[:, None, None] == cells[:, 0]
         columns = jnp.arange(self.width)[None, :, None] == cells[:, 1]
         return rows & columns & shown
+
+    def reference_returns(self, params: GridParams) -> tuple[np.ndarray, np.ndarray]:
+        """Solved by backward induction, see `reference`."""
+        smaller = trimmed(params)
+        (height, width), objects = smaller.walls.shape[1:], smaller.object_exists.shape[1]
+        world = replace(self, height=height, width=width, num_objects=objects)
+        random, optimal = both_returns(world, smaller)
+        return np.asarray(random), np.asarray(optimal)
+
+    def render(self, state: GridState, params: GridParams) -> np.ndarray:
+        """A picture, see `picture`."""
+        return draw_grid(params, state.position, self.object_cells(state, params), state.present, state.time)
 
     def _distinct_free_cells(self, key: PRNGKey, params: GridParams) -> jax.Array:
         """Cells of the N objects and then of the agent, [N + 1], all different.

@@ -8,84 +8,67 @@ one object after another, on values [2, ..., 2, H, W] with an axis of length two
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.adapters.gymnax import GymnaxEnvironment
-from metaobj.common.environments.delayed_chain import DelayedChain
 from metaobj.common.environments.grid.params import GridParams
-from metaobj.common.environments.grid.world import GridWorld
-from metaobj.common.environments.protocol import Environment
-from metaobj.common.types import PRNGKey, PyTree
+from metaobj.common.types import PRNGKey
 
 NUM_PLACEMENTS = 32
 """Placements of moving objects that a world's figures are averaged over."""
 
-GYMNAX_RETURNS = {"CartPole-v1": (22.2, 500.0), "Catch-bsuite": (-0.6, 1.0), "DeepSea-bsuite": (-0.28 / 256, 0.99)}
-"""(random, optimal). CartPole: the mean of 10^5 simulated episodes; 500 steps of reward 1. Catch: the ball falls in one
-of five columns, whatever the paddle does. DeepSea 8x8: one path in 256 finds the reward of 1; every move right costs
-0.01 / 8, and half of a random path's moves go right."""
+
+class Grid(Protocol):
+    """What is read of `world.GridWorld`."""
+
+    @property
+    def num_objects(self) -> int: ...
+
+    @property
+    def collect_action(self) -> bool: ...
+
+    @property
+    def moving_objects(self) -> bool: ...
+
+    def reset(self, key: PRNGKey, params: GridParams) -> tuple[jax.Array, Any]: ...
+
+    def object_cells(self, state: Any, params: GridParams) -> jax.Array: ...
 
 
-def optimal_return(environment: Environment, params: PyTree) -> jax.Array | None:
-    """Expected return of the optimal policy from the episode's start, scalar. None where it is not known.
+def optimal_return(world: Grid, params: GridParams) -> jax.Array:
+    """Expected return of the optimal policy from the episode's start, scalar.
 
     Where objects move it is an average over placements that are drawn with a fixed key.
     """
-    if isinstance(environment, GridWorld):
-        return _grid_return(environment, params, jax.random.key(0), _best)
-    if isinstance(environment, DelayedChain):
-        return jnp.ones_like(params.length, jnp.result_type(float))  # the noise has mean zero
-    if isinstance(environment, GymnaxEnvironment) and environment.name in GYMNAX_RETURNS:
-        return jnp.asarray(GYMNAX_RETURNS[environment.name][1])
-    return None
+    return _grid_return(world, params, jax.random.key(0), _best)
 
 
-def random_return(environment: Environment, params: PyTree, key: PRNGKey | None = None) -> jax.Array | None:
-    """Expected return of the uniform random policy, scalar. None where it is not known.
+def random_return(world: Grid, params: GridParams, key: PRNGKey | None = None) -> jax.Array:
+    """Expected return of the uniform random policy, scalar.
 
     `key` draws the placements that the figure is averaged over where objects move; default a fixed key.
     """
-    if isinstance(environment, GridWorld):
-        return _grid_return(environment, params, jax.random.key(0) if key is None else key, _mean)
-    if isinstance(environment, DelayedChain):
-        return jnp.zeros_like(params.length, jnp.result_type(float))
-    if isinstance(environment, GymnaxEnvironment) and environment.name in GYMNAX_RETURNS:
-        return jnp.asarray(GYMNAX_RETURNS[environment.name][0])
-    return None
-
-
-def reference_returns(environment: Environment, params: PyTree) -> tuple[np.ndarray, np.ndarray] | None:
-    """(random [n], optimal [n]) for n worlds, or None where they are not known. Call it outside of jit.
-
-    Args:
-        environment: their environment.
-        params: parameters of n worlds of `environment`, each leaf [n, ...].
-    """
-    if isinstance(environment, GridWorld):
-        environment, params = _trimmed(environment, params)
-    elif random_return(environment, params) is None:
-        return None
-    random, optimal = _both(environment, params)
-    return np.asarray(random), np.asarray(optimal)
+    return _grid_return(world, params, jax.random.key(0) if key is None else key, _mean)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _both(environment: Environment, params: PyTree) -> tuple[jax.Array, jax.Array]:
+def both_returns(world: Grid, params: GridParams) -> tuple[jax.Array, jax.Array]:
+    """(random [n], optimal [n]) of n worlds, each leaf of `params` [n, ...]."""
     # One world after another: each stops at its own time limit, and memory is that of one world.
-    return jax.lax.map(lambda world: (random_return(environment, world), optimal_return(environment, world)), params)
+    return jax.lax.map(lambda one: (random_return(world, one), optimal_return(world, one)), params)
 
 
-def _trimmed(environment: GridWorld, params: GridParams) -> tuple[GridWorld, GridParams]:
-    """The same worlds without the padding that none of them needs: an absent object doubles the work."""
+def trimmed(params: GridParams) -> GridParams:
+    """The same n worlds without the padding that none of them needs: an absent object doubles the work."""
     H, W = int(np.max(params.height)), int(np.max(params.width))
     N = int(np.max(np.sum(np.asarray(params.object_exists), axis=-1)))
-    walls = np.asarray(params.walls)[:, :H, :W]
+    walls, padded_width = np.asarray(params.walls)[:, :H, :W], params.walls.shape[-1]
     cells = np.asarray(params.free_cells)[:, : H * W]  # [n, H * W], free ones first and all of them inside
-    y, x = cells // environment.width, cells % environment.width
-    trimmed = dataclasses.replace(
+    y, x = cells // padded_width, cells % padded_width
+    return dataclasses.replace(
         params,
         walls=jnp.asarray(walls),
         object_positions=params.object_positions[:, :N],
@@ -95,29 +78,27 @@ def _trimmed(environment: GridWorld, params: GridParams) -> tuple[GridWorld, Gri
         object_exists=params.object_exists[:, :N],
         free_cells=jnp.asarray(y * W + x, jnp.int32),
     )
-    smaller = GridWorld(H, W, N, environment.num_states, environment.collect_action, environment.moving_objects)
-    return smaller, trimmed
 
 
 Backup = Callable[[list[jax.Array], jax.Array], jax.Array]
 """(values of landing on each cell, one array [..., H, W] per kind of action; walls) -> values of being there."""
 
 
-def _grid_return(environment: GridWorld, params: GridParams, key: PRNGKey, backup: Backup) -> jax.Array:
-    if not environment.moving_objects:
-        return _fixed_objects_return(environment, params, backup)
+def _grid_return(world: Grid, params: GridParams, key: PRNGKey, backup: Backup) -> jax.Array:
+    if not world.moving_objects:
+        return _fixed_objects_return(world, params, backup)
 
     def one(key: PRNGKey) -> jax.Array:
-        state = environment.reset(key, params)[1]
-        placed = dataclasses.replace(params, object_positions=environment.object_cells(state, params))
-        return _fixed_objects_return(environment, placed, backup)
+        state = world.reset(key, params)[1]
+        placed = dataclasses.replace(params, object_positions=world.object_cells(state, params))
+        return _fixed_objects_return(world, placed, backup)
 
     return jnp.mean(jax.lax.map(one, jax.random.split(key, NUM_PLACEMENTS)))
 
 
-def _fixed_objects_return(environment: GridWorld, params: GridParams, backup: Backup) -> jax.Array:
+def _fixed_objects_return(world: Grid, params: GridParams, backup: Backup) -> jax.Array:
     """Backward induction over the number of steps left; starts on a uniform free cell with all objects present."""
-    N = environment.num_objects
+    N = world.num_objects
     ys, xs = params.object_positions[:, 0], params.object_positions[:, 1]
     shape = (2,) * N + params.walls.shape
     # What an object's column must not do in the step in which it is collected: let that object return.
@@ -136,7 +117,7 @@ def _fixed_objects_return(environment: GridWorld, params: GridParams, backup: Ba
             # A padding object lies on some cell where another may be: leave that cell alone.
             now = jnp.where(params.object_exists[i], now, collected[there])
             collected = collected.at[there].set(now)
-        return backup([landed, collected] if environment.collect_action else [collected], params.walls)
+        return backup([landed, collected] if world.collect_action else [collected], params.walls)
 
     values = jax.lax.fori_loop(0, params.max_steps, one_step, jnp.zeros(shape))
     present = tuple(params.object_exists.astype(jnp.int32))
