@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import optax
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints
+from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints, quiet_checkpoints
 from metaobj.common.types import PyTree
 
 
@@ -91,6 +92,20 @@ def test_restores_every_kind_of_leaf_exactly(three: Path) -> None:
     assert isinstance(state, State) and isinstance(state.optimiser[0], optax.ScaleByAdamState)
     assert_same(state, make_state(3))
     np.testing.assert_array_equal(jax.random.normal(state.key, (4,)), jax.random.normal(jax.random.key(3), (4,)))
+
+
+def test_logging_is_quiet_while_it_is_asked_to_be_and_as_it_was_afterwards() -> None:
+    """Importing changes nothing that belongs to the whole process."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    before = [list(logger.filters) for logger in loggers], sys.unraisablehook
+    program = "import logging, sys; import metaobj.common.runs.checkpoint, metaobj.common.command.cli; "
+    program += "assert sys.unraisablehook is sys.__unraisablehook__; "
+    program += "assert not [f for n in ('absl', 'asyncio') for f in logging.getLogger(n).filters]"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with quiet_checkpoints():
+        assert sys.unraisablehook is not before[1]
+        assert [len(logger.filters) for logger in loggers] == [len(filters) + 1 for filters in before[0]]
+    assert ([list(logger.filters) for logger in loggers], sys.unraisablehook) == before
 
 
 def test_nothing_saved_restores_none(tmp_path: Path) -> None:
@@ -280,7 +295,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     script = """
     import resource, signal, sys
     import jax
-    from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints
+    from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints, quiet_checkpoints
     checkpoints = Checkpoints(sys.argv[1])
     checkpoints.save(1, {"w": jax.numpy.ones(10)})
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -36,14 +36,15 @@ def test_no_generator_is_left_in_the_rest() -> None:
 
 
 def test_an_environment_without_noise_keeps_its_step() -> None:
-    environment, spec = make_environment("chain/short")
+    environment, spec = make_environment("control/point_mass")
     key = jax.random.key(1)
     params = environment.sample_params(key, spec)
     _, state = environment.reset(key, params)
-    noise, rest = split_off_noise(environment.step, key, state, jnp.int32(0), params)
+    noise, rest = split_off_noise(environment.step, key, state, jnp.zeros(2), params)
+    assert noise(key) == []
     for a, b in zip(
-        jax.tree.leaves(rest(noise(key), state, jnp.int32(1), params)),
-        jax.tree.leaves(environment.step(key, state, jnp.int32(1), params)),
+        jax.tree.leaves(rest(noise(key), state, jnp.ones(2), params)),
+        jax.tree.leaves(environment.step(key, state, jnp.ones(2), params)),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)

@@ -11,13 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
 from metaobj.common.command.cli import main
+from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import Outcome, meta_train
+from metaobj.common.runs.checkpoint import Checkpoints
+from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
@@ -136,7 +141,40 @@ def test_a_signal_between_checkpoints_saves(straight: Path, tmp_path: Path) -> N
     told(tmp_path, rare, resume=True)
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
     weights = [load_objective(folder).eta for folder in (tmp_path, straight)]
-    assert str(weights[0]) == str(weights[1])
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_metrics_are_on_disk_before_the_checkpoint_that_goes_on_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, int]] = []
+    sync, save = MetricsLog.sync, Checkpoints.save
+
+    def synced(self: MetricsLog) -> None:
+        sync(self)
+        events.append(("synced", len(rows(tmp_path))))
+
+    def saved(self: Checkpoints, step: int, *rest: Any) -> None:
+        events.append(("saved", step))
+        save(self, step, *rest)
+
+    monkeypatch.setattr(MetricsLog, "sync", synced)
+    monkeypatch.setattr(Checkpoints, "save", saved)
+    told(tmp_path, replace(TINY, checkpoint_every=5))
+    assert events == [("saved", 0), ("synced", 5), ("saved", 5)]
+
+
+def test_a_run_of_an_older_version_goes_on(straight: Path, tmp_path: Path) -> None:
+    """Its configuration lacks a field that has come since; what it does not lack must still agree."""
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    record = json.loads((folder / "config.json").read_text())
+    del record["config"]["keep_checkpoints"], record["config"]["network"]["lifetime_inputs"]
+    (folder / "config.json").write_text(json.dumps(record))
+    assert told(folder, resume=True)[0].finished
+    assert json.loads((folder / "config.json").read_text())["config"]["network"]["lifetime_inputs"] is False
+    with pytest.raises(UserError, match="cannot resume with another seed"):
+        told(folder, replace(TINY, seed=1), resume=True)
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:

@@ -91,13 +91,17 @@ def train_agents(
     returns, counts, rewards, floor = _train(
         rule, family.program, bins, weights, worlds.params, settings, jax.random.split(key, size), jnp.int32(per_bin)
     )
-    program = family.program
-    env_steps = program.first_steps + np.arange(1, bins + 1) * per_bin * program.steps_per_update
+    env_steps = steps_by_bin(family.program, per_bin, bins)
     filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
     random, optimal = worlds.reference if worlds.reference is not None else (None, None)
     if floor is not None:
         random = np.asarray(floor)
     return Record(filled, env_steps, random, optimal)
+
+
+def steps_by_bin(program: Program[Any, Any], updates: int, bins: int) -> np.ndarray:
+    """Environment steps of one agent by the end of each of `bins` bins of so many updates, [bins]."""
+    return program.first_steps + np.arange(1, bins + 1) * updates * program.steps_per_update
 
 
 @quick_jit(static_argnums=(0, 1, 2))

@@ -70,7 +70,7 @@ class MetaTrainer:
 
         def rest(key: PRNGKey) -> tuple[PyTree, PyTree, SamplerState]:
             eta = self.objective.init(key)
-            return eta, self.optimiser.init(eta), self.sampler.init()
+            return _strong((eta, self.optimiser.init(eta), self.sampler.init()))
 
         # Keys are arguments: XLA would spend seconds on folding what is drawn from a constant one.
         eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)(eta_key)
@@ -78,7 +78,7 @@ class MetaTrainer:
         def population(family: Family[Any], key: jax.Array) -> Lifetime:
             members = family.lifetimes
             new = jax.jit(
-                lambda state, keys: begin(family, self.sampler, state, keys, jnp.asarray(members)),
+                lambda state, keys: _strong(begin(family, self.sampler, state, keys, jnp.asarray(members))),
                 out_shardings=parted,
             )
             return new(sampler, jax.random.split(key, members.size))
@@ -170,3 +170,16 @@ class MetaTrainer:
             return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
 
         return jax.jit(chunk, donate_argnums=0, compiler_options=quick_to_compile())
+
+
+def _strong(tree: PyTree) -> PyTree:
+    """The same with types that do not bend to what a number is combined with, as restored arrays are: a resumed run is
+    then the same program, found compiled where compilations are cached.
+    """
+
+    def strong(leaf: jax.Array) -> jax.Array:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return jax.lax.convert_element_type(leaf, leaf.dtype)
+
+    return jax.tree.map(strong, tree)

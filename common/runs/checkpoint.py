@@ -102,6 +102,7 @@ class Checkpoints:
         """The steps that have a checkpoint, oldest first; whether it can be read shows when it is."""
         return sorted(int(entry.name) for entry in self._directory.iterdir() if entry.name.isdigit())
 
+    @quiet_checkpoints()
     def save(self, step: int, state: PyTree, extra: dict[str, Any] | None = None) -> None:
         """Write `state` and return when it is safe on disk. A step already saved by this process is left as it is.
 
@@ -144,6 +145,7 @@ class Checkpoints:
                 ) from error
             raise
 
+    @quiet_checkpoints()
     def restore_latest(self, template: PyTree) -> tuple[int, PyTree, dict[str, Any]] | None:
         """The newest checkpoint that is whole, as (step, state, extra); None where there is no checkpoint at all.
 

@@ -78,11 +78,20 @@ def test_one_set_of_weights_for_any_number_of_dimensions(config):
 
 
 def test_an_episode_reads_nothing_of_what_follows_it():
+    """The episode of the first window ends at step 7; what comes after belongs to another one."""
     objective = MetaGenRL(CONFIGS[0])
     weights = objective.init(jax.random.key(0))
     actions, known = experience(jax.random.key(4), 1)
-    later = jax.grad(lambda r: objective.outputs(weights, actions, known._replace(reward=r))[3, 0])(known.reward)
-    assert jnp.abs(later[3:, 0]).min() > 0, "a step reads its own reward and all later ones of its window"
+    end = 7
+    known = known._replace(valid=known.valid.at[end + 1 :, 0].set(False))
+
+    def output(reward, values, taken):
+        return objective.outputs(weights, actions, known._replace(reward=reward, values=values, action=taken))[3, 0]
+
+    read = jax.jit(jax.grad(output, argnums=(0, 1, 2)))(known.reward, known.values, known.action)
+    for by_step in (jnp.abs(leaf[:, 0].reshape(T, -1)).max(-1) for leaf in read):
+        assert (by_step[end + 1 :] == 0).all(), "nothing of the next episode, through the moments neither"
+        assert by_step[3 : end + 1].min() > 0, "its own step and all later ones of its episode"
 
 
 def test_the_output_is_bounded():

@@ -14,24 +14,30 @@ import pytest
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.errors import UserError
 from metaobj.common.experience.windows import Windows
-from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, DISTRIBUTIONS, Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import make_trainer, meta_train
 from metaobj.common.rules.handwritten import CriticAscent
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
+from metaobj.common.runs.metrics import read_metrics
 from metaobj.metagenrl.config import PRESETS
 from metaobj.metagenrl.meta_loss import MetaSettings
 from metaobj.metagenrl.objective import MetaGenRLConfig
 from metaobj.metagenrl.plugin import plugin
+from tests.quick import quick_programs
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 AGENT = AgentSettings(hidden=(8,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2)
+DISTRIBUTIONS["tiny-control"] = tuple(
+    Entry(f"tests.worlds_continuous:{name}", 8, 4, 8, (1e-3,), ACTOR_CRITIC) for name in ("POINT", "LINE")
+)
 TINY = replace(
     PRESETS["smoke"],
-    distribution="tests.worlds_continuous:POINT+tests.worlds_continuous:LINE",
+    distribution="tiny-control",
     meta_updates=4,
     log_every=1,
     checkpoint_every=1,
@@ -40,8 +46,15 @@ TINY = replace(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory, quick_compilation):
+    """What is compiled twice here is found again."""
+    with quick_programs(tmp_path_factory.mktemp("programs")):
+        yield
+
+
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory) -> Path:
+def straight(tmp_path_factory, programs) -> Path:
     folder = tmp_path_factory.mktemp("straight") / "run"
     assert meta_train(plugin, TINY, folder).finished
     return folder
@@ -66,19 +79,37 @@ def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
 def test_a_diverged_agent_is_restarted_alone_and_counted():
     trainer = make_trainer(plugin, TINY)
     state = trainer.init()
-
-    def spoil(population):
-        critic = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), population.learner.critic)
-        return population.replace(
-            learner=population.learner.replace(critic=critic), updates=population.updates.at[:].add(3)
-        )
-
     first, second = state.populations
-    after, metrics = jax.jit(trainer.step)(state.replace(populations=(spoil(first), second)))
+    broken, healthy = np.flatnonzero(np.asarray(first.length) > 1)[:2]
+    critic = jax.tree.map(lambda leaf: leaf.at[broken].set(jnp.nan), first.learner.critic)
+    first = first.replace(learner=first.learner.replace(critic=critic))
+    after, metrics = trainer.run_chunk(state.replace(populations=(first, second)))
     assert metrics["not_finite"] == 1
-    assert after.populations[0].updates[1] == 0 and after.populations[0].updates[0] == 4
+    assert after.populations[0].updates[broken] == 0 and after.populations[0].updates[healthy] == 1
+    assert after.populations[0].length[broken] == 8, "in full"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.eta))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.populations[0].learner.critic))
+
+
+def test_the_steps_that_a_run_reports_are_all_that_were_taken(straight):
+    """The random first steps of every lifetime are among them, those of renewed ones too."""
+    trainer = make_trainer(plugin, TINY)
+    lifetimes, first = 16, 32
+    assert {family.program.first_steps for family in trainer.families} == {first}
+    rows = read_metrics(straight / "metrics.jsonl")
+    began, steps = lifetimes, 0
+    for row in rows:
+        began += row["ended"] + row["not_finite"]
+        steps += lifetimes * 2 * 4
+        assert row["environment_steps"] == began * first + steps
+    assert began > lifetimes
+    assert load_objective(straight).metadata["environment_steps"] == rows[-1]["environment_steps"]
+
+
+def test_the_papers_warm_start_is_ten_thousand_steps():
+    paper = PRESETS["metagenrl-paper"]
+    (family, *_) = make_trainer(plugin, paper).families
+    assert paper.meta.warm_start * family.program.steps_per_meta_update(paper.inner_updates) == 10_000
 
 
 @pytest.mark.parametrize(

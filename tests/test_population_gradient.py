@@ -1,0 +1,68 @@
+"""The meta-gradient of a population, of lifetimes whose gradients are known: chunks, clipping, failures."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import meta_gradient
+
+pytestmark = pytest.mark.usefixtures("float64")
+L = 6
+
+
+@struct.dataclass
+class Life:
+    target: jax.Array
+    updates: jax.Array
+
+
+class Bowl:
+    """A program whose lifetimes want eta at their target: the loss is half the squared distance."""
+
+    def meta_loss(self, objective: Any, inner_updates: int, eta: Any, life: Life, step: jax.Array) -> Any:
+        loss = 0.5 * jnp.sum((eta["w"] - life.target) ** 2) + 0.0 * eta["b"]
+        return loss, (life.replace(updates=life.updates + inner_updates), {"meta_loss": loss})
+
+
+def family() -> Family:
+    return Family(Bowl(), (0,), (), np.array([9]), np.zeros(L, int))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 32])
+@pytest.mark.parametrize("clip", [0.0, 6.0])
+def test_it_is_the_sum_of_the_clipped_gradients_whatever_the_chunks(chunk: int, clip: float) -> None:
+    """4 does not divide 6, and is cut to 3."""
+    targets = jax.random.normal(jax.random.key(0), (L, 5)) * jnp.arange(1.0, L + 1)[:, None]
+    eta = {"w": jnp.linspace(-1.0, 1.0, 5), "b": jnp.zeros(())}
+    config = MetaTrainingConfig(inner_updates=3, chunk=chunk, lifetime_gradient_clip=clip)
+    live = jax.jit(partial(meta_gradient, None, family(), config))
+    total, after, metrics = live(eta, Life(targets, jnp.arange(L)), jnp.int32(0))
+    gradients = np.asarray(eta["w"]) - np.asarray(targets)
+    norms = np.linalg.norm(gradients, axis=1)
+    scales = np.minimum(1, clip / norms) if clip else np.ones(L)
+    assert clip == 0 or 0 < (scales < 1).sum() < L
+    np.testing.assert_allclose(total["w"], scales @ gradients, rtol=1e-13)
+    np.testing.assert_allclose(metrics["gradient_norm"], norms, rtol=1e-13)
+    np.testing.assert_array_equal(metrics["clipped"], scales < 1)
+    np.testing.assert_array_equal(after.updates, np.arange(L) + 3)
+    assert metrics["finite"].all()
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_lifetime_that_is_not_finite_is_left_out_alone(chunk: int, bad: float) -> None:
+    targets = jnp.ones((L, 2)).at[2, 1].set(bad)
+    config = MetaTrainingConfig(chunk=chunk)
+    eta = {"w": jnp.zeros(2), "b": jnp.zeros(())}
+    total, _, metrics = jax.jit(partial(meta_gradient, None, family(), config))(
+        eta, Life(targets, jnp.arange(L)), jnp.int32(0)
+    )
+    np.testing.assert_array_equal(metrics["finite"], np.arange(L) != 2)
+    np.testing.assert_allclose(total["w"], -5 * 0.1 / np.sqrt(2) * np.ones(2), rtol=1e-12)
