@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.experience.rollout import reset, rollout, sampled
+from metaobj.common.experience.rollout import FEWEST_STARTS, STEPS_PER_START, reset, rollout, sampled
 from tests.worlds import OBSERVED_RING, RING, RingParams
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -60,6 +60,23 @@ def test_an_end_is_followed_by_a_new_start(record):
     assert set(first) == {0, 1, 2}
     assert (first != steps.next_observation[:-1][ended[:-1]]).any()
     np.testing.assert_array_equal(steps.observation[1:][~ended[:-1]], steps.next_observation[:-1][~ended[:-1]])
+
+
+def test_new_starts_are_the_resets_own_distribution():
+    """A few fresh starts serve a rollout; over rollouts each start is as likely as a reset makes it."""
+    params = PARAMS.replace(end=jnp.ones(3))
+
+    @jax.jit
+    def run(key):
+        before = reset(key, RING, params, 4)
+        return rollout(key, RING, params, before, sampled(lambda observation: POLICY[observation]), 8)[1]
+
+    steps = jax.vmap(run)(jax.random.split(jax.random.key(3), 400))
+    first = np.asarray(steps.observation[:, 1:])  # [rollouts, T - 1, B], every step is an episode
+    counts = np.bincount(first.ravel(), minlength=3)
+    # Starts within a rollout are shared, so as many independent draws as there are fresh ones.
+    independent = 400 * max(FEWEST_STARTS, 8 * 4 // STEPS_PER_START)
+    assert np.abs(counts / first.size - 1 / 3).max() < 4 * np.sqrt(2 / 9 / independent), counts
 
 
 def test_actions_are_drawn_from_the_policy(record):

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.experience.draw_ahead import split_off_noise
 from metaobj.common.types import PRNGKey, PyTree, Rollout
 
 
@@ -60,6 +59,11 @@ def reset(key: PRNGKey, environment: Environment, params: PyTree, batch: int) ->
     return Worlds(state=state, observation=observation, episode_return=jnp.zeros(batch))
 
 
+STEPS_PER_START = 16
+"""A rollout draws one fresh start for so many of its steps, and at least `FEWEST_STARTS`."""
+FEWEST_STARTS = 4
+
+
 def rollout(
     key: PRNGKey,
     environment: Environment,
@@ -70,33 +74,38 @@ def rollout(
 ) -> tuple[Worlds, Rollout, Episodes]:
     """Act for `steps` steps; an ended episode is followed by a new one.
 
+    A reset may cost as much as a step, and a vmapped program cannot leave out those that it does not need. So each
+    rollout draws a few fresh starts, and every new episode takes one of them at random: its distribution is that of a
+    reset, and rarely two episodes of one rollout begin alike.
+
     Args:
+        key: of all that is drawn.
+        environment: what is acted in.
+        params: its parameters, the same for all B environments.
+        worlds: B environments in mid-episode.
         policy: how to act. Stop its gradients: actions are sampled.
+        steps: T.
 
     Returns:
         The environments after the last step, the steps [T, B, ...], and the episodes that ended.
     """
     batch = worlds.episode_return.shape[0]
-    action_key, step_key, reset_key = jax.random.split(key, 3)
-    # All noise is drawn at once: within the scan, drawing it would be most of the cost of a small world.
-    noise = policy.draw(action_key, steps, worlds.observation)  # [T, B, ...]
-    actions = jax.eval_shape(policy.act, worlds.observation, jax.tree.map(lambda leaf: leaf[0], noise))
-    an_action = jax.ShapeDtypeStruct(actions.shape[1:], actions.dtype)
+    action_key, step_key, start_key, choice_key = jax.random.split(key, 4)
+    noise = policy.draw(action_key, steps, worlds.observation)  # [T, B, ...], at once: cheaper than step by step
     step_keys = jax.random.split(step_key, (steps, batch))
-    reset_keys = jax.random.split(reset_key, (steps, batch))
-    one_state = jax.tree.map(lambda leaf: leaf[0], worlds.state)
-    draw, move = split_off_noise(environment.step, step_key, one_state, an_action, params)
-    step_noise = jax.vmap(jax.vmap(draw))(step_keys)  # [T, B, ...]
-    firsts = jax.vmap(jax.vmap(environment.reset, (0, None)), (0, None))(reset_keys, params)  # [T, B, ...]
+    number = max(FEWEST_STARTS, -(-steps * batch // STEPS_PER_START))
+    starts = jax.vmap(environment.reset, (0, None))(jax.random.split(start_key, number), params)
+    choices = jax.random.randint(choice_key, (steps, batch), 0, number)
 
-    def step(worlds: Worlds, noise: tuple[PyTree, PyTree, PyTree]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
-        action_noise, step_noise, (first_observation, first_state) = noise
-        action = policy.act(worlds.observation, action_noise)  # [B, ...]
-        next_observation, state, reward, terminated, truncated, _ = jax.vmap(move, (0, 0, 0, None))(
-            step_noise, worlds.state, action, params
+    def step(worlds: Worlds, drawn: tuple[PyTree, PRNGKey, jax.Array]) -> tuple[Worlds, tuple[Rollout, Episodes]]:
+        noise, keys, choice = drawn
+        action = policy.act(worlds.observation, noise)  # [B, ...]
+        next_observation, state, reward, terminated, truncated, _ = jax.vmap(environment.step, (0, 0, 0, None))(
+            keys, worlds.state, action, params
         )
         truncated = truncated & ~terminated
         ended = terminated | truncated
+        first_observation, first_state = jax.tree.map(lambda leaf: leaf[choice], starts)
 
         def choose(first: jax.Array, later: jax.Array) -> jax.Array:
             return jnp.where(ended.reshape(ended.shape + (1,) * (later.ndim - 1)), first, later)
@@ -110,5 +119,5 @@ def rollout(
         transition = Rollout(worlds.observation, action, reward, terminated, truncated, next_observation)
         return after, (transition, Episodes(jnp.sum(ended), jnp.sum(jnp.where(ended, episode_return, 0.0))))
 
-    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (noise, step_noise, firsts))
+    worlds, (steps_taken, episodes) = jax.lax.scan(step, worlds, (noise, step_keys, choices))
     return worlds, steps_taken, Episodes(*jax.tree.map(jnp.sum, episodes))
