@@ -29,7 +29,7 @@ class LPGTraining(MetaTrainingConfig):
     """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     value: ValueConfig = field(default_factory=ValueConfig)
     kl_weights: tuple[float, ...] = (0.1, 0.5, 1.0)
-    """The grid of alpha_y, the weight of the agent's prediction loss."""
+    """Values that the sampler chooses from for alpha_y, the weight of an agent's prediction loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

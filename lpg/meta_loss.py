@@ -7,6 +7,7 @@ over the steps of the K updates.
 
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -21,13 +22,13 @@ class MetaLossConfig:
     """The regularisers' weights."""
 
     policy_entropy: float = 0.01
-    """b0, of the updated agent's policy entropy."""
+    """b0, the weight of the updated agent's policy entropy."""
     prediction_entropy: float = 0.001
-    """b1, of the entropy of its prediction."""
+    """b1, the weight of the entropy of the updated agent's prediction y."""
     policy_target: float = 0.001
-    """b2, of the squares of the policy targets."""
+    """b2, the weight against the squares of the policy targets pi_hat."""
     prediction_target: float = 0.001
-    """b3, of the squares of the prediction targets."""
+    """b3, the weight against the squares of the prediction targets y_hat."""
     use_value: bool = True
     """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
 
@@ -43,12 +44,13 @@ def entropy(logits: jax.Array) -> jax.Array:
 
 
 def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
-    """See `common.rules.on_policy.LearnedObjective.meta_loss`."""
+    """See `rules.on_policy.LearnedObjective.meta_loss`."""
     rollout = batch.rollout
     log_pi = jax.nn.log_softmax(heads["policy"])
     log_pi_a = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]  # [T, B]
     advantages = jax.lax.stop_gradient(batch.advantages if config.use_value else batch.rewards_to_go)  # [T, B]
-    assert log_pi_a.shape == advantages.shape == rollout.reward.shape, (log_pi_a.shape, advantages.shape)
+    chex.assert_rank(log_pi_a, 2)
+    chex.assert_equal_shape([log_pi_a, advantages, rollout.reward])
     policy_entropy = jnp.mean(entropy(heads["policy"]))
     prediction_entropy = jnp.mean(entropy(heads["prediction"]))
     gain = (

@@ -7,6 +7,7 @@ ascends E[log pi(a|s) pi_hat - alpha_y KL(y(s) || y_hat)]; what its prediction y
 
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -24,11 +25,11 @@ class LPGConfig:
     """The network that is the objective."""
 
     units: int = 256
-    """H, of the LSTM."""
+    """H, units of the LSTM."""
     prediction_size: int = 30
     """m, categories of the prediction y."""
     embedding_units: int = 16
-    """Hidden units of phi."""
+    """Hidden units of phi, which embeds a prediction y."""
     bootstrap: bool = True
     """Whether the network reads phi(y); without, an ablation."""
     lifetime_inputs: bool = False
@@ -81,6 +82,10 @@ class LPG:
         """
         rollout = batch.rollout
         shape = rollout.reward.shape
+        chex.assert_rank(rollout.reward, 2)
+        chex.assert_equal_shape([rollout.reward, rollout.action, rollout.terminated, rollout.truncated])
+        chex.assert_tree_shape_prefix((heads, next_heads), shape)
+        chex.assert_axis_dimension(heads["prediction"], -1, self.config.prediction_size)
         dtype = heads["policy"].dtype
         log_pi = jax.nn.log_softmax(heads["policy"])  # [T, B, A]
         pi = jnp.exp(jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0])  # [T, B]
@@ -117,7 +122,8 @@ class LPG:
         log_pi = jax.nn.log_softmax(heads["policy"])
         log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
         kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
-        assert log_pi_a.shape == pi_hat.shape == kl.shape, (log_pi_a.shape, pi_hat.shape, kl.shape)
+        chex.assert_rank(log_pi_a, 2)
+        chex.assert_equal_shape([log_pi_a, pi_hat, kl])
         return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
 
     def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:

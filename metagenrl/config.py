@@ -17,9 +17,9 @@ class MetaGenRLTraining(MetaTrainingConfig):
     agent: AgentSettings = field(default_factory=AgentSettings)
     meta: MetaSettings = field(default_factory=MetaSettings)
     critic_learning_rates: tuple[float, ...] = (3e-3,)
-    """The grid of the critics' learning rate."""
+    """Values that the sampler chooses from for the learning rate of the critics' Adam."""
     exploration_noises: tuple[float, ...] = (0.3, 0.5)
-    """The grid of the noise on the agents' actions."""
+    """Values that the sampler chooses from for the standard deviation of the noise on actions in [-1, 1]."""
 
 
 DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {

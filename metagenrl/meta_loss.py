@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -30,12 +31,12 @@ class MetaSettings:
     """How the learned loss is judged."""
 
     inner_learning_rate: float = 0.05
-    """Of the K updates that the meta-gradient goes through."""
+    """Step size of the K updates of a policy that the meta-gradient goes through."""
     inner_optimiser: InnerOptimiser = "adam"
-    """Their step: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as the agent's
-    own Adam weighs it, over its norm (adam)."""
+    """Step of those K updates: the gradient (sgd), the gradient over its norm (normalised), or the gradient weighed as
+    the agent's own Adam weighs it, over its norm (adam)."""
     inner_step: Literal["mean", "sum"] = "mean"
-    """Whether their loss is the mean or the sum over a batch's steps."""
+    """Whether the loss of those K updates is the mean or the sum over a batch's steps."""
     judge_critic: Literal["first", "minimum"] = "first"
     """Which critic judges the updated policy."""
     judge_windows: Literal["fresh", "all"] = "fresh"
@@ -43,9 +44,9 @@ class MetaSettings:
     scale_judge: bool = True
     """Divide the judgement by the norm of its gradient with respect to the policy, so that environments count alike."""
     warm_start: int = 0
-    """Updates over which the policies go over from the critic's loss to the learned one."""
+    """Meta-updates over which the policies go over from the critic's loss to the learned one; 0 for none."""
     warm_start_per: Literal["run", "lifetime"] = "run"
-    """Whether they do so once in the run, or in each lifetime."""
+    """Whether policies go over to the learned loss once in the run, or in each lifetime."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
@@ -137,6 +138,7 @@ class MetaOffPolicy(OffPolicy):
                 value = self.agent.first(lifetime.learner.critic, windows.steps.observation, action)
             else:
                 value = jnp.min(self.agent.twins(lifetime.learner.critic, windows.steps.observation, action), axis=0)
+            chex.assert_equal_shape([value, windows.valid])
             return mean_valid(value, windows.valid)
 
         # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.

@@ -8,6 +8,7 @@ and actions enter through one small network for all dimensions, averaged: one ob
 
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -28,7 +29,7 @@ class MetaGenRLConfig:
     """The network that is the loss."""
 
     units: int = 32
-    """H, of the LSTM and of the dense layers."""
+    """H, units of the LSTM and of the dense layers."""
     layers: int = 3
     """Dense layers after the LSTM, the last one with the output included."""
     use_values: bool = True
@@ -95,6 +96,10 @@ class MetaGenRL:
     ) -> jax.Array:
         """The loss of each step, [T, W]; steps are numbered in units of `nominal_steps`, T unless told."""
         dtype, valid = actions.dtype, experience.valid
+        chex.assert_rank([actions, experience.action, experience.reward], [3, 3, 2])
+        chex.assert_equal_shape([actions, experience.action])
+        chex.assert_equal_shape([experience.reward, valid, experience.values, experience.next_values])
+        chex.assert_equal_shape_prefix([actions, experience.reward], 2)
         pairs = jnp.stack([experience.action, actions], -1)  # [T, W, A, 2]
         encoded = jax.nn.relu(apply_dense(weights["action"]["hidden"], pairs))
         encoded = jnp.mean(apply_dense(weights["action"]["output"], encoded), axis=-2)  # [T, W, H]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -113,6 +114,7 @@ class DeterministicAgent:
         action = jnp.clip(action + noise, -1.0, 1.0)
         following = jnp.min(self.twins(learner.critic_target, steps.next_observation, action), axis=0)
         ended = self.ended(steps)
+        chex.assert_equal_shape([steps.reward, following, ended])
         return steps.reward + settings.end_bonus * ended + self.discount * jnp.where(ended, 0.0, following)
 
     def update_critic(

@@ -10,9 +10,9 @@ class AgentSettings:
     """How an off-policy agent learns, whatever its rule."""
 
     hidden: tuple[int, ...] = (64, 64)
-    """Widths of the policy's and the critics' layers."""
+    """Widths of the hidden layers of the policy and of the critics."""
     layer_norm: bool = True
-    """Layer norm before each ReLU."""
+    """Normalise each hidden layer before its ReLU."""
     replay_steps: int = 100_000
     """Environment steps that the replay holds; the oldest go first."""
     random_steps: int = 1000
@@ -32,7 +32,7 @@ class AgentSettings:
     target_noise: float = 0.2
     """Standard deviation of the noise on the target policy's actions."""
     target_noise_clip: float = 0.5
-    """Bound of that noise."""
+    """Bound of the noise on the target policy's actions."""
     policy_gradient_clip: float = 1.0
     """The policy's gradient is scaled to at most this global norm; 0 leaves it as it is."""
     saturation_penalty: float = 0.0

@@ -19,7 +19,10 @@ from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 @dataclass(frozen=True)
 class TabularAgent:
-    """`num_states` rows for each of the `heads` (name, size). Starts at zero: uniform policy and predictions."""
+    """`num_states` rows for each of the `heads` (name, size). Starts at zero: uniform policy and predictions.
+
+    A rule's loss is a mean over T x B steps: a visit moves a row by learning rate / (T B) times the visit's gradient.
+    """
 
     num_states: int
     heads: tuple[tuple[str, int], ...]

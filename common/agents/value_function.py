@@ -19,11 +19,11 @@ class ValueConfig:
     """How a lifetime's value function learns."""
 
     tabular_step_size: float = 0.5
-    """Share of the way that a visited state's value goes towards the mean of its targets."""
+    """For tables: the share of the way that a visited state's value goes towards the mean of its targets."""
     learning_rate: float = 1e-3
-    """Adam's, for value networks."""
+    """For networks: the learning rate of the value function's Adam."""
     lambda_: float = 0.95
-    """Of the lambda-returns that are both the targets and the advantages' estimates."""
+    """lambda of the returns that value functions learn and advantages are estimated by: 0 one step, 1 Monte Carlo."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "tabular_step_size", above=0, at_most=1, prefix="value.")

@@ -70,7 +70,7 @@ class EvaluateArguments:
     against: Annotated[str | None, _called("NAMES")] = None
     """Which ones, joined by "+"; by default the first of those that `metaobj list` tells for the kind."""
     seed: int = 0
-    """Of worlds, agents and actions."""
+    """Seed of the worlds, agents and actions."""
     out: Folder = None
     """Where tables and pictures go; by default evaluation-SUITE beside the objective."""
 

@@ -17,14 +17,14 @@ from metaobj.common.objectives.train import meta_train
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Meta-train a small objective, compare it with a rule that people wrote, draw what it does."""
+    """Meta-train a small objective, compare it with a baseline, draw what it does."""
 
     kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND")]
     """The kind of objective; `metaobj train --help` tells which there are."""
     run_dir: Path = Path("runs/demo")
     """The run folder; must not hold a run yet."""
     seed: int = 0
-    """Of the evaluation."""
+    """Seed of the evaluation."""
 
 
 def demo(arguments: DemoArguments, console: Console) -> None:

@@ -10,6 +10,7 @@ whole ring at each write.
 
 from dataclasses import replace
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -28,9 +29,14 @@ class Replay:
 
 
 def empty(rollout: Rollout, rows: int) -> Replay:
-    """A replay of `rows` time steps for rollouts like this one [T, B, ...]; `rows` is a multiple of T."""
+    """A replay of `rows` time steps for rollouts like this one [T, B, ...]; `rows` is a multiple of T.
+
+    Raises:
+        AssertionError: it is not, or the rollout's leading axes differ.
+    """
+    chex.assert_tree_shape_prefix(rollout, rollout.reward.shape)
     length, columns = rollout.reward.shape
-    assert rows % length == 0, (rows, rollout.reward.shape)
+    chex.assert_is_divisible(rows, length)
     storage = jax.tree.map(lambda leaf: jnp.zeros((rows * columns, *leaf.shape[2:]), leaf.dtype), rollout)
     return Replay(steps=storage, written=jnp.int32(0), columns=columns)
 
@@ -38,6 +44,8 @@ def empty(rollout: Rollout, rows: int) -> Replay:
 def add(replay: Replay, rollout: Rollout) -> Replay:
     """Write a rollout [T, B, ...] over the oldest rows."""
     length, columns = rollout.reward.shape
+    chex.assert_tree_shape_prefix(rollout, (length, columns))
+    chex.assert_equal(columns, replay.columns)
     rows = replay.steps.reward.shape[0] // columns
     at = replay.written % rows * columns
 

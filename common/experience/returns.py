@@ -1,5 +1,6 @@
 """Return estimates on [T, B] rollouts."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -17,11 +18,19 @@ def lambda_returns(
 
     Args:
         rollout: [T, B].
-        next_values: V(s'_t) [T, B].
+        next_values: V(s'_t) [T, B], in units of the rewards.
+        discount: gamma, of each step.
+        lambda_: 0 bootstraps after one step, 1 at the episode's or the rollout's end alone.
 
     Returns:
         G [T, B]; the generalised advantage estimate is G - V(s).
+
+    Raises:
+        AssertionError: shapes differ.
     """
+    chex.assert_rank([rollout.reward, next_values], 2)
+    chex.assert_equal_shape([rollout.reward, rollout.terminated, rollout.truncated, next_values])
+    chex.assert_rank([discount, lambda_], 0)
     ended = rollout.terminated | rollout.truncated
     continues = jnp.where(rollout.terminated, 0.0, discount)
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -22,5 +23,11 @@ def valid_steps(steps: Rollout) -> jax.Array:
 
 
 def mean_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of values [T, W] over the valid steps."""
+    """Mean of values [T, W] over the valid steps.
+
+    Raises:
+        AssertionError: shapes differ.
+    """
+    chex.assert_rank([values, valid], 2)
+    chex.assert_equal_shape([values, valid])
     return jnp.sum(jnp.where(valid, values, 0.0)) / jnp.sum(valid)

@@ -27,7 +27,11 @@ class Entry:
     updates: int = 250
     """N, agent updates in a lifetime."""
     learning_rates: tuple[float, ...] = (40.0, 80.0, 160.0)
-    """The grid of the agent's learning rate."""
+    """The grid of the agent's learning rate.
+
+    A tabular agent takes a step down a mean over T B steps: a visit of a state moves its logits by learning rate /
+    (T B) times the visit's own gradient, so rates of 40 to 160 are usual.
+    """
     agent: AgentConfig = field(default_factory=AgentConfig)
     split: Split = "training"
 

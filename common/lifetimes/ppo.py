@@ -37,11 +37,11 @@ class PPOSettings:
     horizon: int = 64
     """T, steps of each environment per update, rounded up to whole rollouts of the agents that are compared with."""
     epochs: int = 10
-    """Passes over them."""
+    """Passes over an update's steps."""
     minibatches: int = 4
-    """Parts of a pass, a gradient step each."""
+    """Parts of a pass over an update's steps, a gradient step each."""
     lambda_: float = 0.95
-    """Of the advantages' generalised estimates."""
+    """lambda of the advantages' generalised estimates."""
     first_spread: float = 0.6
     """Standard deviation of a new policy's actions."""
     gradient_clip: float = 0.5

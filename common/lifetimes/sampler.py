@@ -26,9 +26,9 @@ class SamplerConfig:
     window: int = 10
     """How many of a setting's latest returns are averaged."""
     bonus: float = 0.2
-    """How much a setting that was tried seldom gains."""
+    """How much a setting's score gains for having been tried seldom: bonus / sqrt(trials)."""
     temperature: float = 0.1
-    """Of the softmax over the settings; smaller is greedier."""
+    """Temperature of the softmax over the settings' scores; smaller is greedier."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "window", at_least=1, prefix="sampler.")

@@ -14,9 +14,9 @@ class MetaTrainingConfig:
     """How an objective is meta-trained."""
 
     distribution: str = "small-layouts"
-    """A distribution's name, several joined by "+", or an environment's name."""
+    """What is trained on: a distribution's name, several joined by "+", or an environment's name."""
     scale: int = 1
-    """Multiplies the distribution's lifetimes."""
+    """Multiplies the number of the distribution's lifetimes."""
     meta_updates: int = 300
     """Steps of the objective's Adam: how long the run is."""
     inner_updates: int = 5
@@ -24,15 +24,15 @@ class MetaTrainingConfig:
     rollout_steps: int = 20
     """T, steps per environment and update."""
     discount: float = 0.995
-    """gamma, of the agents' returns."""
+    """gamma, the discount per step of the agents' returns."""
     learning_rate: float = 1e-3
-    """Of the objective's Adam."""
+    """Learning rate of the Adam that trains the objective."""
     schedule: Schedule = "cosine"
-    """Of that learning rate, over all meta-updates."""
+    """How the objective's learning rate goes over the run: stays, or falls to 0 along half a cosine."""
     lifetime_gradient_clip: float = 0.1
     """Each lifetime's meta-gradient is scaled to at most this global norm before the mean; 0 leaves it as it is."""
     seed: int = 0
-    """Of everything that is drawn; the same seed gives the same objective."""
+    """Seed of worlds, networks, actions and noise; the same seed gives the same objective."""
     chunk: int = 32
     """At most so many lifetimes of a family and device are differentiated at once; sets memory, not results."""
     log_every: int = 10

@@ -77,7 +77,7 @@ class Loaded(Generic[Config, Rule]):
     eta: PyTree
     config: Config
     entries: tuple[Entry, ...]
-    """Of the distribution that it was trained on."""
+    """Entries of the distribution that it was trained on."""
     hyperparameters: Mapping[str, tuple[float, ...]]
     """The grids that the sampler chose from, beside the learning rates'."""
     settings: Sequence[Mapping[str, float]]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -34,6 +35,8 @@ class A2C:
         log_pi = jax.nn.log_softmax(heads["policy"])
         log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
         entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+        chex.assert_rank(log_pi_a, 2)
+        chex.assert_equal_shape([log_pi_a, targets, entropy])
         return -jnp.mean(log_pi_a * targets + batch.hyperparameters["entropy_weight"] * entropy)
 
 
@@ -54,6 +57,16 @@ class CriticAscent:
 
 
 def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 0.2) -> jax.Array:
-    """-min(r A, clip(r, 1 - eps, 1 + eps) A) of each step (PPO's equation 7)."""
+    """-min(r A, clip(r, 1 - eps, 1 + eps) A) of each step (Schulman et al. 2017, equation 7).
+
+    Args:
+        log_ratio: log pi(a|s) - log pi_old(a|s) [...].
+        advantage: A [...].
+        clip: eps.
+
+    Raises:
+        AssertionError: shapes differ.
+    """
+    chex.assert_equal_shape([log_ratio, advantage])
     ratio = jnp.exp(log_ratio)
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
