@@ -86,6 +86,7 @@ class LPG:
         chex.assert_equal_shape([rollout.reward, rollout.action, rollout.terminated, rollout.truncated])
         chex.assert_tree_shape_prefix((heads, next_heads), shape)
         chex.assert_axis_dimension(heads["prediction"], -1, self.config.prediction_size)
+        chex.assert_equal_shape([heads["prediction"], next_heads["prediction"]])
         dtype = heads["policy"].dtype
         log_pi = jax.nn.log_softmax(heads["policy"])  # [T, B, A]
         pi = jnp.exp(jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0])  # [T, B]
