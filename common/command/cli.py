@@ -26,7 +26,7 @@ USAGE = """\
 usage: metaobj COMMAND ...
 
   train KIND [--preset NAME] [--run-dir DIR] [--resume] [--FIELD VALUE ...]
-                         meta-train an objective; KIND is {kinds}
+                         meta-train an objective; KIND is one of {kinds}
   evaluate OBJECTIVE [--suite NAME] [--seeds N] [--no-baselines] [--out DIR]
                          train fresh agents by it on tasks it never saw
   inspect OBJECTIVE [--out DIR]
