@@ -267,7 +267,8 @@ def test_remat_changes_nothing(case):
     assert relative(gradient, case.gradient) < 1e-12
 
 
-@pytest.mark.parametrize("chunks", [(4, 32), pytest.param((1, 2, 32), marks=pytest.mark.slow)])
+@pytest.mark.slow  # the same is shown of lifetimes whose gradients are known, without compiling agents
+@pytest.mark.parametrize("chunks", [(4, 32), (1, 2, 32)])
 def test_chunks_sum_to_the_whole(tables, chunks):
     """Whatever the chunks, it is the sum of the lifetimes' own clipped gradients. 4 is cut to the divisor 3."""
     case = tables

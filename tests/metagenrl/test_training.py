@@ -32,9 +32,7 @@ from tests.quick import quick_programs
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 AGENT = AgentSettings(hidden=(8,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2)
-DISTRIBUTIONS["tiny-control"] = tuple(
-    Entry(f"tests.worlds_continuous:{name}", 8, 4, 8, (1e-3,), ACTOR_CRITIC) for name in ("POINT", "LINE")
-)
+DISTRIBUTIONS["tiny-control"] = (Entry("tests.worlds_continuous:LINE", 8, 4, 8, (1e-3,), ACTOR_CRITIC),)
 TINY = replace(
     PRESETS["smoke"],
     distribution="tiny-control",
@@ -60,10 +58,17 @@ def straight(tmp_path_factory, programs) -> Path:
     return folder
 
 
-def test_two_sizes_of_environment_are_one_population(straight):
-    trainer = make_trainer(plugin, TINY)
-    assert [family.program.environment.action_space.shape for family in trainer.families] == [(2,), (1,)]
+def test_a_run_leaves_its_objective_and_its_picture(straight):
     assert (straight / "objective.safetensors").exists() and (straight / "training.png").exists()
+
+
+@pytest.mark.slow
+def test_two_sizes_of_environment_are_one_population(tmp_path):
+    both = "tests.worlds_continuous:POINT+tests.worlds_continuous:LINE"
+    config = replace(TINY, distribution=both, meta_updates=1)
+    trainer = make_trainer(plugin, config)
+    assert [family.program.environment.action_space.shape for family in trainer.families] == [(2,), (1,)]
+    assert meta_train(plugin, config, tmp_path / "run").finished
 
 
 def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
@@ -79,11 +84,11 @@ def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
 def test_a_diverged_agent_is_restarted_alone_and_counted():
     trainer = make_trainer(plugin, TINY)
     state = trainer.init()
-    first, second = state.populations
+    (first,) = state.populations
     broken, healthy = np.flatnonzero(np.asarray(first.length) > 1)[:2]
     critic = jax.tree.map(lambda leaf: leaf.at[broken].set(jnp.nan), first.learner.critic)
     first = first.replace(learner=first.learner.replace(critic=critic))
-    after, metrics = trainer.run_chunk(state.replace(populations=(first, second)))
+    after, metrics = trainer.run_chunk(state.replace(populations=(first,)))
     assert metrics["not_finite"] == 1
     assert after.populations[0].updates[broken] == 0 and after.populations[0].updates[healthy] == 1
     assert after.populations[0].length[broken] == 8, "in full"
@@ -94,7 +99,7 @@ def test_a_diverged_agent_is_restarted_alone_and_counted():
 def test_the_steps_that_a_run_reports_are_all_that_were_taken(straight):
     """The random first steps of every lifetime are among them, those of renewed ones too."""
     trainer = make_trainer(plugin, TINY)
-    lifetimes, first = 16, 32
+    lifetimes, first = 8, 32
     assert {family.program.first_steps for family in trainer.families} == {first}
     rows = read_metrics(straight / "metrics.jsonl")
     began, steps = lifetimes, 0
@@ -107,9 +112,10 @@ def test_the_steps_that_a_run_reports_are_all_that_were_taken(straight):
 
 
 def test_the_papers_warm_start_is_ten_thousand_steps():
+    """Of each agent: a meta-update takes one rollout in each of its environments."""
     paper = PRESETS["metagenrl-paper"]
-    (family, *_) = make_trainer(plugin, paper).families
-    assert paper.meta.warm_start * family.program.steps_per_meta_update(paper.inner_updates) == 10_000
+    for entry in plugin.distributions[paper.distribution]:
+        assert paper.meta.warm_start * paper.rollout_steps * entry.num_environments == 10_000
 
 
 @pytest.mark.parametrize(
