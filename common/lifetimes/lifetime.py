@@ -78,7 +78,7 @@ _TEST_STREAM = 2**31
 """Of keys: fold_in(key, i) is split(key, n)[i], and no lifetime splits its key into so many."""
 
 
-def test_key(lifetime: Lifetime) -> PRNGKey:
+def key_of_test(lifetime: Lifetime) -> PRNGKey:
     """The key of an agent's test, which none of its own steps uses."""
     return jax.random.fold_in(lifetime.key, _TEST_STREAM)
 

@@ -22,7 +22,7 @@ from metaobj.common.experience.rollout import Acted, Episodes, Policy, rollout
 from metaobj.common.experience.windows import Windows
 from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, test_key
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime, key_of_test
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -166,7 +166,7 @@ class OffPolicy:
 
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""
-        key = test_key(lifetime)
+        key = key_of_test(lifetime)
         act = None if at_random else partial(self.agent.policy, lifetime.learner.actor)
         number = self.agent.settings.test_environments
         return tested(key, self.environment, lifetime.environment_params, act, number)
