@@ -5,6 +5,9 @@ from numbers import Real
 
 import numpy as np
 
+MOST = 2**31 - 1
+"""No size and no count is larger: numbers of elements and steps are 32-bit integers in many a place."""
+
 
 class UserError(Exception):
     """Wrong input, told in one line: the field, what was given, and what is allowed.
@@ -48,6 +51,24 @@ def check_numbers(
         if not number or not math.isfinite(value) or value < at_least or value <= above or value > at_most:
             allowed = "a finite number" if not number or not math.isfinite(value) else ""
             raise UserError(f"{prefix}{name}: {value} given; must be {' and '.join(filter(None, [allowed, *bounds]))}")
+
+
+def check_widths(config: object, names: str, prefix: str = "") -> None:
+    """Check that tuples of a configuration hold sizes of layers.
+
+    Args:
+        config: what holds them.
+        names: of its attributes, with spaces between.
+        prefix: goes before the names in messages.
+
+    Raises:
+        UserError: naming the first that does not.
+    """
+    for name in names.split():
+        widths = getattr(config, name)
+        if any(not isinstance(width, int) or not 1 <= width <= MOST for width in widths):
+            given = " ".join(map(str, widths))
+            raise UserError(f"{prefix}{name}: {given} given; widths must be at least 1 and at most {MOST}")
 
 
 def require_finite(name: str, values: np.ndarray, axes: tuple[str, ...]) -> None:

@@ -154,7 +154,7 @@ def fresh_returns(
     method: Method, suite: Sequence[Entry], settings: Mapping[str, Settings], agents: int, seed: int
 ) -> Row:
     """Interquartile means over agents, with `settings` by environment, and the mean of uniform actions there."""
-    curves = evaluate(EvaluationProtocol(seeds=agents, bins=5, seed=seed + 1), method, suite, settings)
+    curves = evaluate(EvaluationProtocol(seeds=agents, bins=5, seed=seed), method, suite, settings)
     assert curves.floor is not None
     row: Row = {"seed": seed}
     for name, returns, floor in zip(curves.tasks, curves.returns, curves.floor, strict=True):

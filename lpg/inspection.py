@@ -1,7 +1,5 @@
 """Pictures of what a learned LPG does: what its targets follow, what its predictions mean, whether it bootstraps."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +7,9 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metaobj.common.files import make_folder, write_csv
+from metaobj.common.keys import stream
 from metaobj.common.objectives.plugin import Loaded
-from metaobj.common.runs.files import atomic_write
 from metaobj.lpg import inspection_plots
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.inspection_data import (
@@ -55,11 +54,11 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
     """
     size = size or Size()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     objective, eta = loaded.objective, loaded.eta
     setup = make_setup(loaded, size)
     program = setup.family.program
-    ages = look_at_ages(objective, eta, setup, size, jax.random.key(0))
+    ages = look_at_ages(objective, eta, setup, size, stream(0, "inspection"))
     values = [true_values(snapshot, program.discount) for _, snapshot in ages]
     numbers: list[Number] = []
     for (updates, snapshot), value in zip(ages, values, strict=True):
@@ -82,7 +81,7 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
     inspection_plots.rollout_picture(paths[0], (updates, snapshot), value, table, [age for age, _ in ages])
     inspection_plots.prediction_picture(paths[1], ages, values, table, VALUE_DISCOUNT)
     inspection_plots.bootstrapping_picture(paths[2], answers, pi, VALUE_DISCOUNT)
-    atomic_write(paths[3], _as_csv(numbers))
+    write_csv(paths[3], ("quantity", "agent_updates", "discount", "value"), map(_row, numbers))
     return paths
 
 
@@ -183,11 +182,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
-def _as_csv(numbers: list[Number]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["quantity", "agent_updates", "discount", "value"])
-    for number in numbers:
-        at = ["" if value is None else value for value in (number.updates, number.discount)]
-        writer.writerow([number.quantity, *at, f"{number.value:.6g}"])
-    return text.getvalue()
+def _row(number: Number) -> list[object]:
+    at = ["" if value is None else value for value in (number.updates, number.discount)]
+    return [number.quantity, *at, f"{number.value:.6g}"]

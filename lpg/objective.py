@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
-from metaobj.common.errors import check_numbers
+from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
@@ -36,7 +36,7 @@ class LPGConfig:
     """Also read n / N and log N, the update's number and the lifetime's length (Jackson et al. 2024)."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "units prediction_size embedding_units", at_least=1, prefix="network.")
+        check_numbers(self, "units prediction_size embedding_units", at_least=1, at_most=MOST, prefix="network.")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a learned loss rewards, how far back, and whether it goes where the critic would."""
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,8 @@ import numpy as np
 
 from metaobj.common.devices import quick_jit
 from metaobj.common.experience.batches import Experience
+from metaobj.common.files import make_folder, write_csv
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.plugin import Loaded
@@ -110,7 +111,7 @@ def reach(objective: MetaGenRL, eta: PyTree, size: Size, key: PRNGKey) -> np.nda
 def follow(loaded: Loaded[MetaGenRLTraining, MetaGenRL], size: Size, key: PRNGKey) -> Life:
     """Train fresh agents in the first environment that the objective was trained on, and watch."""
     objective, eta, config = loaded.objective, loaded.eta, loaded.config
-    entry = replace(loaded.entries[0], lifetimes=1, updates=size.updates, agent=ACTOR_CRITIC, split="any")
+    entry = replace(loaded.environments()[0], lifetimes=1, updates=size.updates, agent=ACTOR_CRITIC, split="any")
     meta = replace(config.meta, warm_start=0)  # the critic teaches in meta-training alone
     maker = meta_off_policy(rollout_steps=config.rollout_steps, discount=config.discount, agent=config.agent, meta=meta)
     (family,) = make_families([entry], maker)
@@ -135,20 +136,18 @@ def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, si
     """Draw what the loss does: loss.png, lifetime.png, and inspection.csv with the numbers behind them."""
     objective, eta, size = loaded.objective, loaded.eta, size or Size()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    keys = jax.random.split(jax.random.key(0), 3)
+    make_folder(folder)
+    keys = jax.random.split(stream(0, "inspection"), 3)
     cells, push = pushes(objective, eta, size, keys[0])
     answers = reach(objective, eta, size, keys[1])
     life = follow(loaded, size, keys[2])
     paths = [folder / name for name in ("loss.png", "lifetime.png", "inspection.csv")]
     _draw_loss(paths[0], cells, push, answers)
     _draw_life(paths[1], life, loaded.entries[0].environment)
-    with paths[2].open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["quantity", "at", "value"])
-        writer.writerows(["answer_to_later_reward", k, value] for k, value in enumerate(answers))
-        for name, values in life._asdict().items():
-            writer.writerows([name, update, value] for update, value in enumerate(values.mean(1)))
+    rows: list[tuple[object, ...]] = [("answer_to_later_reward", k, value) for k, value in enumerate(answers)]
+    for name, values in life._asdict().items():
+        rows += [(name, update, value) for update, value in enumerate(values.mean(1))]
+    write_csv(paths[2], ("quantity", "at", "value"), rows)
     return paths
 
 

@@ -13,7 +13,7 @@ import optax
 from metaobj.common.agents.deterministic import ActorCriticLearner
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import Windows, mean_valid
 from metaobj.common.gradients import mixed_mode_gradient
@@ -50,7 +50,7 @@ class MetaSettings:
 
     def __post_init__(self) -> None:
         check_numbers(self, "inner_learning_rate", above=0, prefix="meta.")
-        check_numbers(self, "warm_start", at_least=0, prefix="meta.")
+        check_numbers(self, "warm_start", at_least=0, at_most=MOST, prefix="meta.")
         if self.inner_step == "sum" and self.inner_optimiser != "sgd":
             raise UserError(
                 f"meta.inner_step: sum given; makes a difference to sgd only, not to {self.inner_optimiser}"

@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import mean_valid
 from metaobj.common.networks.dense import apply_dense, init_dense
@@ -45,7 +45,8 @@ class MetaGenRLConfig:
     came of them and by nothing else. Not in the paper."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "units layers", at_least=1, prefix="network.")
+        check_numbers(self, "units", at_least=1, at_most=MOST, prefix="network.")
+        check_numbers(self, "layers", at_least=1, at_most=64, prefix="network.")
         if self.centred and not self.product:
             raise UserError("network.centred: true given; needs network.product, whose weights it centres")
         if self.td_error and not self.use_values:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FAMILIES = ("lpg", "metagenrl")
 FLOORS = (
     ("types", "errors"),
+    ("keys", "files"),
     ("gradients", "networks", "environments", "devices", "pictures"),
     ("experience",),
     ("agents",),
@@ -71,6 +72,8 @@ def test_every_room_has_a_floor() -> None:
         "__init__",
         "types",
         "errors",
+        "keys",
+        "files",
         "gradients",
         "devices",
     }

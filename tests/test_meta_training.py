@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -21,11 +22,13 @@ from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import Outcome, meta_train
+from metaobj.common.runs import loop
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
+from metaobj.common.runs.run_folder import RunFolder
 from metaobj.lpg.config import LPGTraining
-from metaobj.lpg.objective import LPGConfig
+from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
 
@@ -242,13 +245,120 @@ def test_goes_on_from_the_checkpoint_before(
     assert same(folder, straight) and checkpoints(folder) == [3, 4, 5]
 
 
-@pytest.mark.slow
-def test_all_checkpoints_gone_starts_again(straight: Path, tmp_path: Path) -> None:
+def test_all_checkpoints_gone_is_refused(straight: Path, tmp_path: Path) -> None:
+    """To start again would write over what was learned."""
     folder = tmp_path / "run"
     shutil.copytree(straight, folder)
     shutil.rmtree(folder / "checkpoints")
+    kept = {name: (folder / name).read_bytes() for name in ("objective.safetensors", "metrics.jsonl", "config.json")}
+    with pytest.raises(UserError, match="checkpoints: holds no checkpoint, and the run had come to step 5; put its"):
+        told(folder, resume=True)
+    (folder / "metrics.jsonl").unlink()  # the objective alone tells it too
+    with pytest.raises(UserError, match="had come to step 5"):
+        told(folder, resume=True)
+    (folder / "metrics.jsonl").write_bytes(kept["metrics.jsonl"])
+    assert kept == {name: (folder / name).read_bytes() for name in kept}
+
+
+def test_a_run_that_falls_back_keeps_what_it_had_learned(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    for step in ("4", "5"):
+        shutil.rmtree(folder / "checkpoints" / step)
+
+    def stop() -> None:
+        assert load_objective(folder).metadata["meta_updates"] == 5
+        signal.raise_signal(signal.SIGTERM)
+
+    outcome, _ = told(folder, resume=True, sinks=lambda run, step: [At(4, stop)])
+    assert outcome.step == 4 and checkpoints(folder)[-1] == 4
+    assert load_objective(folder).metadata["meta_updates"] == 5, "written by a run that was further"
+    assert told(folder, resume=True)[0].finished and same(folder, straight)
+
+
+def test_a_configuration_that_was_changed_in_its_file_is_refused(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    text = (folder / "config.json").read_text()
+    assert '"learning_rate": 0.001,' in text
+    text = text.replace('"learning_rate": 0.001,', '"learning_rate": 0.002,', 1)  # the value function has one too
+    (folder / "config.json").write_text(text)
+    changed = replace(TINY, learning_rate=0.002)
+    with pytest.raises(UserError, match="learning_rate is 0.002; the run's checkpoint of step 5 was made with 0.001"):
+        told(folder, config=changed, resume=True)
+
+
+def test_odd_names_among_the_checkpoints(straight: Path, tmp_path: Path) -> None:
+    """A superscript is a digit to Python; a checkpoint that was renamed is not that of another step."""
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    for name in ("\u00b2", "1e3", "-1", "9" * 20):
+        (folder / "checkpoints" / name).mkdir()
+    (folder / "checkpoints" / "5").rename(folder / "checkpoints" / "999")
+    outcome, text = told(folder, resume=True)
+    assert "step 999" in text and "is the checkpoint of step 5" in text
+    assert outcome.finished and "resumed from step 4" in text and same(folder, straight)
+
+
+def test_odd_lines_among_the_metrics(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    lines = ['{"step": 1e400}', '{"step": NaN}', '{"step": "3"}', "[" * 100_000, "[]", "7", '{"step": true}', "\x00"]
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write("\n".join(lines) + "\n")
     assert told(folder, resume=True)[0].finished
     assert same(folder, straight)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format_version": 1, "config": [1]}', "1e400", "\udcff", "", "null"])
+def test_odd_configurations(text: str, straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    (folder / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"config.json: is not the configuration of a run") as caught:
+        told(folder, resume=True)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_start_that_fails_leaves_nothing_in_the_way(straight: Path, tmp_path: Path) -> None:
+    """Such as a service that does not take the run."""
+
+    def refuse(run: RunFolder, step: int) -> list[Any]:
+        (run.path / "wandb").mkdir()
+        raise UserError("--wandb: Weights & Biases did not start")
+
+    with pytest.raises(UserError, match="did not start"):
+        told(tmp_path / "run", sinks=refuse)
+    assert os.listdir(tmp_path / "run") == ["run.lock"]
+    assert told(tmp_path / "run")[0].finished and same(tmp_path / "run", straight)
+
+
+class Broken(LPG):
+    """Gives targets that are NaN from the second meta-update on: weights have moved then."""
+
+    def targets(self, weights: Any, *rest: Any) -> Any:
+        (pi_hat, y_hat), about = super().targets(weights, *rest)
+        moved = jnp.any(weights["policy"]["bias"] != 0)
+        return (jnp.where(moved, jnp.nan, 1.0) * pi_hat, y_hat), about
+
+
+def test_a_run_in_which_nothing_is_finite_says_so_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers are unknown, not 0; its objective stays what it was; and it does not claim to be done."""
+    broken = replace(plugin, build=lambda config: Broken(config.network, config.meta_loss))
+    monkeypatch.setattr(loop, "PATIENCE", 3)
+    stop = At(1, lambda: signal.raise_signal(signal.SIGTERM))
+    meta_train(broken, TINY, tmp_path, sinks=lambda run, step: [stop])
+    learned = load_objective(tmp_path).eta
+    with pytest.raises(loop.MetaTrainingError, match="from meta-update 2 to 4; the objective is that of step 1"):
+        meta_train(broken, TINY, tmp_path, resume=True)
+    told = rows(tmp_path)
+    assert [row["not_finite"] for row in told] == [0, 2, 2, 2]
+    counts = {"step", "ended", "not_finite", "environment_steps", "sampler", "episode_return/grid/small_layouts"}
+    for row in told[1:]:
+        assert {name for name, value in row.items() if value is not None} <= counts, row
+        assert row["reward"] is None and row["reward/grid/small_layouts"] is None
+    assert load_objective(tmp_path).metadata["meta_updates"] == 4
+    jax.tree.map(np.testing.assert_array_equal, load_objective(tmp_path).eta, learned)
 
 
 def test_a_kill_before_the_objective_was_written_is_mended(straight: Path, tmp_path: Path) -> None:

@@ -133,9 +133,9 @@ def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"--tensorboard: .*pip install 'metaobj\[tensorboard\]'"):
-        TensorBoard(tmp_path)
+        TensorBoard(tmp_path, None)
     with pytest.raises(UserError, match=r"--wandb: .*pip install 'metaobj\[wandb\]'"):
-        WeightsAndBiases(tmp_path, "project", {}, "run")
+        WeightsAndBiases(tmp_path, "project", {}, "1f", "run")
 
 
 def test_tensorboard_is_driven_as_it_expects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,10 +178,15 @@ def test_wandb_is_driven_as_it_expects(tmp_path: Path, monkeypatch: pytest.Monke
         return Run()
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, errors=SimpleNamespace(Error=Error)))
-    sink = WeightsAndBiases(tmp_path, "project", {"seed": 1}, "run-1")
+    sink = WeightsAndBiases(tmp_path, "project", {"seed": 1}, "1f", "run-1")
     sink.write(5, {"loss": 0.5})
     sink.close()
-    assert calls[0]["id"] == "run-1" and calls[0]["resume"] == "allow" and calls[0]["config"] == {"seed": 1}
+    assert (
+        calls[0]["id"] == "1f"
+        and calls[0]["name"] == "run-1"
+        and calls[0]["resume"] == "allow"
+        and calls[0]["config"] == {"seed": 1}
+    )
     assert calls[1:] == [({"loss": 0.5}, 5), "finished"]
     with pytest.raises(UserError, match="--wandb: Weights & Biases did not start: no API key"):
-        WeightsAndBiases(tmp_path, "closed", {}, "run-1")
+        WeightsAndBiases(tmp_path, "closed", {}, "1f", "run-1")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.files import atomic_write
+from metaobj.common.files import atomic_write
 from metaobj.common.runs.run_folder import RunFolder, read_config
 
 CONFIG: dict[str, Any] = {"seed": 0, "agent": {"hidden": (32, 16), "rate": 0.1, "name": None}, "updates": 100}
@@ -33,7 +33,8 @@ def test_a_new_run_has_its_configuration(tmp_path: Path) -> None:
         assert run.config["agent"]["hidden"] == [32, 16] and not run.resumed
         assert run.checkpoints.parent == run.metrics.parent == run.objective.parent == path
     record = json.loads((path / "config.json").read_text())
-    assert set(record) == {"format_version", "package_version", "config"}
+    assert set(record) == {"format_version", "package_version", "run_id", "config"}
+    assert record["run_id"] == run.run_id
     assert read_config(path) == run.config
     assert sorted(os.listdir(path)) == ["config.json", "run.lock"]
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 from flax import struct
 
+from metaobj.common.errors import check_numbers, check_widths
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -30,6 +31,10 @@ class AgentConfig:
     optimiser: Literal["sgd", "adam"] = "sgd"
     adam_eps_root: float = 1e-8
     """Added under Adam's square root, so that the meta-gradient through it stays finite at a zero gradient."""
+
+    def __post_init__(self) -> None:
+        check_widths(self, "hidden channels", prefix="agent.")
+        check_numbers(self, "adam_eps_root", at_least=0, prefix="agent.")
 
 
 @struct.dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import MOST, check_numbers, check_widths
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,12 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         sizes = "replay_steps random_steps windows window_steps critic_updates policy_updates test_environments"
-        check_numbers(self, sizes, at_least=1, prefix="agent.")
+        check_numbers(self, sizes, at_least=1, at_most=MOST, prefix="agent.")
         check_numbers(self, "target_step_size", above=0, at_most=1, prefix="agent.")
         not_negative = "target_noise target_noise_clip policy_gradient_clip saturation_penalty"
         check_numbers(self, not_negative, at_least=0, prefix="agent.")
         check_numbers(self, "end_bonus", prefix="agent.")
-        if any(width < 1 for width in self.hidden):
-            raise UserError(f"agent.hidden: {' '.join(map(str, self.hidden))} given; widths must be at least 1")
+        check_widths(self, "hidden", prefix="agent.")
 
     def random_rows(self, num_environments: int, rollout_steps: int) -> int:
         """Time steps with uniform actions: enough for a window, and whole rollouts."""

@@ -73,6 +73,8 @@ class EvaluateArguments:
     """Seed of the worlds, agents and actions."""
     out: Folder = None
     """Where tables and pictures go; by default evaluation-SUITE beside the objective."""
+    trust: Switch = False
+    """Import the Python modules that the objective's file names as what it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class InspectArguments:
     """A file, a run folder, or pretrained:NAME."""
     out: Folder = None
     """Where the pictures go; by default inspection beside the objective."""
+    trust: Switch = False
+    """Import the Python modules that the objective's file names as what it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +188,9 @@ def _train(arguments: list[str], console: Console) -> int:
 
         found: list[Any] = []
         if run.tensorboard:
-            found.append(TensorBoard(folder.path / "tensorboard", step or None))
+            found.append(TensorBoard(folder.path / "tensorboard", step if folder.resumed else None))
         if run.wandb:
-            found.append(WeightsAndBiases(folder.path, run.wandb, folder.config, folder.path.name))
+            found.append(WeightsAndBiases(folder.path, run.wandb, folder.config, folder.run_id, folder.path.name))
         return found
 
     outcome = meta_train(
@@ -245,18 +249,20 @@ def _evaluate(arguments: list[str], console: Console) -> int:
         chosen.baselines,
         console,
         chosen.against,
+        chosen.trust,
     )
     return 0
 
 
 def _inspect(arguments: list[str], console: Console) -> int:
+    from metaobj.common.files import make_folder
     from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(InspectArguments, arguments, "inspect")
-    loaded = load_objective(chosen.objective)
+    loaded = load_objective(chosen.objective, trust=chosen.trust)
     folder = chosen.out or _beside(chosen.objective, "inspection")
     _check_out(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with console.status("inspecting"):
         pictures = loaded.plugin.inspect(loaded, folder)
     for picture in pictures:

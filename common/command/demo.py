@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 from rich.rule import Rule
 
+from metaobj.common.files import make_folder
 from metaobj.common.objectives.evaluate import evaluate_objective
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import get_plugin
@@ -45,7 +46,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)
     inspection = arguments.run_dir / "inspection"
-    inspection.mkdir(exist_ok=True)
+    make_folder(inspection)
     with console.status("inspecting"):
         pictures = plugin.inspect(loaded, inspection)
     found = [

@@ -48,9 +48,14 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_swingup(name, split)
     if name in BRAX_NAMES:
         return make_brax(name, split)
-    if ":" in name:
+    if names_module(name):
         return _import(name), ()
     raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")
+
+
+def names_module(name: str) -> bool:
+    """Whether making an environment of this name imports a module that the name tells."""
+    return ":" in name
 
 
 def _import(name: str) -> Environment:

@@ -1,5 +1,6 @@
 """Pictures of environments: one state as an image, an episode as a GIF."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from metaobj.common.environments.drawing import render_array
 from metaobj.common.environments.protocol import Drawable, Environment
+from metaobj.common.files import atomic_write
 from metaobj.common.types import PRNGKey, PyTree
 
 MAX_FRAMES = 400
@@ -39,6 +41,9 @@ def episode_gif(
         policy: observations [1, ...] to action logits [1, A], from which actions are sampled.
         key: of the episode.
         path: of the file to write.
+
+    Raises:
+        UserError: the file cannot be written.
     """
 
     @jax.jit
@@ -61,5 +66,7 @@ def episode_gif(
         total += float(reward)
         if len(frames) < MAX_FRAMES:
             frames.append(frame(state, observation))
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0)
+    image = io.BytesIO()
+    frames[0].save(image, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
+    atomic_write(path, image.getvalue())
     return total

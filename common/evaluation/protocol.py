@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from metaobj.common.errors import check_numbers
+from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.results import Curves, Reference
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.training import DrawnWorlds, Record, draw_worlds, train_agents
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import Family, make_families
 
@@ -35,8 +36,8 @@ class EvaluationProtocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(self, "seeds tuning_seeds bins", at_least=1)
-        check_numbers(self, "seed", at_least=0, at_most=2**32 - 2)
+        check_numbers(self, "seeds tuning_seeds bins", at_least=1, at_most=MOST)
+        check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
 
 
 def tune(
@@ -55,7 +56,7 @@ def tune(
     totals = np.zeros(len(settings))
     for number, entry in enumerate(entries):
         family = make_families([replace(entry, split="training")], method.programs)[0]
-        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed + 1), number))
+        worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(protocol.seed, "tuning"), number))
         worlds = draw_worlds(family, 0, worlds_key, count)
         scores = []
         for at, setting in enumerate(settings):
@@ -85,7 +86,7 @@ def evaluate(
     for number, entry in enumerate(suite):
         report(f"training {protocol.seeds} agents by {method.name} on {entry.environment}")
         family = make_families([entry], method.programs)[0]
-        worlds_key, agents_key = jax.random.split(jax.random.fold_in(jax.random.key(protocol.seed), number))
+        worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(protocol.seed, "evaluation"), number))
         worlds = draw_worlds(family, 0, worlds_key, protocol.seeds)
         record = _train(
             protocol, method, family, worlds, entry, settings[entry.environment], agents_key, protocol.seeds
@@ -99,6 +100,7 @@ def evaluate(
         env_steps=np.stack([record.env_steps for record in records]),
         reference=Reference(np.where(known, 0.0, np.nan), np.where(known, 1.0, np.nan)),
         floor=np.array([np.nan if record.random is None else record.random.mean() for record in records]),
+        diverged=[int(record.diverged.sum()) for record in records],
         groups=[
             entry.environment.partition("/")[0] if has_reference else entry.environment
             for entry, has_reference in zip(suite, known, strict=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metaobj.common.evaluation import pictures, results
+from metaobj.common.evaluation import pictures, results, statistics
 from metaobj.common.evaluation.results import ALL, Curves, SummaryRow
 
 _MAX_TASKS, _MAX_METHODS = 40, 3  # more than that is told in summary.csv alone
@@ -38,16 +38,17 @@ def write(
         The rows of summary.csv.
 
     Raises:
-        UserError: the methods cannot be compared, or the baseline is not among them.
+        UserError: the methods cannot be compared, the baseline is not among them, or a file cannot be written.
     """
     rows = results.summary_table(curves, baseline, repetitions, seed, confidence)
     folder = Path(directory)
+    if console is not None:  # first: what was computed is told even where it cannot be written
+        print_tables(console, rows, confidence)
     results.save_summary(folder / "summary.csv", rows)
     results.save_curves(folder / "curves.csv", curves)
     pictures.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)
     pictures.interval_plot(folder / "intervals.png", curves, repetitions, seed, confidence)
     if console is not None:
-        print_tables(console, rows, confidence)
         names = "summary.csv, curves.csv, learning_curves.png, intervals.png"
         console.print(Text(f"\nFiles in {folder}: {names}", style="dim"), soft_wrap=True)
     return rows
@@ -155,9 +156,23 @@ def _notes(rows: Sequence[SummaryRow]) -> list[str]:
     raw = [row.group for row in groups.values() if row.measure == "return"]
     if raw:
         left_out = ", left out of 'all normalised'" if ALL in groups else ""
-        notes.append(f"return: raw episode return, reference not known{left_out}: {', '.join(raw)}.")
-    if any(row.seeds == 1 for row in groups.values()):
+        why = "reference not known, or the baseline gains nothing"
+        notes.append(f"return: raw episode return, {why}{left_out}: {', '.join(raw)}.")
+    fewest = min(row.seeds for row in rows)
+    if fewest == 1:
         notes.append("One seed only: its intervals cannot show the spread between seeds.")
+    elif fewest < statistics.ENOUGH_SEEDS:
+        share = max(percent for seeds, percent in statistics.COVERAGE.items() if seeds <= fewest)
+        notes.append(
+            f"{fewest} seeds a task only: their 95 % intervals hold the truth in about {share} % of cases; take "
+            f"{statistics.ENOUGH_SEEDS} or more."
+        )
+    for row in rows:
+        if row.kind == "task" and row.diverged:
+            notes.append(
+                f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (counted with the worst "
+                "score that any of them had)."
+            )
     return notes
 
 

@@ -4,13 +4,14 @@ import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 
 from metaobj.common.errors import UserError, require_finite
 from metaobj.common.evaluation import statistics
 from metaobj.common.evaluation.statistics import FloatArray
+from metaobj.common.files import write_csv
 
 ALL = "all"
 """Name of the row that pools every normalised group."""
@@ -38,6 +39,7 @@ class Curves:
         reference: what normalises returns to scores; None where nothing is known.
         groups: the group that each task belongs to, [tasks]; None makes one group.
         floor: the mean return of uniform actions where it was measured, [tasks], NaN elsewhere.
+        diverged: how many agents diverged, [tasks]; None where nobody counted.
 
     Raises:
         UserError: shapes or names do not fit together.
@@ -51,6 +53,7 @@ class Curves:
     reference: Reference | None = None
     groups: Sequence[str] | None = None
     floor: FloatArray | None = None
+    diverged: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns, dtype=np.float64)
@@ -62,6 +65,8 @@ class Curves:
         for task, values in zip(tasks, returns, strict=True):
             require_finite(f"returns of {self.method} on {task}", values, ("seed", "bin"))
         groups = tuple(self.groups) if self.groups is not None else (_SINGLE_GROUP,) * len(tasks)
+        if self.diverged is not None and len(self.diverged) != len(tasks):
+            raise UserError(f"diverged: {len(self.diverged)} numbers, need one per task ({len(tasks)})")
         if len(groups) != len(tasks) or ALL in groups:
             raise UserError(f"groups: got {groups}, need one per task ({len(tasks)}), none of them called {ALL!r}")
         set_field = object.__setattr__  # the dataclass is frozen; these are the given values in one canonical form
@@ -109,16 +114,20 @@ class Curves:
 
 def relative_to(curves: Sequence[Curves], baseline: str) -> list[Curves]:
     """Tasks without a reference are scored by what the baseline gains there: 0 is the return of uniform actions, 1 the
-    baseline's interquartile-mean final return. They stay as they are where no floor was measured, or where the baseline
-    gains nothing.
+    baseline's interquartile-mean final return. They stay as they are where no floor was measured, and where the
+    baseline gains nothing that could be told from chance, or next to nothing of what another method gains: no score
+    would mean anything there.
     """
     (base,) = (entry for entry in curves if entry.method == baseline)
     if base.floor is None:
         return list(curves)
     finals = final_score(base.returns)  # [tasks, seeds]
-    top = np.array([float(statistics.interquartile_mean(row[None])) for row in finals])
+    top, low, _ = statistics.stratified_bootstrap(finals[:, None], statistics.interquartile_mean)
+    everyone = np.concatenate([final_score(entry.returns) for entry in curves], axis=1)
+    span = np.maximum(everyone.max(axis=1), base.floor) - np.minimum(everyone.min(axis=1), base.floor)
+    noise = 1e-6 * np.maximum(np.abs(top), np.abs(base.floor))  # of returns that were summed in 32 bits
     known = np.isfinite(_reference_array(base)[1])
-    usable = ~known & np.isfinite(base.floor) & (top > base.floor)
+    usable = ~known & (low > base.floor) & (top - base.floor > np.maximum(1e-3 * span, noise))
     random = np.where(usable, base.floor, _reference_array(base)[0])
     optimal = np.where(usable, top, _reference_array(base)[1])
     return [dataclasses.replace(entry, reference=Reference(random, optimal)) for entry in curves]
@@ -146,6 +155,7 @@ class SummaryRow(NamedTuple):
     area_tasks_better: float | None = None
     final_improvement: float | None = None  # chance that a run beats a run of the baseline on the same task
     area_improvement: float | None = None
+    diverged: int | None = None  # agents of the method that diverged, on all tasks of the row
 
 
 def final_score(curves: FloatArray) -> FloatArray:
@@ -234,6 +244,9 @@ def check_comparable(curves: Sequence[Curves]) -> None:
             raise UserError(f"tasks: those of {pair} differ, need the same tasks in the same groups and order")
         if not np.array_equal(_reference_array(entry), _reference_array(first), equal_nan=True):
             raise UserError(f"reference: that of {pair} differs, need the same random and optimal returns")
+        if entry.returns.shape[-1] != first.returns.shape[-1]:
+            bins = f"{entry.returns.shape[-1]} and {first.returns.shape[-1]}"
+            raise UserError(f"bins: {pair} have {bins}, need the same number: the final score is of the last tenth")
         # A budget is rounded to whole updates, so it may differ by a little.
         if not np.allclose(entry.env_steps[..., -1], first.env_steps[..., -1], rtol=0.01):
             steps = f"{np.max(entry.env_steps):g} and {np.max(first.env_steps):g}"
@@ -242,16 +255,15 @@ def check_comparable(curves: Sequence[Curves]) -> None:
 
 def save_curves(path: str | Path, curves: Sequence[Curves]) -> None:
     """Writes one tidy CSV with a line per method, task, seed and bin; floats keep all their digits."""
-    with _open_to_write(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(_CURVE_COLUMNS)
-        for entry in curves:
-            scores, (random, optimal) = entry.normalised, _reference_array(entry)
-            env_steps = np.broadcast_to(entry.env_steps, (len(entry.tasks), entry.returns.shape[-1]))
-            for t, s, b in np.ndindex(entry.returns.shape):
-                names = (entry.method, (entry.groups or ())[t], entry.tasks[t], s, b)
-                numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t], optimal[t])
-                writer.writerow((*names, *(_number(float(number)) for number in numbers)))
+    rows: list[tuple[object, ...]] = []
+    for entry in curves:
+        scores, (random, optimal) = entry.normalised, _reference_array(entry)
+        env_steps = np.broadcast_to(entry.env_steps, (len(entry.tasks), entry.returns.shape[-1]))
+        for t, s, b in np.ndindex(entry.returns.shape):
+            names = (entry.method, (entry.groups or ())[t], entry.tasks[t], s, b)
+            numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t], optimal[t])
+            rows.append((*names, *(_number(float(number)) for number in numbers)))
+    write_csv(path, _CURVE_COLUMNS, rows)
 
 
 def load_curves(path: str | Path) -> list[Curves]:
@@ -277,10 +289,7 @@ def load_curves(path: str | Path) -> list[Curves]:
 
 def save_summary(path: str | Path, rows: Sequence[SummaryRow]) -> None:
     """Writes the rows of `summary_table` as CSV, one column per field."""
-    with _open_to_write(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(SummaryRow._fields)
-        writer.writerows(rows)
+    write_csv(path, SummaryRow._fields, rows)
 
 
 def _row(
@@ -297,7 +306,13 @@ def _row(
     measure = "score" if entry.is_normalised(group) else "return"
     final, area = ([float(number[which]) for number in interval] for which in (0, 1))
     sizes = (runs.shape[1], runs.shape[2])
-    return SummaryRow(kind, group, task, entry.method, baseline, statistic, measure, *sizes, *final, *area)
+    diverged = None
+    if entry.diverged is not None:
+        rows = [entry.tasks.index(task)] if task else entry.rows(group)
+        diverged = sum(entry.diverged[row] for row in rows)
+    (f, f_low, f_high), (a, a_low, a_high) = final, area
+    names = (kind, group, task, entry.method, baseline, statistic, measure)
+    return SummaryRow(*names, *sizes, f, f_low, f_high, a, a_low, a_high, diverged=diverged)
 
 
 def _checked_env_steps(env_steps: FloatArray, tasks: int, bins: int) -> FloatArray:
@@ -353,8 +368,3 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
 def _number(value: float) -> str:
     """All the digits that bring the same float back; empty for NaN."""
     return "" if np.isnan(value) else repr(value)
-
-
-def _open_to_write(path: str | Path) -> TextIO:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "w", newline="", encoding="utf-8")

@@ -3,7 +3,7 @@
 Everywhere `scores` is [..., tasks, seeds]: leading axes hold several measures of the same runs (the bins of a learning
 curve, say) and are resampled together. Runs within a task are interchangeable, tasks are not, so the bootstrap redraws
 seeds within each task and never tasks: the intervals speak about these tasks. They are percentile intervals, which are
-somewhat too narrow for fewer than about five seeds per task and have no width at all for one.
+too narrow for few seeds per task (see `COVERAGE`: 73 % instead of 95 for three) and have no width at all for one.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,11 @@ Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 Comparison: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
 """[..., tasks, seeds of a], [..., tasks, seeds of b] -> [...]"""
 
+ENOUGH_SEEDS = 10
+"""Seeds per task that are advised."""
+COVERAGE = {2: 52, 3: 73, 4: 85, 5: 90, 8: 92}
+"""In how many per cent of cases a 95 % interval of one task's interquartile mean holds the truth, by seeds; simulated
+with normal scores. From 10 seeds on it is 93 to 95."""
 _CHUNK_ELEMENTS = 2**21  # of resampled scores held at once: 16 MiB, and a few times that with what sorting needs
 
 

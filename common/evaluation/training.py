@@ -1,7 +1,7 @@
 """Training fresh agents by a fixed rule and recording how they do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ class Record(NamedTuple):
     env_steps: np.ndarray  # [bins] environment steps of one agent by the end of the bin
     random: np.ndarray | None  # [L] return of the uniform policy, where it can be computed or was measured
     optimal: np.ndarray | None  # [L] of the best policy
+    diverged: np.ndarray  # [L] bool, agents that ended with a parameter that is not finite
 
     @property
     def scores(self) -> np.ndarray:
@@ -88,7 +89,7 @@ def train_agents(
     size = len(next(iter(hyperparameters.values())))
     per_bin = -(-updates // bins)
     settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
-    returns, counts, rewards, floor = _train(
+    returns, counts, rewards, diverged, floor = _train(
         rule, family.program, bins, weights, worlds.params, settings, jax.random.split(key, size), jnp.int32(per_bin)
     )
     env_steps = steps_by_bin(family.program, per_bin, bins)
@@ -96,7 +97,8 @@ def train_agents(
     random, optimal = worlds.reference if worlds.reference is not None else (None, None)
     if floor is not None:
         random = np.asarray(floor)
-    return Record(filled, env_steps, random, optimal)
+    diverged = np.asarray(diverged) | ~np.isfinite(filled).all(-1)
+    return Record(filled, env_steps, random, optimal, diverged)
 
 
 def steps_by_bin(program: Program[Any, Any], updates: int, bins: int) -> np.ndarray:
@@ -114,10 +116,10 @@ def _train(
     settings: Mapping[str, jax.Array],
     keys: PRNGKey,
     per_bin: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each;
-    and the mean return of uniform actions [L], where agents are tested. How long agents live is data: short lives in
-    tuning and long ones in the evaluation are one program.
+    whether the agent diverged [L]; and the mean return of uniform actions [L], where agents are tested. How long agents
+    live is data: short lives in tuning and long ones in the evaluation are one program.
     """
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
@@ -139,12 +141,20 @@ def _train(
             return lifetime, (tested.total_return, tested.number, jnp.zeros(()))
 
         floor = program.test(lifetime, at_random=True)
-        curve = jax.lax.scan(one_bin, lifetime, None, length=bins)[1]
-        return *curve, None if floor is None else floor.total_return / floor.number
+        lifetime, curve = jax.lax.scan(one_bin, lifetime, None, length=bins)
+        return *curve, _has_diverged(lifetime), None if floor is None else floor.total_return / floor.number
 
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
     return everyone(keys, params, settings)
+
+
+def _has_diverged(lifetime: Lifetime) -> jax.Array:
+    """Whether any number of the agent's own is not finite: its networks, their optimisers, its experience."""
+    parts = {field.name: getattr(lifetime, field.name) for field in fields(lifetime)}
+    del parts["environment_params"], parts["worlds"]  # they may hold what they like
+    numbers = [leaf for leaf in jax.tree.leaves(parts) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:

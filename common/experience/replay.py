@@ -24,7 +24,8 @@ class Replay:
     """The latest C steps of B environments."""
 
     steps: Rollout  # [C B, ...]
-    written: jax.Array  # [] int32, rows written in all
+    next_row: jax.Array  # [] int32, where the next rollout goes; no count of all rows, which would overflow
+    filled: jax.Array  # [] int32, rows that hold something
     columns: int = struct.field(pytree_node=False)  # B
 
 
@@ -38,7 +39,7 @@ def empty(rollout: Rollout, rows: int) -> Replay:
     length, columns = rollout.reward.shape
     chex.assert_is_divisible(rows, length)
     storage = jax.tree.map(lambda leaf: jnp.zeros((rows * columns, *leaf.shape[2:]), leaf.dtype), rollout)
-    return Replay(steps=storage, written=jnp.int32(0), columns=columns)
+    return Replay(steps=storage, next_row=jnp.int32(0), filled=jnp.int32(0), columns=columns)
 
 
 def add(replay: Replay, rollout: Rollout) -> Replay:
@@ -47,20 +48,22 @@ def add(replay: Replay, rollout: Rollout) -> Replay:
     chex.assert_tree_shape_prefix(rollout, (length, columns))
     chex.assert_equal(columns, replay.columns)
     rows = replay.steps.reward.shape[0] // columns
-    at = replay.written % rows * columns
 
     def write(old: jax.Array, new: jax.Array) -> jax.Array:
         flat = new.astype(old.dtype).reshape(length * columns, *new.shape[2:])
-        return jax.lax.dynamic_update_slice_in_dim(old, flat, at, 0)
+        return jax.lax.dynamic_update_slice_in_dim(old, flat, replay.next_row * columns, 0)
 
-    return replace(replay, steps=jax.tree.map(write, replay.steps, rollout), written=replay.written + length)
+    return replace(
+        replay,
+        steps=jax.tree.map(write, replay.steps, rollout),
+        next_row=(replay.next_row + length) % rows,
+        filled=jnp.minimum(replay.filled + length, rows),
+    )
 
 
 def sample_steps(key: PRNGKey, replay: Replay, number: int) -> Windows:
     """Single steps, all equally likely: windows [1, number]. At least one row must have been written."""
-    rows = replay.steps.reward.shape[0] // replay.columns
-    filled = jnp.minimum(replay.written, rows)
-    at = jax.random.randint(key, (1, number), 0, filled * replay.columns)  # the first rows are the filled ones
+    at = jax.random.randint(key, (1, number), 0, replay.filled * replay.columns)  # the first rows are the filled ones
     steps = jax.tree.map(lambda leaf: leaf[at], replay.steps)
     return Windows(steps, jnp.ones(at.shape, bool))
 
@@ -73,9 +76,8 @@ def sample_windows(key: PRNGKey, replay: Replay, windows: int, length: int) -> W
     """
     rows = replay.steps.reward.shape[0] // replay.columns
     row_key, column_key = jax.random.split(key)
-    filled = jnp.minimum(replay.written, rows)
-    oldest = jnp.where(replay.written > rows, replay.written % rows, 0)
-    first = jax.random.randint(row_key, (windows,), 0, filled - length + 1)
+    oldest = jnp.where(replay.filled == rows, replay.next_row, 0)
+    first = jax.random.randint(row_key, (windows,), 0, replay.filled - length + 1)
     column = jax.random.randint(column_key, (windows,), 0, replay.columns)
     row = (oldest + first + jnp.arange(length)[:, None]) % rows  # [T, W]
     steps = jax.tree.map(lambda leaf: leaf[row * replay.columns + column], replay.steps)

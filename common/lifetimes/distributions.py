@@ -1,5 +1,6 @@
 """What is trained on: environments, with how many lifetimes of each and what agents live in them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
-from metaobj.common.errors import UserError
+from metaobj.common.errors import MOST, UserError, check_numbers
 
 Grid = Mapping[str, Sequence[float]]
 
@@ -34,6 +35,13 @@ class Entry:
     """
     agent: AgentConfig = field(default_factory=AgentConfig)
     split: Split = "training"
+
+    def __post_init__(self) -> None:
+        prefix = f"{self.environment}."
+        check_numbers(self, "lifetimes num_environments updates", at_least=1, at_most=MOST, prefix=prefix)
+        if not self.learning_rates or any(not 0 <= rate < math.inf for rate in self.learning_rates):
+            given = " ".join(map(str, self.learning_rates)) or "nothing"
+            raise UserError(f"{prefix}learning_rates: {given} given; must be one or more finite numbers, at least 0")
 
 
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")

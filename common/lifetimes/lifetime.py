@@ -42,8 +42,8 @@ class Lifetime:
     updates: jax.Array  # [] int32, agent updates so far
     length: jax.Array  # [] int32, agent updates in all
     reports: jax.Array  # [] bool, whether its return goes to the sampler
-    reward_sum: jax.Array  # [] of all steps of all environments
-    steps: jax.Array  # [] float, environment steps so far
+    reward_mean: jax.Array  # [] of all steps of all environments; a sum would stand still after 2^24 of them
+    steps: jax.Array  # [] int32, environment steps so far; stays at its largest number rather than wrap around
 
     @classmethod
     def begin(cls, key: PRNGKey, birth: Birth, worlds: Worlds, rewards: jax.Array, **parts: PyTree) -> Self:
@@ -58,29 +58,18 @@ class Lifetime:
             updates=jnp.int32(0),
             length=jnp.asarray(birth.length, jnp.int32),
             reports=jnp.asarray(birth.reports),
-            reward_sum=jnp.sum(rewards),
-            steps=jnp.asarray(rewards.size, rewards.dtype),
+            reward_mean=jnp.mean(rewards) if rewards.size else jnp.zeros((), rewards.dtype),
+            steps=jnp.int32(rewards.size),
             **parts,
         )
 
     def lived(self, worlds: Worlds, rewards: jax.Array, **changes: PyTree) -> Self:
         """After more steps, with these `rewards` (of any shape), and what else has changed."""
-        return replace(
-            self,
-            worlds=worlds,
-            reward_sum=self.reward_sum + jnp.sum(rewards),
-            steps=self.steps + rewards.size,
-            **changes,
-        )
-
-
-_TEST_STREAM = 2**31
-"""Of keys: fold_in(key, i) is split(key, n)[i], and no lifetime splits its key into so many."""
-
-
-def key_of_test(lifetime: Lifetime) -> PRNGKey:
-    """The key of an agent's test, which none of its own steps uses."""
-    return jax.random.fold_in(lifetime.key, _TEST_STREAM)
+        most = jnp.iinfo(self.steps.dtype).max
+        steps = jnp.minimum(self.steps, most - rewards.size) + rewards.size
+        share = (rewards.size / steps).astype(self.reward_mean.dtype)
+        mean = self.reward_mean + share * (jnp.mean(rewards) - self.reward_mean)
+        return replace(self, worlds=worlds, reward_mean=mean, steps=steps, **changes)
 
 
 Life = TypeVar("Life", bound=Lifetime)

@@ -20,9 +20,10 @@ from metaobj.common.experience import replay
 from metaobj.common.experience.replay import Replay
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, rollout
 from metaobj.common.experience.windows import Windows
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, key_of_test
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -166,7 +167,7 @@ class OffPolicy:
 
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""
-        key = key_of_test(lifetime)
+        key = stream(lifetime.key, "test")
         act = None if at_random else partial(self.agent.policy, lifetime.learner.actor)
         number = self.agent.settings.test_environments
         return tested(key, self.environment, lifetime.environment_params, act, number)

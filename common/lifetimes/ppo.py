@@ -21,9 +21,10 @@ from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Acted, Policy, rollout
 from metaobj.common.gradients import clip_by_norm
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Birth, Lifetime, key_of_test
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -169,7 +170,7 @@ class PPO:
 
     def test(self, lifetime: PPOLifetime, at_random: bool = False) -> Any:
         """Episodes by the mean action, or by uniform ones."""
-        key = key_of_test(lifetime)
+        key = stream(lifetime.key, "test")
         act = None if at_random else lambda observation: self.mean_action(lifetime.params, observation)
         return tested(key, self.environment, lifetime.environment_params, act, self.agent.settings.test_environments)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.types import PRNGKey
 
 
@@ -31,7 +31,7 @@ class SamplerConfig:
     """Temperature of the softmax over the settings' scores; smaller is greedier."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "window", at_least=1, prefix="sampler.")
+        check_numbers(self, "window", at_least=1, at_most=MOST, prefix="sampler.")
         check_numbers(self, "bonus", at_least=0, prefix="sampler.")
         check_numbers(self, "temperature", above=0, prefix="sampler.")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.sampler import SamplerConfig
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
@@ -45,8 +45,8 @@ class MetaTrainingConfig:
 
     def __post_init__(self) -> None:
         # Steps are counted in 32 bits, and a seed that takes more of them would be cut.
-        check_numbers(self, "scale inner_updates rollout_steps chunk checkpoint_every keep_checkpoints", at_least=1)
-        check_numbers(self, "meta_updates log_every", at_least=1, at_most=2**31 - 1)
+        sizes = "scale inner_updates rollout_steps chunk checkpoint_every keep_checkpoints meta_updates log_every"
+        check_numbers(self, sizes, at_least=1, at_most=MOST)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
         check_numbers(self, "learning_rate", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)

@@ -12,6 +12,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family, begin, renew
@@ -55,6 +56,11 @@ class MetaTrainer:
         """Environment steps of the whole population before the first meta-update."""
         return sum(f.program.first_steps * f.lifetimes.size for f in self.families)
 
+    @property
+    def lifetimes(self) -> int:
+        """How many there are."""
+        return sum(f.lifetimes.size for f in self.families)
+
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
         """Of eta."""
@@ -65,7 +71,7 @@ class MetaTrainer:
 
     def init(self) -> TrainingState:
         """The state before the first meta-update, placed on the mesh."""
-        eta_key, *keys = jax.random.split(jax.random.key(self.config.seed), 1 + len(self.families))
+        eta_key, *keys = jax.random.split(stream(self.config.seed, "training"), 1 + len(self.families))
         whole, parted = everywhere(self.mesh), spread(self.mesh)
 
         def rest(key: PRNGKey) -> tuple[PyTree, PyTree, SamplerState]:
@@ -101,8 +107,11 @@ class MetaTrainer:
         )
         gradient, sampler, populations, metrics = advance(state.step, state.eta, state.sampler, state.populations)
         updates, optimiser = self.optimiser.update(gradient, state.optimiser, state.eta)
-        eta = optax.apply_updates(state.eta, updates)
-        metrics["meta_gradient_norm"] = optax.tree.norm(gradient)
+        new = optax.apply_updates(state.eta, updates), optimiser
+        # Where every lifetime was left out there is nothing to learn from: momentum alone must not move eta.
+        learns = metrics["not_finite"] < self.lifetimes
+        eta, optimiser = jax.tree.map(lambda n, o: jnp.where(learns, n, o), new, (state.eta, state.optimiser))
+        metrics["meta_gradient_norm"] = jnp.where(learns, optax.tree.norm(gradient), jnp.nan)
         return TrainingState(
             step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations
         ), metrics
@@ -124,7 +133,7 @@ class MetaTrainer:
             (
                 population.task,
                 population.setting,
-                population.reward_sum / population.steps,
+                population.reward_mean,
                 end & population.reports & m["finite"],
             )
             for population, end, m in zip(lived, ended, metrics, strict=True)
@@ -143,7 +152,7 @@ class MetaTrainer:
         return gradient, sampler, populations, summary
 
     def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
-        """Means over all lifetimes with a finite gradient, and returns by environment."""
+        """Means over all lifetimes with a finite gradient, and returns by environment; NaN where there are none."""
         joined = {name: jnp.concatenate([m[name] for m in metrics]) for name in metrics[0]}
         tasks = jnp.concatenate([population.task for population in populations])
         finite = joined.pop("finite")
@@ -154,10 +163,11 @@ class MetaTrainer:
             return jax.lax.psum(jax.ops.segment_sum(values, tasks, len(self.entries)), AXIS)
 
         count = jax.lax.psum(jnp.sum(finite), AXIS)
-        summary = {name: jax.lax.psum(jnp.sum(value), AXIS) / jnp.maximum(count, 1) for name, value in joined.items()}
+        summary = {name: jax.lax.psum(jnp.sum(value), AXIS) / count for name, value in joined.items()}
         summary["not_finite"] = jax.lax.psum(jnp.sum(~finite), AXIS)
-        summary["gradient_norm_max"] = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
-        summary["task_reward"] = by_task(joined["reward"]) / jnp.maximum(by_task(finite.astype(jnp.float32)), 1)
+        largest = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
+        summary["gradient_norm_max"] = jnp.where(count > 0, largest, jnp.nan)
+        summary["task_reward"] = by_task(joined["reward"]) / by_task(finite.astype(joined["reward"].dtype))
         summary["task_episodes"] = by_task(episodes)
         summary["task_return_sum"] = by_task(episode_return)
         return summary

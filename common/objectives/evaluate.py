@@ -15,11 +15,11 @@ from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
 from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to
 from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
-from metaobj.common.runs.files import atomic_write
 
 
 def learned(loaded: Loaded[Any, Any]) -> Method:
@@ -61,14 +61,17 @@ def evaluate_objective(
     baselines: bool = True,
     console: Console | None = None,
     against: str | None = None,
+    trust: bool = False,
 ) -> list[SummaryRow]:
     """Evaluate, print the table, leave CSV files and pictures in `directory`.
+
+    `trust` is whether modules that the file names as training environments may be imported, for tuning on them.
 
     Raises:
         UserError: the objective or the suite cannot be used.
     """
     console = console or Console(quiet=True)
-    loaded = load_objective(path)
+    loaded = load_objective(path, trust=trust)
     suite = make_suite(suite_name)
     methods = [learned(loaded)]
     if baselines:
@@ -76,6 +79,7 @@ def evaluate_objective(
         methods += _chosen(known, against)
     for method in methods:  # refuses what cannot be run before time is spent on tuning
         make_families(suite, method.programs)
+    trained_on = loaded.environments()
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:
@@ -87,12 +91,11 @@ def evaluate_objective(
             best: dict[AgentConfig, Settings] = {}
             for agent in dict.fromkeys(entry.agent for entry in suite):
                 best[agent], table = tune(
-                    protocol, method, tuning_entries(loaded.entries, agent, protocol.longest_tuning_life), say
+                    protocol, method, tuning_entries(trained_on, agent, protocol.longest_tuning_life), say
                 )
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
             settings = {entry.environment: best[entry.agent] for entry in suite}
             curves.append(evaluate(protocol, method, suite, settings, say))
-    directory.mkdir(parents=True, exist_ok=True)
     baseline = methods[1].name if len(methods) > 1 else None
     if baseline is not None:
         curves = relative_to(curves, baseline)

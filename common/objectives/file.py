@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.files import atomic_write
+from metaobj.common.files import atomic_write, parse_json
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
@@ -71,14 +71,13 @@ def load(path_or_name: str | Path, kind: str | None = None) -> tuple[dict[str, n
     if _ENTRY not in entries:
         raise UserError(f"{path}: is a safetensors file, but not a metaobj objective")
     try:
-        metadata = json.loads(entries[_ENTRY])
+        metadata = parse_json(entries[_ENTRY])
         found_version, found_kind, digest = metadata["format_version"], metadata["kind"], metadata.get("digest")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its metadata is damaged") from error
-    if found_version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: its format version is {found_version}; this version of metaobj reads {FORMAT_VERSION}"
-        )
+    if found_version != FORMAT_VERSION or not isinstance(found_kind, str):
+        found = json.dumps(found_version)[:40]
+        raise UserError(f"{path}: its format version is {found}; this version of metaobj reads {FORMAT_VERSION}")
     if digest != _digest(arrays, metadata):
         raise UserError(f"{path}: is damaged: its content does not match its digest")
     if kind is not None and found_kind != kind:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from metaobj.common.environments.registry import names_module
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
@@ -84,6 +85,24 @@ class Loaded(Generic[Config, Rule]):
     """What the sampler had settled on at the end, by entry; empty where it is not known."""
     metadata: Mapping[str, Any]
     """All that the file says."""
+    source: str = ""
+    """Where it came from."""
+    trust: bool = False
+    """Whether modules that the file names may be imported."""
+
+    def environments(self) -> tuple[Entry, ...]:
+        """The entries, for making their environments.
+
+        Raises:
+            UserError: one names a Python module, which making it would import, and the file is not trusted.
+        """
+        for entry in self.entries:
+            if names_module(entry.environment) and not self.trust:
+                raise UserError(
+                    f"{self.source}: names the Python module of {entry.environment!r}, which would be imported; pass "
+                    "--trust if you know what it does"
+                )
+        return self.entries
 
 
 def kinds() -> list[str]:

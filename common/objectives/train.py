@@ -22,9 +22,9 @@ from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
-from metaobj.common.runs.loop import Spent, run_chunks
+from metaobj.common.runs.loop import Spent, Stopped, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
-from metaobj.common.runs.run_folder import RunFolder, check_place
+from metaobj.common.runs.run_folder import RunFolder, check_place, different_field
 
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
@@ -89,39 +89,99 @@ def meta_train(
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
     with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade) as run:
-        checkpoints = Checkpoints(
-            run.checkpoints,
-            config.keep_checkpoints,
-            lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
-        )
-
-        def save(step: int, state: TrainingState, spent: Spent) -> None:
-            checkpoints.save(step, state, spent._asdict())
-            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
-
-        log = None
         try:
-            restored = checkpoints.restore_latest(state) if resume else None
-            spent = Spent(0.0, trainer.first_steps)
-            if restored is not None:
-                step, state, extra = restored
-                spent = Spent(**extra)
-                console.print(f"resumed from step {step}", highlight=False)
-                # The run may have been killed just before that.
-                save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
-            step = int(state.step)
-            log = MetricsLog(run.metrics, list(sinks(run, step)))
-            log.truncate_to(step)
-            stopped = run_chunks(trainer, state, step, spent, log, save, console, plugin.live)
-        finally:
-            if log is not None:
-                log.close()
-            checkpoints.close()
+            stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)
+        except BaseException:
+            if not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir()):
+                run.abandon()
+            raise
         try:
             draw(trainer, run, plugin.charts)
         except (OSError, UserError) as error:  # the run itself is safe
             console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
     return Outcome(stopped.step >= config.meta_updates, stopped.step, run.objective, stopped.signal)
+
+
+def _run(
+    plugin: Plugin[Any, Any],
+    trainer: MetaTrainer,
+    state: TrainingState,
+    run: RunFolder,
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]],
+    sinks: Callable[[RunFolder, int], Sequence[Sink]],
+    console: Console,
+) -> Stopped:
+    """Restore what the folder holds, if it is resumed, and go on to the end or to a signal."""
+    checkpoints = Checkpoints(
+        run.checkpoints,
+        trainer.config.keep_checkpoints,
+        lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
+    )
+    # Of a run that falls back behind it, past a checkpoint that cannot be read: it stays until it is reached again.
+    furthest = objective_step(run.objective) if run.resumed else 0
+
+    def save(step: int, state: TrainingState, spent: Spent) -> None:
+        checkpoints.save(step, state, {**spent._asdict(), "config": run.config})
+        if step >= furthest:
+            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+
+    log = None
+    try:
+        restored = checkpoints.restore_latest(state) if run.resumed else None
+        step, spent = 0, Spent(0.0, trainer.first_steps)
+        if restored is not None:
+            step, state, extra = restored
+            check_same_configuration(run, step, upgrade(extra.get("config", run.config)))
+            try:
+                spent = Spent(float(extra["seconds"]), int(extra["environment_steps"]))
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise UserError(f"{run.checkpoints}: step {step} does not tell what was spent ({error!r})") from error
+            console.print(f"resumed from step {step}", highlight=False)
+            if step >= furthest:  # the run may have been killed just before that
+                save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+        elif run.resumed:
+            check_nothing_learned(run, furthest)
+        log = MetricsLog(run.metrics, list(sinks(run, step)))
+        log.truncate_to(step)
+        return run_chunks(trainer, state, step, spent, log, save, console, plugin.live)
+    finally:
+        if log is not None:
+            log.close()
+        checkpoints.close()
+
+
+def objective_step(path: Path) -> int:
+    """How many meta-updates an objective file has behind it; 0 where there is none that can be read."""
+    try:
+        return int(file.load(path)[1]["meta_updates"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def check_nothing_learned(run: RunFolder, furthest: int) -> None:
+    """A run without a checkpoint starts at its beginning.
+
+    Raises:
+        UserError: that would write over what it had learned.
+    """
+    logged = max((row["step"] for row in read_metrics(run.metrics)), default=0) if run.metrics.exists() else 0
+    if (step := max(furthest, logged)) > 0:
+        raise UserError(
+            f"{run.checkpoints}: holds no checkpoint, and the run had come to step {step}; put its checkpoints back, "
+            "or start anew in another --run-dir"
+        )
+
+
+def check_same_configuration(run: RunFolder, step: int, saved: dict[str, Any]) -> None:
+    """Raises:
+    UserError: config.json was changed after the checkpoint was written.
+    """
+    changed = different_field(saved, run.config)
+    if changed is not None:
+        name, before, now = changed
+        raise UserError(
+            f"{run.path / 'config.json'}: {name} is {now}; the run's checkpoint of step {step} was made with {before}"
+        )
 
 
 def check_first_observations(trainer: MetaTrainer, state: TrainingState) -> None:

@@ -1,5 +1,6 @@
 """One style for all pictures: PNG files, drawn by matplotlib on a canvas without a window or global state."""
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+
+from metaobj.common.files import atomic_write, make_folder
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's, no yellow
 INK, MUTED, GRID = "#262626", "#6b6b6b", "#e4e4e4"
@@ -93,6 +96,12 @@ def wrapped(text: str, width: int) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write the PNG; its folder is made if missing."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(str(path), dpi=_DPI, facecolor="white", format="png")
+    """Write the PNG, atomically; its folder is made if missing.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    image = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(image, dpi=_DPI, facecolor="white", format="png")
+    make_folder(Path(path).parent)
+    atomic_write(path, image.getvalue())

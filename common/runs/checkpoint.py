@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.files import atomic_write
+from metaobj.common.files import atomic_write
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
@@ -100,7 +100,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, oldest first; whether it can be read shows when it is."""
-        return sorted(int(entry.name) for entry in self._directory.iterdir() if entry.name.isdigit())
+        return sorted(int(entry.name) for entry in self._directory.iterdir() if re.fullmatch("[0-9]{1,18}", entry.name))
 
     @quiet_checkpoints()
     def save(self, step: int, state: PyTree, extra: dict[str, Any] | None = None) -> None:
@@ -181,6 +181,8 @@ class Checkpoints:
         header = {name: value for name, value in manifest.items() if name != "digest"}
         if header["format_version"] != FORMAT_VERSION:
             raise ValueError(f"its format version is {header['format_version']}; this version reads {FORMAT_VERSION}")
+        if header["step"] != step:
+            raise ValueError(f"it is the checkpoint of step {header['step']}")
         _check_table(header["leaves"], _table(template))
 
         template_leaves, structure = jax.tree.flatten(template)

@@ -1,5 +1,6 @@
 """The host's side of meta-training: run compiled chunks; log, show, save, and stop on a signal in between."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,11 +9,20 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from metaobj.common.errors import UserError
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
 from metaobj.common.runs.signals import NotedSignals
 from metaobj.common.types import Metrics
+
+
+PATIENCE = 50
+"""Meta-updates in a row without a single finite lifetime, after which a run is given up."""
+
+
+class MetaTrainingError(UserError):
+    """No lifetime had a finite meta-gradient for long: nothing is learned any more. What was learned is saved."""
 
 
 class Spent(NamedTuple):
@@ -51,9 +61,13 @@ def run_chunks(
         save: takes (step, state, what was spent) at the start, at every checkpoint and when the run is stopped.
         console: where progress is shown.
         live: metrics that are shown beside the reward, {name: format}.
+
+    Raises:
+        MetaTrainingError: every lifetime was left out in each of the last `PATIENCE` meta-updates, or to the end.
     """
     config = trainer.config
     stopped: list[int] = []
+    barren = 0  # meta-updates since the last one that a lifetime had a part in
     if step >= config.meta_updates:
         return Stopped(step)
     with NotedSignals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step, live) as progress:
@@ -68,8 +82,11 @@ def run_chunks(
             metrics = jax.device_get(metrics)
             took = Spent(time.monotonic() - before, environment_steps(trainer, metrics))
             spent = Spent(spent.seconds + took.seconds, spent.environment_steps + took.environment_steps)
+            fruitful = np.flatnonzero(metrics["not_finite"] < trainer.lifetimes)
+            barren = barren + config.log_every if fruitful.size == 0 else config.log_every - 1 - int(fruitful[-1])
+            over = barren >= PATIENCE or (barren > 0 and step == config.meta_updates)
             row = summarise(trainer, metrics, took) | spent._asdict()
-            at_checkpoint = step % config.checkpoint_every == 0 or step == config.meta_updates
+            at_checkpoint = step % config.checkpoint_every == 0 or step == config.meta_updates or over
             if at_checkpoint:
                 row["sampler"] = np.asarray(trainer.sampler.probabilities(state.sampler)).round(6).tolist()
             log.write(step, row)
@@ -77,6 +94,11 @@ def run_chunks(
             if at_checkpoint or stopped:
                 log.sync()
                 save(step, state, spent)
+            if over:
+                raise MetaTrainingError(
+                    f"meta-training: no lifetime had a finite meta-gradient from meta-update {step - barren + 1} to "
+                    f"{step}; the objective is that of step {step - barren}; try a smaller learning_rate"
+                )
     done = step >= config.meta_updates
     return Stopped(step, stopped[0] if stopped and not done else None)
 
@@ -88,17 +110,26 @@ def environment_steps(trainer: MetaTrainer, metrics: Metrics) -> int:
 
 
 def summarise(trainer: MetaTrainer, metrics: Metrics, took: Spent) -> dict[str, Any]:
-    """One line of metrics from the chunk's [log_every, ...]: means, sums of counts, values by environment."""
+    """One line of metrics from the chunk's [log_every, ...]: means, sums of counts, values by environment. Meta-updates
+    in which every lifetime was left out count for nothing; where all are such, numbers are NaN.
+    """
     metrics = {name: values for name, values in metrics.items() if name != "first_steps"}
     episodes, returns = metrics.pop("task_episodes").sum(0), metrics.pop("task_return_sum").sum(0)
-    rewards = metrics.pop("task_reward").mean(0)
+    rewards = metrics.pop("task_reward")
+    fruitful = metrics["not_finite"] < trainer.lifetimes
     row: dict[str, Any] = {}
     for name, values in sorted(metrics.items()):
-        counted = name in ("ended", "not_finite")
-        row[name] = int(values.sum()) if counted else float(values.max() if name.endswith("_max") else values.mean())
+        if name in ("ended", "not_finite"):
+            row[name] = int(values.sum())
+        elif not fruitful.any():
+            row[name] = math.nan
+        else:
+            row[name] = float(values[fruitful].max() if name.endswith("_max") else values[fruitful].mean())
     row["steps_per_second"] = took.environment_steps / took.seconds
     for at, entry in enumerate(trainer.entries):
-        row[f"reward/{entry.environment}"] = float(rewards[at])
+        of_entry = rewards[:, at]
+        known = of_entry[~np.isnan(of_entry)]
+        row[f"reward/{entry.environment}"] = float(known.mean()) if known.size else math.nan
         if episodes[at]:
             row[f"episode_return/{entry.environment}"] = float(returns[at] / episodes[at])
     return row

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.files import atomic_write
+from metaobj.common.files import atomic_write, parse_json
 
 
 class Sink(Protocol):
@@ -98,7 +98,7 @@ class MetricsLog:
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a metrics file as dictionaries, also while a run is writing it."""
-    return [json.loads(line) for line in Path(path).read_bytes().splitlines(keepends=True) if _step(line) is not None]
+    return [parse_json(line) for line in Path(path).read_bytes().splitlines(keepends=True) if _step(line) is not None]
 
 
 class TensorBoard:
@@ -106,10 +106,11 @@ class TensorBoard:
 
     Args:
         directory: where they go.
-        resumed_at: the step a resumed run goes on from; TensorBoard then hides what was written after it.
+        resumed_at: the step a resumed run goes on from, 0 among them: TensorBoard then hides what was written after it;
+            None for a new run.
     """
 
-    def __init__(self, directory: str | Path, resumed_at: int | None = None) -> None:
+    def __init__(self, directory: str | Path, resumed_at: int | None) -> None:
         try:
             import tensorboardX
         except ImportError as error:
@@ -135,10 +136,11 @@ class WeightsAndBiases:
         directory: where it keeps its files.
         project: the project that the run appears in.
         config: the run's resolved configuration.
-        run_id: fixed by the caller, so that a resumed run goes on in the same place.
+        run_id: fixed by the caller, so that a resumed run goes on in the same place, and no other run does.
+        name: what the run is called there.
     """
 
-    def __init__(self, directory: str | Path, project: str, config: Mapping[str, Any], run_id: str) -> None:
+    def __init__(self, directory: str | Path, project: str, config: Mapping[str, Any], run_id: str, name: str) -> None:
         try:
             import wandb
         except ImportError as error:
@@ -146,7 +148,7 @@ class WeightsAndBiases:
         self._wandb: ModuleType = wandb
         try:
             self._run = wandb.init(
-                dir=str(directory), project=project, config=dict(config), id=run_id, resume="allow", name=run_id
+                dir=str(directory), project=project, config=dict(config), id=run_id, resume="allow", name=name
             )
         except wandb.errors.Error as error:
             raise UserError(f"--wandb: Weights & Biases did not start: {' '.join(str(error).split())}") from error
@@ -195,9 +197,10 @@ def _step(line: bytes) -> int | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        step = parse_json(line)["step"]
+    except (ValueError, KeyError, TypeError, IndexError):
         return None
+    return step if type(step) is int else None
 
 
 def _drop_torn_line(path: Path) -> None:

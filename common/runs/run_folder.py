@@ -6,6 +6,8 @@ config.json   metrics.jsonl   checkpoints/   objective.safetensors   run.lock
 import fcntl
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.files import atomic_write
+from metaobj.common.files import atomic_write, parse_json
 
 FORMAT_VERSION = 1
 CONFIG, LOCK = "config.json", "run.lock"
@@ -39,6 +41,8 @@ class RunFolder:
     config: dict[str, Any]
     """The resolved configuration as JSON gives it back: tuples are lists."""
     resumed: bool
+    run_id: str
+    """A name that no other run has; of a run from before there were such names, its folder's."""
     _lock: int
 
     @classmethod
@@ -74,14 +78,22 @@ class RunFolder:
             check_place(path, resume)  # again: another process may have come first
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
+            run_id = secrets.token_hex(6)
             if resume:
-                _check_same(path, _as_json(upgrade(_read_config(path))), wanted, may_differ)
-            record = {"format_version": FORMAT_VERSION, "package_version": package_version(), "config": wanted}
+                found = _read_record(path)
+                _check_same(path, _as_json(upgrade(found["config"])), wanted, may_differ)
+                run_id = found.get("run_id", path.absolute().name)
+            record = {
+                "format_version": FORMAT_VERSION,
+                "package_version": package_version(),
+                "run_id": run_id,
+                "config": wanted,
+            }
             atomic_write(path / CONFIG, json.dumps(record, indent=2) + "\n")
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, wanted, resume, lock)
+        return cls(path, wanted, resume, run_id, lock)
 
     @property
     def metrics(self) -> Path:
@@ -102,6 +114,18 @@ class RunFolder:
         """Let others use the folder."""
         os.close(self._lock)
 
+    def abandon(self) -> None:
+        """Take back what a start has made that failed before anything was learned, so that it does not stand in the way
+        of the next. The folder was empty before; does nothing in a resumed run.
+        """
+        if self.resumed:
+            return
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                entry.unlink(missing_ok=True)
+
     def __enter__(self) -> "RunFolder":
         return self
 
@@ -113,7 +137,7 @@ class RunFolder:
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The resolved configuration of the run in a folder; UserError where there is none that can be read."""
-    return _read_config(Path(path))
+    return _read_record(Path(path))["config"]
 
 
 def check_place(path: Path, resume: bool) -> None:
@@ -158,18 +182,22 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
+    """What config.json holds: `format_version` and `config` are there and of their types, and `run_id` if it is there."""
     file = path / CONFIG
     try:
-        record = json.loads(file.read_text())
-        found, config = record["format_version"], record["config"]
+        record = parse_json(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: is not the configuration of a run") from error
-    if found != FORMAT_VERSION:
+    except ValueError as error:
+        raise UserError(f"{file}: is not the configuration of a run ({error})") from error
+    wanted = isinstance(record, dict) and "format_version" in record and isinstance(record.get("config"), dict)
+    if not wanted or not isinstance(record.get("run_id", ""), str):
+        raise UserError(f"{file}: is not the configuration of a run")
+    if record["format_version"] != FORMAT_VERSION:
+        found = json.dumps(record["format_version"])
         raise UserError(f"{file}: its format version is {found}; this version of metaobj reads {FORMAT_VERSION}")
-    return config
+    return record
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,11 +205,20 @@ def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_same(path: Path, old: Any, new: Any, may_differ: Collection[str]) -> None:
-    old_fields, new_fields = _fields(old), _fields(new)
+    different = different_field(old, new, may_differ)
+    if different is not None:
+        name, before, now = different
+        raise UserError(f"run folder {path}: cannot resume with another {name}: the run has {before}, given {now}")
+
+
+def different_field(old: Any, new: Any, may_differ: Collection[str] = ()) -> tuple[str, str, str] | None:
+    """The first field in which two configurations differ: (dotted name, old value, new value), as JSON text."""
+    old_fields, new_fields = _fields(_as_json(old)), _fields(_as_json(new))
     for name in [*new_fields, *(name for name in old_fields if name not in new_fields)]:
         before, now = old_fields.get(name, "absent"), new_fields.get(name, "absent")
         if before != now and name not in may_differ:
-            raise UserError(f"run folder {path}: cannot resume with another {name}: the run has {before}, given {now}")
+            return name, before, now
+    return None
 
 
 def _fields(config: Any, prefix: str = "") -> dict[str, str]:

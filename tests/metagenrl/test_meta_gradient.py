@@ -273,7 +273,7 @@ def test_random_steps_fill_the_replay_and_count():
     family, lifetimes = population()
     program = family.program
     assert program.random_rows == 20 and program.first_steps == 40 and program.replay_rows == 200
-    assert (lifetimes.replay.written == 20).all() and (lifetimes.steps == 40).all()
+    assert (lifetimes.replay.filled == 20).all() and (lifetimes.steps == 40).all()
     action = lifetimes.replay.steps.action[:, :40]
     assert float(jnp.abs(action).max()) <= 1 and abs(float(action.mean())) < 0.15
     tested = jax.jit(program.test)(jax.tree.map(lambda leaf: leaf[0], lifetimes))

@@ -174,7 +174,7 @@ def test_updates_per_rollout_are_as_many_as_asked_for():
 
     before, after = one_update(jax.random.key(0))
     assert (after.learner.actor_optimiser.count, after.learner.critic_optimiser.count, after.updates) == (2, 6, 1)
-    assert after.replay.written - before.replay.written == 2
+    assert after.replay.next_row - before.replay.next_row == 2
 
 
 @pytest.mark.parametrize(
