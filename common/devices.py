@@ -70,15 +70,6 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def memory() -> float:
-    """Bytes of all devices together; of CPUs the machine's, infinite where a platform does not tell."""
-    devices = jax.devices()
-    if devices[0].platform == "cpu":
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * jax.process_count())
-    told = jax.local_devices()[0].memory_stats() or {}
-    return float(told.get("bytes_limit", np.inf)) * len(devices)
-
-
 def quick_to_compile() -> dict[str, Any] | None:
     """Compiler options that halve the compile time: on a CPU most of it is LLVM's, and asking it for less costs no
     speed that could be measured.

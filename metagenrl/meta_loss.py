@@ -106,8 +106,8 @@ class MetaOffPolicy(OffPolicy):
             lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime)
         else:
             lifetime, about, acted = self.update(WarmStart(objective), jax.lax.stop_gradient((eta, share)), lifetime)
-        key, *keys = jax.random.split(lifetime.key, 2 + inner_updates)
-        loss, judged = self.judge(objective, eta, lifetime, jnp.stack(keys))
+        keys = jax.random.split(lifetime.key, 2 + inner_updates)
+        loss, judged = self.judge(objective, eta, lifetime, keys[1:])
         metrics = {
             "reward": acted.reward,
             "episodes": acted.episodes.number.astype(loss.dtype),
@@ -116,7 +116,7 @@ class MetaOffPolicy(OffPolicy):
             **about,
             **judged,
         }
-        return loss, (replace(lifetime, key=key), metrics)
+        return loss, (replace(lifetime, key=keys[0]), metrics)
 
     def judge(
         self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, keys: PRNGKey

@@ -1,6 +1,7 @@
 """The command `metaobj`."""
 
 import importlib.util
+import io
 import os
 import shlex
 import signal
@@ -110,6 +111,9 @@ class RunArguments:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 128 + signal when stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character does not end hours of work
+            stream.reconfigure(errors="replace")
     console = Console(highlight=False)
     try:
         with quiet_checkpoints():
@@ -154,6 +158,7 @@ def _run(arguments: list[str], console: Console) -> int:
 
 
 def _train(arguments: list[str], console: Console) -> int:
+    from metaobj.common.environments.names import names_module
     from metaobj.common.objectives.plugin import get_plugin, plugins
     from metaobj.common.objectives.train import meta_train
     from metaobj.common.runs.run_folder import RunFolder, read_config
@@ -174,6 +179,7 @@ def _train(arguments: list[str], console: Console) -> int:
         stored = from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
         if chosen is None:
             default = stored
+            _check_own(run_dir, stored.distribution, last_value(rest, "--distribution"))
     configuration = type(default)
     both: Any = tuple[
         Annotated[RunArguments, tyro.conf.arg(name="")],
@@ -197,14 +203,24 @@ def _train(arguments: list[str], console: Console) -> int:
         plugin, config, run.run_dir, resume=run.resume, devices=run.devices, sinks=sinks, console=console
     )
     if outcome.signal is not None:
-        console.print(
-            f"stopped at step {outcome.step} and saved; go on with: "
-            f"metaobj train {plugin.kind} --run-dir {escape(shlex.quote(str(run.run_dir)))} --resume",
-            soft_wrap=True,
-        )
+        command = f"metaobj train {plugin.kind} --run-dir {shlex.quote(str(run.run_dir))} --resume"
+        if any(map(names_module, config.distribution.split("+"))):
+            command += f" --distribution {shlex.quote(config.distribution)}"
+        console.print(f"stopped at step {outcome.step} and saved; go on with: {escape(command)}", soft_wrap=True)
         return 128 + outcome.signal
     console.print(f"done: {escape(str(outcome.objective))}", soft_wrap=True)
     return 0
+
+
+def _check_own(run_dir: Path, stored: str, given: str | None) -> None:
+    """A module is imported only where the user names it himself: a run folder may be a stranger's."""
+    from metaobj.common.environments.names import names_module
+
+    if stored != given and any(map(names_module, stored.split("+"))):
+        raise UserError(
+            f"{run_dir / 'config.json'}: names the Python module of {stored!r}, which would be imported; pass "
+            f"--distribution {shlex.quote(stored)} too if you know what it does"
+        )
 
 
 def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:

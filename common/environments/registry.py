@@ -1,12 +1,16 @@
 """Environments by name: native worlds, gymnax's, and a user's own."""
 
 import importlib
+import os
+import sys
 
 from metaobj.common.environments.adapters.brax import BRAX_NAMES, make_brax
 from metaobj.common.environments.adapters.gymnax import GYMNAX_NAMES, VARIATIONS, make_gymnax
 from metaobj.common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
+from metaobj.common.environments.checking import check_environment
 from metaobj.common.environments.delayed_chain import CHAIN_NAMES, make_chain
 from metaobj.common.environments.grid.specs import GRID_NAMES, make_grid
+from metaobj.common.environments.names import names_module
 from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.splits import Split
@@ -53,20 +57,29 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
     raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")
 
 
-def names_module(name: str) -> bool:
-    """Whether making an environment of this name imports a module that the name tells."""
-    return ":" in name
-
-
 def _import(name: str) -> Environment:
+    """The object that a name tells, from a module on the import path or in the working directory."""
     module_name, _, attribute = name.partition(":")
+    here = [os.getcwd()] if os.getcwd() not in sys.path else []
+    sys.path += here  # last: it must not stand in for what is installed
     try:
         environment = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"environment: {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module raises
+        line = " ".join(f"{error}".split())
+        raise UserError(f"environment: {name!r} cannot be imported: {type(error).__name__}: {line:.200}") from error
+    finally:
+        for folder in here:
+            sys.path.remove(folder)
+    if isinstance(environment, type):
+        raise UserError(f"environment: {name!r} is a class; must be an instance of one, such as {attribute}()")
     missing = [
         part for part in ("reset", "step", "observation_space", "action_space") if not hasattr(environment, part)
     ]
     if missing:
         raise UserError(f"environment: {name!r} has no {', '.join(missing)}")
+    try:
+        hash(environment)
+    except TypeError as error:
+        raise UserError(f"environment: {name!r} is not hashable; make its class a frozen dataclass") from error
+    check_environment(environment, name)
     return environment

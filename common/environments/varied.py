@@ -19,8 +19,8 @@ def factor_spec(varied: bool, split: Split) -> np.ndarray:
 
 
 def draw_factors(key: PRNGKey, spec: jax.Array, number: int) -> jax.Array:
-    """[number] factors for a spec of `factor_spec`."""
+    """[number] factors for a spec of `factor_spec`, [2], or of one such for each factor, [number, 2]."""
     size_key, sign_key = jax.random.split(key)
-    low, high = jnp.asarray(spec)
+    low, high = jnp.moveaxis(jnp.asarray(spec), -1, 0)
     size = jax.random.uniform(size_key, (number,), minval=low, maxval=high)
     return jnp.exp(jnp.where(jax.random.bernoulli(sign_key, shape=(number,)), size, -size))

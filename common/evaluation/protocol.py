@@ -5,20 +5,25 @@ agent on worlds from the training part, never on the suite: each setting of the 
 the one with the best sum of final and mean score is used throughout the suite.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.errors import MOST, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.results import Curves, Reference
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.training import DrawnWorlds, Record, draw_worlds, train_agents
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Lifetime
 from metaobj.common.lifetimes.population import Family, make_families
+from metaobj.common.memory import least_memory, memory, size_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,42 @@ class EvaluationProtocol:
     def __post_init__(self) -> None:
         check_numbers(self, "seeds tuning_seeds bins", at_least=1, at_most=MOST)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
+
+
+def check_sizes(protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry]) -> None:
+    """Before time is spent.
+
+    Raises:
+        UserError: the method cannot live in one of the suite's environments; a learning curve has more bins than an
+            agent has updates; or memory cannot hold the agents.
+    """
+    for family in make_families(suite, method.programs):
+        updates = min(-(-suite[task].updates // method.span) for task in family.tasks)
+        if protocol.bins > updates:
+            names = " or ".join(suite[task].environment for task in family.tasks)
+            raise UserError(f"bins: {protocol.bins} given; an agent of {method.name} has {updates} updates on {names}")
+        agent = _least_memory(method, family, method.settings(suite[family.tasks[0]].agent)[0])
+        for name in ("seeds", "tuning_seeds"):
+            if (needed := agent * getattr(protocol, name)) > memory():
+                raise UserError(
+                    f"{name}: {getattr(protocol, name)} given; so many agents of {method.name} take "
+                    f"{needed / 2**30:.3g} GiB, and there are {memory() / 2**30:.3g} GiB of memory"
+                )
+
+
+def _least_memory(method: Method, family: Family, setting: Settings) -> float:
+    """Bytes that an agent takes at least, itself and what an update or a test of it keeps of its steps."""
+    program = family.program
+
+    def live(lifetime: Lifetime) -> Any:
+        return program.update(method.rule, method.weights, lifetime), program.test(lifetime)
+
+    try:
+        scalars = {name: jnp.float32(value) for name, value in setting.items()}
+        lifetime = jax.eval_shape(family.start, jax.random.key(0), jax.random.key(1), scalars, 1)
+        return size_of(lifetime) + least_memory(jax.make_jaxpr(live)(lifetime).jaxpr)
+    except OverflowError:  # a dimension that is no 32-bit integer
+        return math.inf
 
 
 def tune(

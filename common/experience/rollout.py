@@ -36,7 +36,10 @@ def sampled(logits: Callable[[jax.Array], jax.Array]) -> Policy:
         shape = jax.eval_shape(logits, observation)
         return jax.random.gumbel(key, (steps, *shape.shape), shape.dtype)
 
-    return Policy(draw, lambda observation, gumbel: jnp.argmax(logits(observation) + gumbel, axis=-1))
+    def act(observation: jax.Array, gumbel: jax.Array) -> jax.Array:
+        return jnp.argmax(logits(observation) + gumbel, axis=-1).astype(jnp.int32)  # with 64-bit types on, too
+
+    return Policy(draw, act)
 
 
 class Episodes(NamedTuple):

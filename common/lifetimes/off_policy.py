@@ -12,7 +12,6 @@ from flax import struct
 
 from metaobj.common.agents.deterministic import ActorCriticLearner, DeterministicAgent
 from metaobj.common.agents.settings import AgentSettings
-from metaobj.common.devices import memory
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.errors import UserError
@@ -24,6 +23,7 @@ from metaobj.common.keys import stream
 from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
+from metaobj.common.memory import memory
 from metaobj.common.rules.off_policy import PolicyRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -154,8 +154,9 @@ class OffPolicy:
             return replace(lifetime, learner=learner), loss
 
         def learn(lifetime: OffPolicyLifetime, _: None) -> tuple[OffPolicyLifetime, Metrics]:
-            key, policy_key, *keys = jax.random.split(lifetime.key, 2 + settings.critic_updates)
-            lifetime, losses = jax.lax.scan(learn_critic, replace(lifetime, key=key), jnp.stack(keys))
+            keys = jax.random.split(lifetime.key, 2 + settings.critic_updates)
+            key, policy_key = keys[0], keys[1]
+            lifetime, losses = jax.lax.scan(learn_critic, replace(lifetime, key=key), keys[2:])
             windows = self.sample(policy_key, lifetime, rule.reads_windows)
             rate = rates["learning_rate"]
             learner, about = self.agent.update_policy(lifetime.learner, rule, weights, windows, rate)

@@ -71,27 +71,31 @@ class MetaTrainer:
 
     def init(self) -> TrainingState:
         """The state before the first meta-update, placed on the mesh."""
-        eta_key, *keys = jax.random.split(stream(self.config.seed, "training"), 1 + len(self.families))
         whole, parted = everywhere(self.mesh), spread(self.mesh)
+        parts = {"step": whole, "eta": whole, "optimiser": whole, "sampler": whole, "populations": parted}
+        placed = TrainingState(**parts)  # type: ignore[arg-type]  # a tree prefix
+        make = jax.jit(self.first, out_shardings=placed, compiler_options=quick_to_compile())
+        return make(stream(self.config.seed, "training"))
 
-        def rest(key: PRNGKey) -> tuple[PyTree, PyTree, SamplerState]:
-            eta = self.objective.init(key)
-            return _strong((eta, self.optimiser.init(eta), self.sampler.init()))
-
-        # Keys are arguments: XLA would spend seconds on folding what is drawn from a constant one.
-        eta, optimiser, sampler = jax.jit(rest, out_shardings=whole)(eta_key)
-
-        def population(family: Family[Any], key: jax.Array) -> Lifetime:
-            members = family.lifetimes
-            new = jax.jit(
-                lambda state, keys: _strong(begin(family, self.sampler, state, keys, jnp.asarray(members))),
-                out_shardings=parted,
+    def first(self, key: PRNGKey) -> TrainingState:
+        """That state as a function of a key: XLA would spend seconds on folding what is drawn from a constant one."""
+        eta_key, *keys = jax.random.split(key, 1 + len(self.families))
+        eta, sampler = self.objective.init(eta_key), self.sampler.init()
+        populations = tuple(
+            begin(
+                family, self.sampler, sampler, jax.random.split(k, family.lifetimes.size), jnp.asarray(family.lifetimes)
             )
-            return new(sampler, jax.random.split(key, members.size))
-
-        populations = tuple(population(f, k) for f, k in zip(self.families, keys, strict=True))
-        step = jax.device_put(jnp.int32(0), whole)
-        return TrainingState(step=step, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations)
+            for family, k in zip(self.families, keys, strict=True)
+        )
+        return _strong(
+            TrainingState(
+                step=jnp.int32(0),
+                eta=eta,
+                optimiser=self.optimiser.init(eta),
+                sampler=sampler,
+                populations=populations,
+            )
+        )
 
     def step(self, state: TrainingState) -> tuple[TrainingState, Metrics]:
         """One meta-update: (state, metrics)."""

@@ -12,12 +12,11 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
+from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, evaluate, tune
 from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
-from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
 
@@ -78,7 +77,7 @@ def evaluate_objective(
         known = loaded.plugin.baselines(loaded.config)
         methods += _chosen(known, against)
     for method in methods:  # refuses what cannot be run before time is spent on tuning
-        make_families(suite, method.programs)
+        check_sizes(protocol, method, suite)
     trained_on = loaded.environments()
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}

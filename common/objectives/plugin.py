@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from metaobj.common.environments.registry import names_module
+from metaobj.common.environments.names import names_module
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol

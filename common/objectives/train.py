@@ -1,12 +1,12 @@
 """Meta-training of an objective in a run folder: from the start, or from where the folder stands."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +16,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.memory import check_fits, size_of
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
@@ -82,8 +83,8 @@ def meta_train(
     console = console or Console(quiet=True)
     trainer = make_trainer(plugin, config, devices)
     check_place(Path(run_dir), resume)
+    check_memory(trainer)
     state = trainer.init()
-    check_first_observations(trainer, state)
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
@@ -150,6 +151,19 @@ def _run(
         checkpoints.close()
 
 
+def check_memory(trainer: MetaTrainer) -> None:
+    """Before memory is asked for.
+
+    Raises:
+        UserError: it cannot hold the run's state.
+    """
+    try:
+        needed: float = size_of(jax.eval_shape(trainer.first, jax.random.key(0)))
+    except OverflowError:  # a dimension that is no 32-bit integer
+        needed = math.inf
+    check_fits(needed, trainer.config)
+
+
 def objective_step(path: Path) -> int:
     """How many meta-updates an objective file has behind it; 0 where there is none that can be read."""
     try:
@@ -182,19 +196,6 @@ def check_same_configuration(run: RunFolder, step: int, saved: dict[str, Any]) -
         raise UserError(
             f"{run.path / 'config.json'}: {name} is {now}; the run's checkpoint of step {step} was made with {before}"
         )
-
-
-def check_first_observations(trainer: MetaTrainer, state: TrainingState) -> None:
-    """Before anything is written.
-
-    Raises:
-        UserError: an environment's observations are not all finite numbers.
-    """
-    all_finite = jax.jit(lambda observation: jnp.all(jnp.isfinite(observation)))
-    for family, population in zip(trainer.families, state.populations, strict=True):
-        if not all_finite(population.worlds.observation):
-            names = " or ".join(trainer.entries[task].environment for task in family.tasks)
-            raise UserError(f"{names}: observations with NaN or infinity given; they must be finite")
 
 
 def save_objective(

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from metaobj.common.errors import UserError
+from metaobj.common.memory import check_fits, least_memory
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
@@ -63,6 +64,7 @@ def run_chunks(
         live: metrics that are shown beside the reward, {name: format}.
 
     Raises:
+        UserError: memory cannot hold what is kept of a chunk's steps.
         MetaTrainingError: every lifetime was left out in each of the last `PATIENCE` meta-updates, or to the end.
     """
     config = trainer.config
@@ -72,9 +74,15 @@ def run_chunks(
         return Stopped(step)
     with NotedSignals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step, live) as progress:
         progress.note(f"compiling for {trainer.mesh.size} device(s)")
+        try:
+            traced = trainer.run_chunk.trace(state)
+        except OverflowError:  # a dimension that is no 32-bit integer
+            check_fits(math.inf, config)
+            raise
+        check_fits(least_memory(traced.jaxpr.jaxpr), config)
         if step == 0:
             save(0, state, spent)
-        chunk = trainer.run_chunk.lower(state).compile()
+        chunk = traced.lower().compile()
         while step < config.meta_updates and not stopped:
             before = time.monotonic()
             state, metrics = chunk(state)

@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused_in_one_line(environment, agent, line):
 
 def test_a_world_that_shows_nan_is_refused_in_one_line(tmp_path):
     config = replace(TINY, distribution="tests.worlds_continuous:BROKEN")
-    with pytest.raises(UserError, match="BROKEN: observations with NaN or infinity given; they must be finite"):
+    with pytest.raises(UserError, match="BROKEN': observations with NaN or infinity are returned; must be finite"):
         meta_train(plugin, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

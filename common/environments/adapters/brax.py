@@ -30,15 +30,19 @@ TASKS = (
     "inverted_double_pendulum",
     "pusher",
     "reacher",
-    "swimmer",
     "walker2d",
 )
+"""All that can be made: Brax's swimmer asks NumPy for an argument that it no longer takes."""
 BACKENDS = ("spring", "generalized", "positional", "mjx")
 BRAX_NAMES = tuple(
     f"brax/{task}{suffix}" for task in TASKS for suffix in ("", *(f"/{backend}" for backend in BACKENDS), "/varied")
 )
 TIME_LIMITS = {"reacher": 50, "pusher": 100}
 """Steps per episode where they are not 1000; those of the MuJoCo tasks that Brax rebuilds."""
+
+FACTORS = {"ant": "gravity actuator", "hopper": "gravity actuator", "pusher": "actuator", "reacher": "mass actuator"}
+"""What varies where not all three do: the spring backend gives ants, hoppers and pushers unit masses whatever their own
+are, and gravity is at right angles to a reacher's plane and holds a pusher's object to its table."""
 
 
 @struct.dataclass
@@ -61,7 +65,8 @@ class BraxState:
 def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     """The environment called "brax/TASK", "brax/TASK/BACKEND" or "brax/TASK/varied", and its distribution.
 
-    What varies is gravity, masses and actuator strength. The backend is spring, the fastest, unless told.
+    What varies is gravity, masses and actuator strength, as far as the task feels them. The backend is spring, the
+    fastest, unless told.
 
     Raises:
         UserError: Brax is not installed.
@@ -75,7 +80,8 @@ def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     _, task, *rest = name.split("/")
     varied = rest == ["varied"]
     backend = rest[0] if rest and not varied else "spring"
-    return BraxEnvironment(task, backend), factor_spec(varied, split)
+    names = FACTORS.get(task, "gravity mass actuator").split() if varied else ()
+    return BraxEnvironment(task, backend, tuple(names)), factor_spec(varied, split)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class BraxEnvironment:
 
     task: str
     backend: str = "spring"
+    varied: tuple[str, ...] = ()
+    """Names in `BraxParams` of what differs between lifetimes."""
 
     @property
     def observation_space(self) -> Box:
@@ -102,7 +110,9 @@ class BraxEnvironment:
 
     def sample_params(self, key: PRNGKey, spec: PyTree) -> BraxParams:
         """Factors on gravity, masses and actuators, drawn as `spec` says."""
-        return BraxParams(*draw_factors(key, spec, 3))
+        one = jnp.ones(())
+        drawn = dict(zip(self.varied, draw_factors(key, spec, len(self.varied)), strict=True))
+        return BraxParams(**{"gravity": one, "mass": one, "actuator": one, **drawn})
 
     def reset(self, key: PRNGKey, params: BraxParams) -> tuple[jax.Array, BraxState]:
         """Start an episode."""

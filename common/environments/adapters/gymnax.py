@@ -5,6 +5,7 @@ out: it downloads images when it is made.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.environments.drawing import render_array
+from metaobj.common.environments.measured import uniform_returns
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -26,7 +28,8 @@ _BINARY = tuple(name for name in GYMNAX_NAMES if name.endswith("-MinAtar"))
 
 
 RETURNS = {"CartPole-v1": (22.2, 500.0), "Catch-bsuite": (-0.6, 1.0), "DeepSea-bsuite": (-0.28 / 256, 0.99)}
-"""(random, optimal). CartPole: the mean of 10^5 simulated episodes; 500 steps of reward 1. Catch: the ball falls in one
+"""(random, optimal). CartPole: the mean of 10^5 simulated episodes; 500 steps of reward 1, which a linear controller
+reaches in all varied worlds too. Catch: the ball falls in one
 of five columns, whatever the paddle does. DeepSea 8x8: one path in 256 finds the reward of 1; every move right costs
 0.01 / 8, and half of a random path's moves go right."""
 
@@ -37,12 +40,29 @@ VARIED = {
     "CartPole-v1": ("gravity", "masscart", "masspole", "length", "force_mag"),
 }
 """Physical constants that may vary between lifetimes, each by a factor of its own."""
+DERIVED: dict[str, dict[str, Callable[[Any], jax.Array]]] = {
+    "CartPole-v1": {
+        "total_mass": lambda params: params.masscart + params.masspole,
+        "polemass_length": lambda params: params.masspole * params.length,
+    }
+}
+"""Constants that gymnax computes of others once and for all: they have to follow what varies."""
 VARIATIONS = tuple(f"{name}/varied" for name in VARIED)
 
 
+NOT_IN_64_BITS = ("Freeway-MinAtar", "DiscountingChain-bsuite", "MetaMaze-misc", "GaussianBandit-misc")
+"""gymnax mixes 32 and 64 bits there, which JAX does not let pass."""
+
+
 def make_gymnax(name: str, split: Split) -> tuple["GymnaxEnvironment", PyTree]:
-    """A gymnax environment and its distribution; with "/varied" behind its name its physics differ."""
+    """A gymnax environment and its distribution; with "/varied" behind its name its physics differ.
+
+    Raises:
+        UserError: it does not run with JAX as it is configured.
+    """
     name, _, varied = name.partition("/")
+    if name in NOT_IN_64_BITS and jax.config.values["jax_enable_x64"]:
+        raise UserError(f"environment: {name!r} does not run with 64-bit types; unset JAX_ENABLE_X64")
     return GymnaxEnvironment(name, VARIED[name] if varied else ()), factor_spec(bool(varied), split)
 
 
@@ -94,8 +114,10 @@ class GymnaxEnvironment:
         """The default parameters as arrays, varied as `spec` says."""
         params = jax.tree.map(jnp.asarray, _make(self.name)[1])
         factors = draw_factors(key, spec, len(self.varied))
-        changed = {name: getattr(params, name) * factors[i] for i, name in enumerate(self.varied)}
-        return params.replace(**changed)
+        params = params.replace(**{name: getattr(params, name) * factors[i] for i, name in enumerate(self.varied)})
+        if not self.varied:
+            return params
+        return params.replace(**{name: of(params) for name, of in DERIVED.get(self.name, {}).items()})
 
     def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
         """Start an episode."""
@@ -121,12 +143,13 @@ class GymnaxEnvironment:
         )
 
     def reference_returns(self, params: PyTree) -> tuple[np.ndarray, np.ndarray] | None:
-        """Of the environments in `RETURNS`."""
+        """Of the environments in `RETURNS`; where worlds vary, what uniform actions make in each is measured."""
         if self.name not in RETURNS:
             return None
         number = jax.tree.leaves(params)[0].shape[0]
         random, optimal = RETURNS[self.name]
-        return np.full(number, random, np.float32), np.full(number, optimal, np.float32)
+        measured = uniform_returns(self, params) if self.varied else np.full(number, random)
+        return measured.astype(np.float32), np.full(number, optimal, np.float32)
 
     def render(self, state: PyTree, params: PyTree) -> np.ndarray:
         """The observation of the state: planes, or bars."""

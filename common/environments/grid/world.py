@@ -89,7 +89,7 @@ class GridWorld:
     def step(self, key: PRNGKey, state: GridState, action: jax.Array, params: GridParams) -> Step:
         """Move, collect, perhaps end, let objects return. `truncated` at `params.max_steps`, unless it ended."""
         u = jax.random.uniform(key, (self.num_objects + 1,))
-        move = action % 9
+        move = jnp.asarray(action, jnp.int32) % 9
         target = state.position + jnp.stack([move // 3 - 1, move % 3 - 1])
         y, x = target[0], target[1]
         inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
@@ -115,7 +115,8 @@ class GridWorld:
     def observe(self, state: GridState, params: GridParams) -> jax.Array:
         """The observation: int32 index (mask of present objects * h + y) * w + x, or bool planes [H, W, N + 1]."""
         if not self.moving_objects:
-            mask = jnp.sum(state.present.astype(jnp.int32) << jnp.arange(self.num_objects, dtype=jnp.int32))
+            bits = state.present.astype(jnp.int32) << jnp.arange(self.num_objects, dtype=jnp.int32)
+            mask = jnp.sum(bits, dtype=jnp.int32)
             return (mask * params.height + state.position[0]) * params.width + state.position[1]
         cells = jnp.concatenate([self.object_cells(state, params), state.position[None]])  # [N + 1, 2]
         shown = jnp.append(state.present, True)

@@ -1,0 +1,68 @@
+"""Every name that `metaobj list` shows can be made, reset and stepped."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metaobj.common.environments.adapters.brax import TASKS
+from metaobj.common.environments.adapters.gymnax import NOT_IN_64_BITS
+from metaobj.common.environments.measured import uniform_action
+from metaobj.common.environments.protocol import sample_params
+from metaobj.common.environments.registry import environment_names, make_environment
+from metaobj.common.errors import UserError
+from metaobj.common.experience.rollout import Policy, reset, rollout
+
+OURS = [name for name in environment_names() if not name.startswith("brax/")]
+
+
+def act(environment, spec, steps):
+    """A function of a key: some steps of uniform actions, resets among them, in two environments."""
+
+    def draw(key, steps, observation):
+        keys = jax.random.split(key, (steps, 2))
+        return jax.vmap(jax.vmap(lambda k: uniform_action(k, environment.action_space)))(keys)
+
+    def go(key):
+        params = sample_params(environment, key, spec)
+        worlds = reset(key, environment, params, 2)
+        worlds, first, _ = rollout(key, environment, params, worlds, Policy(draw, lambda _, noise: noise), steps)
+        return first, rollout(key, environment, params, worlds, Policy(draw, lambda _, noise: noise), steps)[1]
+
+    return go
+
+
+@pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types:FutureWarning")  # in one of gymnax's
+@pytest.mark.parametrize("bits", [32, 64])
+def test_what_they_return_fits_their_spaces(bits):
+    """Traced only."""
+    with jax.enable_x64(bits == 64):
+        for name in OURS:
+            if bits == 64 and name in NOT_IN_64_BITS:
+                with pytest.raises(UserError, match="does not run with 64-bit types; unset JAX_ENABLE_X64"):
+                    make_environment(name)
+                continue
+            environment, spec = make_environment(name)
+            steps, more = jax.eval_shape(act(environment, spec, 3), jax.random.key(0))
+            assert steps.observation.shape == (3, 2, *environment.observation_space.shape), name
+            assert steps.observation.dtype == more.observation.dtype == steps.next_observation.dtype, name
+            assert steps.terminated.dtype == steps.truncated.dtype == bool, name
+            assert jnp.issubdtype(steps.reward.dtype, jnp.floating), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", environment_names())
+def test_it_runs(name, quick_compilation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Brax's and MuJoCo's own
+        environment, spec = make_environment(name)
+        _, steps = jax.jit(act(environment, spec, 4))(jax.random.key(0))
+    for leaf in jax.tree.leaves(steps):
+        assert np.isfinite(np.asarray(leaf, float)).all()
+
+
+def test_all_brax_tasks_are_listed_on_all_backends():
+    names = [name for name in environment_names() if name.startswith("brax/")]
+    assert len(names) == len(set(names)) == len(TASKS) * 6 and "brax/swimmer" not in names
