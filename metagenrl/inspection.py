@@ -138,9 +138,9 @@ def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, si
     folder = Path(folder)
     make_folder(folder)
     keys = jax.random.split(stream(0, "inspection"), 3)
+    life = follow(loaded, size, keys[2])  # first: the file may name what cannot be made
     cells, push = pushes(objective, eta, size, keys[0])
     answers = reach(objective, eta, size, keys[1])
-    life = follow(loaded, size, keys[2])
     paths = [folder / name for name in ("loss.png", "lifetime.png", "inspection.csv")]
     _draw_loss(paths[0], cells, push, answers)
     _draw_life(paths[1], life, loaded.entries[0].environment)

@@ -11,6 +11,8 @@ from rich.text import Text
 from metaobj.common.evaluation import pictures, results, statistics
 from metaobj.common.evaluation.results import ALL, Curves, SummaryRow
 
+NARROWEST = 80
+"""Columns that the tables need."""
 _MAX_TASKS, _MAX_METHODS = 40, 3  # more than that is told in summary.csv alone
 
 
@@ -55,7 +57,19 @@ def write(
 
 
 def print_tables(console: Console, rows: Sequence[SummaryRow], confidence: float = 0.95) -> None:
-    """Prints the rows of `summary_table`: groups, comparisons with the baseline, and tasks if they are few."""
+    """Prints the rows of `summary_table`: groups, comparisons with the baseline, and tasks if they are few.
+
+    At least `NARROWEST` wide: in a narrower terminal lines run over, where rich would cut numbers off.
+    """
+    before = console.width
+    console.width = max(before, NARROWEST)
+    try:
+        _print_tables(console, rows, confidence)
+    finally:
+        console.width = before
+
+
+def _print_tables(console: Console, rows: Sequence[SummaryRow], confidence: float) -> None:
     groups = [row for row in rows if row.kind == "group"]
     comparisons = [row for row in rows if row.kind == "comparison"]
     tasks = [row for row in rows if row.kind == "task"]

@@ -71,6 +71,7 @@ def evaluate_objective(
     """
     console = console or Console(quiet=True)
     loaded = load_objective(path, trust=trust)
+    trained_on = loaded.environments()
     suite = make_suite(suite_name)
     methods = [learned(loaded)]
     if baselines:
@@ -78,7 +79,6 @@ def evaluate_objective(
         methods += _chosen(known, against)
     for method in methods:  # refuses what cannot be run before time is spent on tuning
         check_sizes(protocol, method, suite)
-    trained_on = loaded.environments()
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:

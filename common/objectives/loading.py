@@ -95,7 +95,9 @@ def _check_arrays(where: str, arrays: Mapping[str, np.ndarray], wanted: Mapping[
         if array.shape != wanted[name].shape:
             shapes = f"{list(array.shape)}; must be {list(wanted[name].shape)}"
             raise UserError(f"{where}: the shape of its array {name} is {shapes}, as its metadata says")
-        if bad := int(np.sum(~np.isfinite(array.astype(wanted[name].dtype)))):
+        with np.errstate(over="ignore"):  # what is too large for a float32 is infinite then
+            bad = int(np.sum(~np.isfinite(array.astype(wanted[name].dtype))))
+        if bad:
             raise UserError(f"{where}: its array {name} holds {bad} numbers that are not finite; must be none")
 
 

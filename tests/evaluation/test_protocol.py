@@ -14,11 +14,12 @@ from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
+from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, evaluate, tune
 from metaobj.common.evaluation.results import Curves, Reference, relative_to
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import evaluate as evaluation
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.rules.handwritten import A2C
 
 PROTOCOL = EvaluationProtocol(seeds=6, tuning_seeds=6, bins=4)
 LESSON = Entry("tests.worlds:LESSON", num_environments=4, updates=40)
@@ -64,6 +65,20 @@ def test_scores_relative_to_a_baseline_by_hand() -> None:
     _, scored = relative_to([base, ours], "A2C")
     np.testing.assert_allclose(scored.normalised[0, :, 1], [0.5, 1.0, 1.5, 2.0])
     np.testing.assert_allclose(scored.normalised[1], 0.25)  # as its own reference says
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-12, -1e-12, 1e-3])
+def test_next_to_no_gain_is_no_unit(gain: float) -> None:
+    """Such as 1e-12, of which another method would have gained 5e11 times as much."""
+    base = curves_of("A2C", [gain] * 4, 0.0, 0.0, 2.0)
+    ours = curves_of("LPG", [5.0, 5.1, 5.2, 5.3], 0.0, 0.0, 2.0)
+    for scored in relative_to([base, ours], "A2C"):
+        assert np.isnan(scored.normalised[0]).all() and not scored.is_normalised("all tasks")
+
+
+def test_a_gain_that_may_be_chance_is_no_unit() -> None:
+    base = curves_of("A2C", [-9.0, -5.0, 5.0, 11.0], 0.0, 0.0, 2.0)
+    assert np.isnan(relative_to([base], "A2C")[0].normalised[0]).all()
 
 
 @pytest.mark.parametrize(("floor", "known"), [(-4.0, True), (4.0, False), (9.0, False), (np.nan, False)])
@@ -136,3 +151,27 @@ def test_an_objective_beside_its_baselines(
         "learning_curves.png",
         "intervals.png",
     }
+
+
+class Broken(A2C):
+    """Its gradient is not a number."""
+
+    def loss(self, *arguments: Any) -> Any:
+        return super().loss(*arguments) * np.nan
+
+
+def test_agents_that_diverge_are_counted(method: Method) -> None:
+    """Also those that go on acting: the largest of logits that are not numbers is action 0."""
+    steps = {LESSON.environment: {"learning_rate": 20.0, "entropy_weight": 0.0}}
+    curves = evaluate(PROTOCOL, replace(method, rule=Broken()), [LESSON], steps)
+    assert curves.diverged == [6] and np.isfinite(curves.returns).all()
+    assert evaluate(PROTOCOL, method, [LESSON], steps).diverged == [0]
+
+
+def test_sizes_are_held_against_memory_and_updates(method: Method) -> None:
+    check_sizes(PROTOCOL, method, [LESSON])
+    with pytest.raises(UserError, match="bins: 41 given; an agent of A2C has 40 updates on tests.worlds:LESSON"):
+        check_sizes(replace(PROTOCOL, bins=41), method, [LESSON])
+    for name in ("seeds", "tuning_seeds"):
+        with pytest.raises(UserError, match=f"{name}: 2000000000 given; so many agents of A2C take [0-9.e+]+ GiB"):
+            check_sizes(replace(PROTOCOL, **{name: 2_000_000_000}), method, [LESSON])

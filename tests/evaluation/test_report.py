@@ -114,3 +114,55 @@ def test_nothing_is_written_for_methods_that_cannot_be_compared(methods, tmp_pat
 )
 def test_numbers_keep_the_digits_that_matter(numbers, text):
     assert report._with_interval(*numbers, sign="+") == text
+
+
+def test_diverged_agents_are_told_by_name(methods, tmp_path):
+    counted = [
+        dataclasses.replace(methods[0], diverged=[0, 3, 0, 1]),
+        dataclasses.replace(methods[1], diverged=[0] * 4),
+    ]
+    text = re.sub(r"\s+", " ", _written(tmp_path, counted, baseline="A2C"))
+    assert (
+        "DIVERGED: 3 of 4 agents of LPG on sparse" in text and "DIVERGED: 1 of 4 agents of LPG on CartPole-v1" in text
+    )
+    assert text.count("DIVERGED") == 2
+    with open(tmp_path / "summary.csv", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["method"] == "LPG"]
+    told = {(line["kind"], line["task"] or line["group"]): line["diverged"] for line in lines}
+    assert told["task", "sparse"] == told["group", "held-out grids"] == "3" and told["task", "dense"] == "0"
+    assert "DIVERGED" not in _written(tmp_path, methods)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"), [(1, "One seed only"), (3, "in about 73 % of cases"), (8, "92 %"), (10, "")]
+)
+def test_few_seeds_are_told_for_what_they_are(make_curves, seeds, says, tmp_path):
+    text = re.sub(r"\s+", " ", _written(tmp_path, [make_curves("LPG", seeds=seeds)]))
+    assert says in text and ("seeds a task only" in text) == (1 < seeds < 10)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_numbers_are_whole_in_a_narrow_terminal(methods, tmp_path, encoding):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors="replace")
+    console = Console(file=stream, width=40)
+    rows = report.write(tmp_path, methods, baseline="A2C", console=console, repetitions=100)
+    stream.flush()
+    text = raw.getvalue().decode(encoding)
+    grids = next(row for row in rows if row.kind == "group" and row.group == "held-out grids")
+    assert f"{grids.final:.3f} [{grids.final_low:.3f}, {grids.final_high:.3f}]" in text and console.width == 40
+
+
+def test_what_was_computed_is_told_where_it_cannot_be_written(methods, tmp_path, monkeypatch):
+    (tmp_path / "curves.csv").write_text("precious")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    stream = io.StringIO()
+    with pytest.raises(UserError, match="summary.csv: cannot write: No space left"):
+        report.write(tmp_path, methods, console=Console(file=stream, width=80), repetitions=100)
+    assert "held-out grids" in stream.getvalue()
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.csv"]
+    assert (tmp_path / "curves.csv").read_text() == "precious"

@@ -173,3 +173,8 @@ def test_unknown_baseline_and_empty_list_are_refused(make_curves):
         summary_table([make_curves()], baseline="PPO")
     with pytest.raises(UserError, match="at least one method"):
         summary_table([])
+
+
+def test_methods_with_other_bins_are_not_compared(make_curves):
+    with pytest.raises(UserError, match="bins: A2C and LPG have 10 and 20, need the same number"):
+        summary_table([make_curves("LPG", bins=20), make_curves("A2C", bins=10)])

@@ -159,3 +159,14 @@ def test_other_tasks_are_refused():
 def test_senseless_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         stratified_bootstrap(np.zeros((2, 2)), **options)
+
+
+@pytest.mark.parametrize("seeds", sorted(statistics.COVERAGE))
+def test_intervals_cover_as_often_as_they_are_said_to(seeds):
+    """Of normal scores around 0 on one task."""
+    rng = np.random.default_rng(seeds)
+    intervals = [
+        statistics.stratified_bootstrap(rng.normal(size=(1, seeds)), repetitions=400, seed=draw) for draw in range(800)
+    ]
+    share = 100 * np.mean([interval.low <= 0 <= interval.high for interval in intervals])
+    assert abs(share - statistics.COVERAGE[seeds]) < 4
