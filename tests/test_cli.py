@@ -38,7 +38,7 @@ def run(*arguments: str) -> int:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One setting and one lifetime: a distribution and a suite for which a second is enough."""
     DISTRIBUTIONS["tiny-cli"] = (Entry("chain/short", 1, 1, 1, (40.0,)),)
-    SUITES["tiny-cli"] = (Entry("chain/short", num_environments=1, updates=1, split="held_out"),)
+    SUITES["tiny-cli"] = (Entry("chain/short", num_environments=1, updates=25, split="held_out"),)
     with quick_programs(tmp_path_factory.mktemp("programs")):
         yield
     del DISTRIBUTIONS["tiny-cli"], SUITES["tiny-cli"]
@@ -133,6 +133,14 @@ WRONG: dict[str, str] = {
     "train lpg --scale=-3": "scale: -3 given",
     "train lpg --meta-updates 0": "meta_updates: 0 given",
     "train lpg --meta-updates 30000000000": "meta_updates: 30000000000 given",
+    "train lpg --network.units 1000000000": "network.units: 1000000000 given; that needs at least 4.47e+10 GiB of mem",
+    "train lpg --network.units 999999999999": "network.units: 999999999999 given; must be at least 1 and at most",
+    "train lpg --sampler.window 1000000000": "sampler.window: 1000000000 given; that needs at least",
+    "train lpg --scale 1000000000": "lifetimes: 32000000000 given; must be at least 1 and at most 2147483647",
+    "train metagenrl --preset smoke --agent.hidden 1000000000": "agent.hidden: 1000000000 given; that needs at least",
+    "train metagenrl --network.layers 1000": "network.layers: 1000 given; must be at least 1 and at most 64",
+    "evaluate run --suite tiny-cli --seeds 2000000000": "seeds: 2000000000 given; so many agents of LPG take",
+    "evaluate run --suite tiny-cli --seeds 99999999999": "seeds: 99999999999 given; must be at least 1",
     "train lpg --inner-updates 0": "inner_updates: 0 given",
     "train lpg --rollout-steps 0": "rollout_steps: 0 given",
     "train lpg --chunk 0": "chunk: 0 given",
@@ -181,7 +189,7 @@ WRONG: dict[str, str] = {
     "evaluate other.safetensors": "other.safetensors: objective: 'other' is unknown; choose from lpg",
     "evaluate bare.safetensors": "its metadata lacks configuration, entries",
     "evaluate newer.safetensors": "this version of lpg cannot be built from it",
-    "evaluate small.safetensors": "its array policy/kernel does not fit",
+    "evaluate small.safetensors": "the shape of its array policy/kernel is [3, 1]; must be [4, 1]",
     "evaluate version.safetensors": "its format version is 99",
     "evaluate pretrained:nothing": "no such pretrained objective",
     "evaluate run --suite huge": "suite: 'huge' is unknown; choose from held-out-layouts",
@@ -242,9 +250,18 @@ def test_a_missing_extra(
     refused(f"train lpg {flag}", f"the package {package} is not installed; install it with: pip install", place, capfd)
 
 
-def test_more_than_fits_in_memory(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")])
+def test_more_than_fits_in_memory(
+    error: Exception, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What could not be told beforehand."""
+
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("metaobj.common.meta.trainer.MetaTrainer.init", full)
     before = contents(place)
-    assert run("train", "lpg", "--scale", "1000000000000") == 1
+    assert run("train", "lpg", *TINY.split()) == 1
     assert capfd.readouterr().err.startswith("metaobj: out of memory; a smaller chunk")
     assert contents(place) == before
 
