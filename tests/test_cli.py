@@ -16,6 +16,7 @@ from metaobj.common.evaluation.suites import SUITES
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives import file as objective_file
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.train import Outcome
 from metaobj.common.runs.run_folder import RunFolder
 from tests.quick import quick_programs
 
@@ -139,7 +140,7 @@ WRONG: dict[str, str] = {
     "train lpg --scale 1000000000": "lifetimes: 32000000000 given; must be at least 1 and at most 2147483647",
     "train metagenrl --preset smoke --agent.hidden 1000000000": "agent.hidden: 1000000000 given; that needs at least",
     "train metagenrl --network.layers 1000": "network.layers: 1000 given; must be at least 1 and at most 64",
-    "evaluate run --suite tiny-cli --seeds 2000000000": "seeds: 2000000000 given; so many agents of LPG take",
+    "evaluate run --suite tiny-cli --seeds 2000000000": "seeds: 2000000000 given; so many agents of LPG on chain",
     "evaluate run --suite tiny-cli --seeds 99999999999": "seeds: 99999999999 given; must be at least 1",
     "train lpg --inner-updates 0": "inner_updates: 0 given",
     "train lpg --rollout-steps 0": "rollout_steps: 0 given",
@@ -264,6 +265,27 @@ def test_more_than_fits_in_memory(
     assert run("train", "lpg", *TINY.split()) == 1
     assert capfd.readouterr().err.startswith("metaobj: out of memory; a smaller chunk")
     assert contents(place) == before
+
+
+@pytest.mark.parametrize(("resume", "purged"), [(False, None), (True, 0)])
+def test_sinks_know_whether_the_run_goes_on(
+    resume: bool, purged: int | None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 0 of a resumed run is not the start of a new one: points of a killed attempt are hidden."""
+    told: list[Any] = []
+
+    def trained(*_: Any, sinks: Callable[..., Any], **__: Any) -> Outcome:
+        sinks(SimpleNamespace(path=place / "run", resumed=resume, config={}, run_id="1f"), 0)
+        return Outcome(True, 0, place)
+
+    monkeypatch.setattr("metaobj.common.objectives.train.meta_train", trained)
+    monkeypatch.setattr("metaobj.common.command.cli._check_extra", lambda *_: None)
+    metrics = "metaobj.common.runs.metrics"
+    monkeypatch.setattr(f"{metrics}.TensorBoard", lambda folder, resumed_at: told.append((folder, resumed_at)))
+    monkeypatch.setattr(f"{metrics}.WeightsAndBiases", lambda *arguments: told.append(arguments))
+    assert run("train", "lpg", *TINY.split(), "--tensorboard", "--wandb", "project") == 0
+    folder = place / "run"
+    assert told == [(folder / "tensorboard", purged), (folder, "project", {}, "1f", "run")]
 
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,9 @@ def test_tensorboard_is_driven_as_it_expects(tmp_path: Path, monkeypatch: pytest
     sink.write(5, {"loss": 0.5, "bad": math.nan})
     sink.close()
     assert calls == [(str(tmp_path), 5), ("loss", 0.5, 5), "closed"]
+    TensorBoard(tmp_path, resumed_at=0)  # of a run that was killed before its first checkpoint but one
+    TensorBoard(tmp_path, resumed_at=None)
+    assert calls[3:] == [(str(tmp_path), 1), (str(tmp_path), None)]
 
 
 def test_wandb_is_driven_as_it_expects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,3 +146,34 @@ def test_atomic_write_replaces_or_leaves(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UserError, match="cannot write: No space left on device"):
         atomic_write(path, "lost")
     assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
+
+
+def test_every_run_has_a_name_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    """Two folders called `run` are two runs; that of an older version went by its folder's name."""
+    names = []
+    for place in ("one", "other"):
+        with RunFolder.open(tmp_path / place / "run", CONFIG) as run:
+            names.append(run.run_id)
+        with RunFolder.open(tmp_path / place / "run", CONFIG, resume=True) as run:
+            assert run.run_id == names[-1]
+    assert names[0] != names[1]
+    file = tmp_path / "one" / "run" / "config.json"
+    record = json.loads(file.read_text())
+    del record["run_id"]
+    file.write_text(json.dumps(record))
+    with RunFolder.open(file.parent, CONFIG, resume=True) as run:
+        assert run.run_id == "run"
+
+
+def test_a_run_that_is_abandoned_leaves_room_for_another(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        (run.path / "wandb").mkdir()
+        (run.path / "wandb" / "log").write_text("refused")
+        run.metrics.touch()
+        run.abandon()
+    assert os.listdir(tmp_path / "run") == ["run.lock"]
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        run.metrics.touch()
+    with RunFolder.open(tmp_path / "run", CONFIG, resume=True) as run:
+        run.abandon()  # what was there before stays
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.json", "metrics.jsonl", "run.lock"]

@@ -45,23 +45,27 @@ class EvaluationProtocol:
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
 
 
-def check_sizes(protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry]) -> None:
+def check_sizes(
+    protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry], tuning: Sequence[Entry] = ()
+) -> None:
     """Before time is spent.
 
     Raises:
-        UserError: the method cannot live in one of the suite's environments; a learning curve has more bins than an
-            agent has updates; or memory cannot hold the agents.
+        UserError: the method cannot live in one of the environments of the suite or of tuning; a learning curve of the
+            suite has more bins than an agent has updates; or memory cannot hold the agents.
     """
-    for family in make_families(suite, method.programs):
-        updates = min(-(-suite[task].updates // method.span) for task in family.tasks)
-        if protocol.bins > updates:
-            names = " or ".join(suite[task].environment for task in family.tasks)
-            raise UserError(f"bins: {protocol.bins} given; an agent of {method.name} has {updates} updates on {names}")
-        agent = _least_memory(method, family, method.settings(suite[family.tasks[0]].agent)[0])
-        for name in ("seeds", "tuning_seeds"):
-            if (needed := agent * getattr(protocol, name)) > memory():
+    for entry in suite:
+        if protocol.bins > (updates := -(-entry.updates // method.span)):
+            where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
+            raise UserError(f"bins: {protocol.bins} given; {where}")
+    for name, entries in (("seeds", suite), ("tuning_seeds", tuning)):
+        number = getattr(protocol, name)
+        for family in make_families(entries, method.programs):
+            agent = _least_memory(method, family, method.settings(entries[family.tasks[0]].agent)[0])
+            if (needed := agent * number) > memory():
+                names = " or ".join(entries[task].environment for task in family.tasks)
                 raise UserError(
-                    f"{name}: {getattr(protocol, name)} given; so many agents of {method.name} take "
+                    f"{name}: {number} given; so many agents of {method.name} on {names} take "
                     f"{needed / 2**30:.3g} GiB, and there are {memory() / 2**30:.3g} GiB of memory"
                 )
 

@@ -77,8 +77,10 @@ def evaluate_objective(
     if baselines:
         known = loaded.plugin.baselines(loaded.config)
         methods += _chosen(known, against)
-    for method in methods:  # refuses what cannot be run before time is spent on tuning
-        check_sizes(protocol, method, suite)
+    longest = protocol.longest_tuning_life
+    tuned_on = {agent: tuning_entries(trained_on, agent, longest) for agent in {entry.agent: None for entry in suite}}
+    for method in methods:  # refuses what cannot be run before time is spent
+        check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:
@@ -88,10 +90,8 @@ def evaluate_objective(
 
         for method in methods:
             best: dict[AgentConfig, Settings] = {}
-            for agent in dict.fromkeys(entry.agent for entry in suite):
-                best[agent], table = tune(
-                    protocol, method, tuning_entries(trained_on, agent, protocol.longest_tuning_life), say
-                )
+            for agent, entries in tuned_on.items():
+                best[agent], table = tune(protocol, method, entries, say)
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
             settings = {entry.environment: best[entry.agent] for entry in suite}
             curves.append(evaluate(protocol, method, suite, settings, say))

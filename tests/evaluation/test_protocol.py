@@ -173,5 +173,9 @@ def test_sizes_are_held_against_memory_and_updates(method: Method) -> None:
     with pytest.raises(UserError, match="bins: 41 given; an agent of A2C has 40 updates on tests.worlds:LESSON"):
         check_sizes(replace(PROTOCOL, bins=41), method, [LESSON])
     for name in ("seeds", "tuning_seeds"):
-        with pytest.raises(UserError, match=f"{name}: 2000000000 given; so many agents of A2C take [0-9.e+]+ GiB"):
-            check_sizes(replace(PROTOCOL, **{name: 2_000_000_000}), method, [LESSON])
+        says = f"{name}: 2000000000 given; so many agents of A2C on tests.worlds:LESSON take [0-9.e+]+ GiB"
+        with pytest.raises(UserError, match=says):
+            check_sizes(replace(PROTOCOL, **{name: 2_000_000_000}), method, [LESSON], [LESSON])
+    crowded = replace(LESSON, num_environments=2**31 - 1)  # as a stranger's file may say
+    with pytest.raises(UserError, match="tuning_seeds: 6 given; so many agents of A2C on tests.worlds:LESSON take"):
+        check_sizes(PROTOCOL, method, [LESSON], [crowded])
