@@ -135,8 +135,8 @@ def test_the_papers_warm_start_is_ten_thousand_steps():
         ),
         (
             "tests.worlds_continuous:POINT",
-            replace(AGENT, replay_steps=10**12),
-            r"agent.replay_steps: 1000000000000 given; the replays of 2 agents take \d+ GiB, and there are \d+ GiB",
+            replace(AGENT, replay_steps=2**31 - 1),
+            r"agent.replay_steps: 2147483647 given; the replays of 2 agents take \d+ GiB, and there are \d+ GiB",
         ),
     ],
 )
