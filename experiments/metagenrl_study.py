@@ -135,7 +135,7 @@ def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int
         suite = suite_of(config.distribution)
         settings |= {entry.environment: best[0] for entry in suite if entry.environment not in settings}
         # Nothing to tune: the settings are the sampler's.
-        method = Method(name, trainer.objective, state.eta, programs, lambda agent: {})
+        method = Method(name, trainer.objective, state.eta, programs, lambda agent: {}, config.rollout_steps)
         returns = fresh_returns(method, suite, settings, agents, seed)
         yield returns | by_age(look(state), life)
 

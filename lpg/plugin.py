@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.baselines import a2c, discrete_ppo
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
@@ -34,7 +34,7 @@ def _programs(config: LPGTraining, rule: LPG) -> Callable[[Entry, Environment], 
 
 
 def _baselines(config: LPGTraining) -> list[Method]:
-    return [a2c(config.rollout_steps, config.discount, config.value)]
+    return [a2c(config.rollout_steps, config.discount, config.value), discrete_ppo(config.rollout_steps)]
 
 
 def _hyperparameters(config: LPGTraining) -> Mapping[str, Sequence[float]]:

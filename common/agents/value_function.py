@@ -21,7 +21,7 @@ class ValueConfig:
     tabular_step_size: float = 0.5
     """For tables: the share of the way that a visited state's value goes towards the mean of its targets."""
     learning_rate: float = 1e-3
-    """For networks: the learning rate of the value function's Adam."""
+    """For networks: the learning rate of the value function's Adam, where the agents' hyperparameters tell none."""
     lambda_: float = 0.95
     """lambda of the returns that value functions learn and advantages are estimated by: 0 one step, 1 Monte Carlo."""
 
@@ -38,7 +38,10 @@ class ValueFunction(Protocol):
 
     def apply(self, params: PyTree, observation: jax.Array) -> jax.Array: ...
 
-    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree: ...
+    def update(
+        self, params: PyTree, observation: jax.Array, targets: jax.Array, learning_rate: float | jax.Array
+    ) -> PyTree:
+        """One step; a table does not read the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class TabularValue:
     def apply(self, params: PyTree, observation: jax.Array) -> jax.Array:
         return params[observation]
 
-    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree:
+    def update(
+        self, params: PyTree, observation: jax.Array, targets: jax.Array, learning_rate: float | jax.Array
+    ) -> PyTree:
         errors = jnp.stack([targets - params[observation], jnp.ones_like(targets)], -1)  # [T, B, 2]
         sums = jnp.zeros((self.num_states, 2), errors.dtype).at[observation].add(errors)
         return params + self.config.tabular_step_size * sums[:, 0] / jnp.maximum(sums[:, 1], 1.0)
@@ -69,7 +74,8 @@ class NetworkValue:
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        return optax.adam(self.config.learning_rate)
+        """Without the learning rate, which may be data."""
+        return optax.scale_by_adam()
 
     def init(self, key: PRNGKey) -> PyTree:
         params = self.agent.init(key).params
@@ -78,14 +84,16 @@ class NetworkValue:
     def apply(self, params: PyTree, observation: jax.Array) -> jax.Array:
         return self.agent.apply(params[0], observation)["value"][..., 0]
 
-    def update(self, params: PyTree, observation: jax.Array, targets: jax.Array) -> PyTree:
+    def update(
+        self, params: PyTree, observation: jax.Array, targets: jax.Array, learning_rate: float | jax.Array
+    ) -> PyTree:
         weights, optimiser_state = params
 
         def loss(weights: PyTree) -> jax.Array:
             return 0.5 * jnp.mean((self.agent.apply(weights, observation)["value"][..., 0] - targets) ** 2)
 
         updates, optimiser_state = self.optimiser.update(jax.grad(loss)(weights), optimiser_state, weights)
-        return optax.apply_updates(weights, updates), optimiser_state
+        return jax.tree.map(lambda w, u: w - learning_rate * u, weights, updates), optimiser_state
 
 
 def make_value_function(config: ValueConfig, agent: Agent) -> ValueFunction:

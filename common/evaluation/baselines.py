@@ -6,28 +6,41 @@ from dataclasses import replace
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.method import Method
-from metaobj.common.lifetimes.distributions import POLICY_RATES, TABULAR_RATES
+from metaobj.common.lifetimes.distributions import POLICY_RATES, TABULAR_RATES, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
-from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
 from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate
 
-DENSE_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
+NETWORK_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 CRITIC_RATES = (1e-3, 3e-3)
+"""Of off-policy critics."""
+VALUE_RATES = (3e-3, 1e-2)
+"""Of value functions that are networks."""
 ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
+NETWORK_ENTROPY_WEIGHTS = (0.0, 0.003, 0.01, 0.03)
+BASELINE_DISCOUNT = 0.99
+"""Of the methods that people wrote, on worlds with networks: what the field uses there."""
 
 
 def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
-    """A2C with its grid: 20 settings per kind of agent."""
+    """A2C with its grid: 20 settings for tables, 40 for networks."""
 
     def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
-        rates = TABULAR_RATES if agent.torso == "tabular" else DENSE_RATES
-        return {"learning_rate": rates, "entropy_weight": ENTROPY_WEIGHTS}
+        if agent.torso == "tabular":
+            return {"learning_rate": TABULAR_RATES, "entropy_weight": ENTROPY_WEIGHTS}
+        rates = {"learning_rate": NETWORK_RATES, "critic_learning_rate": VALUE_RATES}
+        return {**rates, "entropy_weight": NETWORK_ENTROPY_WEIGHTS}
 
     rule = A2C()
-    programs = on_policy(rule, rollout_steps=rollout_steps, discount=discount, value=value)
-    return Method("A2C", rule, (), programs, grid)
+
+    def programs(entry: Entry, environment: Environment) -> OnPolicy:
+        gamma = discount if entry.agent.torso == "tabular" else BASELINE_DISCOUNT
+        return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=value)(entry, environment)
+
+    return Method("A2C", rule, (), programs, grid, rollout_steps)
 
 
 def ddpg(
@@ -59,15 +72,25 @@ def _ascent(
         }
 
     programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
-    return Method(name, CriticAscent(), (), programs, grid)
+    return Method(name, CriticAscent(), (), programs, grid, rollout_steps)
 
 
 def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
-    """PPO (Schulman et al. 2017), whose rollouts are longer. Its agents have the networks of off-policy ones."""
+    """PPO (Schulman et al. 2017) for continuous actions, with the networks of the off-policy agents beside it."""
 
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
-        return {"learning_rate": (3e-4, 1e-3, 3e-3)}
+        return {"learning_rate": (3e-4, 1e-3, 3e-3), "entropy_weight": (0.0,)}
 
-    settings = PPOSettings()
-    programs = ppo_agents(rollout_steps=rollout_steps, discount=discount, agent=agent, settings=settings)
-    return Method("PPO", clipped_surrogate, (), programs, grid, span=settings.span(rollout_steps))
+    programs = ppo_agents(rollout_steps=rollout_steps, settings=PPOSettings(discount=discount), agent=agent)
+    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps)
+
+
+def discrete_ppo(rollout_steps: int) -> Method:
+    """PPO for discrete actions and networks, as CleanRL has it: rollouts of 128 steps, 4 epochs of 4 minibatches."""
+
+    def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
+        return {"learning_rate": NETWORK_RATES, "entropy_weight": NETWORK_ENTROPY_WEIGHTS}
+
+    settings = PPOSettings(horizon=128, epochs=4, minibatches=4)
+    programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
+    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps)

@@ -54,13 +54,13 @@ def check_sizes(
         UserError: the method cannot live in one of the environments of the suite or of tuning; a learning curve of the
             suite has more bins than an agent has updates; or memory cannot hold the agents.
     """
-    for entry in suite:
-        if protocol.bins > (updates := -(-entry.updates // method.span)):
-            where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
-            raise UserError(f"bins: {protocol.bins} given; {where}")
     for name, entries in (("seeds", suite), ("tuning_seeds", tuning)):
         number = getattr(protocol, name)
         for family in make_families(entries, method.programs):
+            for entry in (entries[task] for task in family.tasks):
+                if name == "seeds" and protocol.bins > (updates := method.updates(entry, family.program)):
+                    where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
+                    raise UserError(f"bins: {protocol.bins} given; {where}")
             agent = _least_memory(method, family, method.settings(entries[family.tasks[0]].agent)[0])
             if (needed := agent * number) > memory():
                 names = " or ".join(entries[task].environment for task in family.tasks)
@@ -68,6 +68,22 @@ def check_sizes(
                     f"{name}: {number} given; so many agents of {method.name} on {names} take "
                     f"{needed / 2**30:.3g} GiB, and there are {memory() / 2**30:.3g} GiB of memory"
                 )
+
+
+def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
+    """Before time is spent.
+
+    Raises:
+        UserError: agents of two methods would not live the same number of environment steps.
+    """
+    for entry in suite:
+        lives: dict[str, int] = {}
+        for method in methods:
+            program = make_families([entry], method.programs)[0].program
+            lives[method.name] = program.first_steps + method.updates(entry, program) * program.steps_per_update
+        if len(set(lives.values())) > 1:
+            told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
+            raise UserError(f"{entry.environment}: agents would not live the same number of steps: {told}")
 
 
 def _least_memory(method: Method, family: Family, setting: Settings) -> float:
@@ -107,8 +123,8 @@ def tune(
         for at, setting in enumerate(settings):
             report(f"tuning {method.name} on {entry.environment}: setting {at + 1}/{len(settings)}")
             record = _train(protocol, method, family, worlds, entry, setting, agents_key, count)
-            scores.append(_finite(record.scores))
-        stacked = np.stack(scores)  # [settings, L, bins]
+            scores.append(record.scores)
+        stacked = _worst_where_diverged(np.stack(scores))  # [settings, L, bins]
         if worlds.reference is None:
             span = stacked.max() - stacked.min()
             stacked = (stacked - stacked.min()) / (span if span > 0 else 1.0)
@@ -137,15 +153,21 @@ def evaluate(
             protocol, method, family, worlds, entry, settings[entry.environment], agents_key, protocol.seeds
         )
         records.append(record)
-    known = np.array([record.optimal is not None for record in records])
+    known = [record.optimal is not None for record in records]
+
+    def by_seed(values: Sequence[np.ndarray | None]) -> np.ndarray:
+        return np.stack([np.full(protocol.seeds, np.nan) if one is None else one for one in values])
+
     return Curves(
         method=method.name,
         tasks=[entry.environment for entry in suite],
-        returns=np.stack([_finite(record.scores) for record in records]),
+        returns=np.stack([np.where(record.diverged, np.nan, record.returns) for record in records]),
         env_steps=np.stack([record.env_steps for record in records]),
-        reference=Reference(np.where(known, 0.0, np.nan), np.where(known, 1.0, np.nan)),
-        floor=np.array([np.nan if record.random is None else record.random.mean() for record in records]),
-        diverged=[int(record.diverged.sum()) for record in records],
+        reference=Reference(
+            by_seed([record.random if record.optimal is not None else None for record in records]),
+            by_seed([record.optimal for record in records]),
+        ),
+        floor=by_seed([record.random for record in records]),
         groups=[
             entry.environment.partition("/")[0] if has_reference else entry.environment
             for entry, has_reference in zip(suite, known, strict=True)
@@ -164,11 +186,14 @@ def _train(
     count: int,
 ) -> Record:
     hyperparameters = {name: np.full(count, value) for name, value in setting.items()}
-    updates = -(-entry.updates // method.span)
-    return train_agents(method.rule, method.weights, family, worlds, updates, hyperparameters, key, protocol.bins)
+    updates = method.updates(entry, family.program)
+    bins = min(protocol.bins, updates)
+    return train_agents(method.rule, method.weights, family, worlds, updates, hyperparameters, key, bins)
 
 
-def _finite(scores: np.ndarray) -> np.ndarray:
-    """A diverged agent gets the worst score that any agent had."""
+def _worst_where_diverged(scores: np.ndarray) -> np.ndarray:
+    """Scores of all settings on an environment: where an agent has diverged, the worst that any agent had; where all
+    had from the start, 0 for all.
+    """
     finite = np.isfinite(scores)
     return np.where(finite, scores, scores[finite].min() if finite.any() else 0.0)

@@ -184,8 +184,8 @@ def _notes(rows: Sequence[SummaryRow]) -> list[str]:
     for row in rows:
         if row.kind == "task" and row.diverged:
             notes.append(
-                f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (counted with the worst "
-                "score that any of them had)."
+                f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (from there on they "
+                "have the worst return of the task)."
             )
     return notes
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metaobj.common.errors import UserError, require_finite
 from metaobj.common.evaluation import statistics
@@ -20,7 +21,9 @@ _CURVE_COLUMNS = ("method", "group", "task", "seed", "bin", "env_steps", "return
 
 
 class Reference(NamedTuple):
-    """Returns that a score of 0 and of 1 stand for, each [tasks]; NaN for a task where they are not known."""
+    """Returns that a score of 0 and of 1 stand for: [tasks], or [tasks, seeds] where each agent's world has its own;
+    NaN for a task where they are not known.
+    """
 
     random: FloatArray
     optimal: FloatArray
@@ -33,17 +36,18 @@ class Curves:
     Attributes:
         method: the name it goes by in tables and pictures.
         tasks: names, all different, [tasks].
-        returns: mean episode return in each bin of the lifetime, [tasks, seeds, bins].
+        returns: mean episode return in each bin of the lifetime, [tasks, seeds, bins]. NaN from where on an agent has
+            diverged, until `score_diverged` has put a number there.
         env_steps: environment steps an agent has taken at the end of each bin, [bins], or [tasks, bins] where the
             tasks' budgets differ. Bins have about equal width.
         reference: what normalises returns to scores; None where nothing is known.
         groups: the group that each task belongs to, [tasks]; None makes one group.
-        floor: the mean return of uniform actions where it was measured, [tasks], NaN elsewhere.
-        diverged: how many agents diverged, [tasks]; None where nobody counted.
+        floor: the mean return of uniform actions where it was measured, [tasks] or [tasks, seeds], NaN elsewhere.
+        diverged: [tasks, seeds, bins] bool, where an agent has diverged; None makes it where returns are NaN.
 
     Raises:
         UserError: shapes or names do not fit together.
-        ValueError: a return is NaN or infinite; a bin needs a finished episode, a diverged run a floor score.
+        ValueError: a return is infinite, or NaN where nothing diverged; a bin needs a finished episode.
     """
 
     method: str
@@ -53,7 +57,7 @@ class Curves:
     reference: Reference | None = None
     groups: Sequence[str] | None = None
     floor: FloatArray | None = None
-    diverged: Sequence[int] | None = None
+    diverged: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns, dtype=np.float64)
@@ -62,27 +66,31 @@ class Curves:
             raise UserError(f"returns: shape {returns.shape} for {self.method}, need [tasks, seeds, bins], none empty")
         if len(tasks) != len(returns) or len(set(tasks)) != len(tasks):
             raise UserError(f"tasks: {len(set(tasks))} different names, need {len(returns)}, one per row of returns")
-        for task, values in zip(tasks, returns, strict=True):
-            require_finite(f"returns of {self.method} on {task}", values, ("seed", "bin"))
+        diverged = np.isnan(returns) if self.diverged is None else np.asarray(self.diverged, dtype=bool)
+        if diverged.shape != returns.shape:
+            raise UserError(f"diverged: shape {diverged.shape} for {self.method}, need that of returns {returns.shape}")
+        for task, values, lost in zip(tasks, returns, diverged, strict=True):
+            require_finite(f"returns of {self.method} on {task}", np.where(lost, 0.0, values), ("seed", "bin"))
         groups = tuple(self.groups) if self.groups is not None else (_SINGLE_GROUP,) * len(tasks)
-        if self.diverged is not None and len(self.diverged) != len(tasks):
-            raise UserError(f"diverged: {len(self.diverged)} numbers, need one per task ({len(tasks)})")
         if len(groups) != len(tasks) or ALL in groups:
             raise UserError(f"groups: got {groups}, need one per task ({len(tasks)}), none of them called {ALL!r}")
         set_field = object.__setattr__  # the dataclass is frozen; these are the given values in one canonical form
         set_field(self, "returns", returns)
         set_field(self, "tasks", tasks)
+        set_field(self, "diverged", diverged)
         set_field(self, "groups", groups)
         set_field(self, "env_steps", _checked_env_steps(self.env_steps, len(tasks), returns.shape[-1]))
         if self.reference is not None:
-            set_field(self, "reference", _checked_reference(self.reference, tasks))
+            set_field(self, "reference", _checked_reference(self.reference, tasks, returns.shape[1]))
+        if self.floor is not None:
+            set_field(self, "floor", _by_seed("floor", self.floor, returns.shape[:2]))
 
     @property
     def normalised(self) -> FloatArray:
         """Scores [tasks, seeds, bins]: 0 is the random return, 1 the optimal one, not clipped; NaN where unknown."""
         if self.reference is None:
             return np.full(self.returns.shape, np.nan)
-        random, optimal = (values[:, None, None] for values in self.reference)
+        random, optimal = (values[:, :, None] for values in self.reference)
         return (self.returns - random) / (optimal - random)
 
     @property
@@ -108,8 +116,29 @@ class Curves:
         """The group's scores if it is normalised, else its returns, [tasks of the group, seeds, bins]."""
         return (self.normalised if self.is_normalised(group) else self.returns)[self.rows(group)]
 
+    def lost(self, task: int) -> int:
+        """How many agents have diverged on a task by its end."""
+        assert self.diverged is not None  # it was made
+        return int(self.diverged[task].any(axis=-1).sum())
+
     def _in_group(self, group: str) -> list[int]:
         return [index for index, name in enumerate(self.groups or ()) if name == group]
+
+
+def score_diverged(curves: Sequence[Curves]) -> list[Curves]:
+    """Where an agent has diverged it gets the worst return of its task: the smallest that any agent of any method had
+    there, or that of uniform actions where this is known and smaller.
+    """
+    worst = np.full(len(curves[0].tasks), np.inf)
+    for entry in curves:
+        floors = [floor for floor in (entry.floor, entry.reference and entry.reference.random) if floor is not None]
+        for values in (entry.returns.reshape(len(worst), -1), *floors):
+            worst = np.fmin(worst, np.where(np.isfinite(values), values, np.inf).min(axis=1))
+    worst = np.where(np.isfinite(worst), worst, 0.0)  # a task on which nobody has a number
+    return [
+        dataclasses.replace(entry, returns=np.where(np.isnan(entry.returns), worst[:, None, None], entry.returns))
+        for entry in curves
+    ]
 
 
 def relative_to(curves: Sequence[Curves], baseline: str) -> list[Curves]:
@@ -121,16 +150,23 @@ def relative_to(curves: Sequence[Curves], baseline: str) -> list[Curves]:
     (base,) = (entry for entry in curves if entry.method == baseline)
     if base.floor is None:
         return list(curves)
+    floor = base.floor.mean(axis=1)
     finals = final_score(base.returns)  # [tasks, seeds]
     top, low, _ = statistics.stratified_bootstrap(finals[:, None], statistics.interquartile_mean)
     everyone = np.concatenate([final_score(entry.returns) for entry in curves], axis=1)
-    span = np.maximum(everyone.max(axis=1), base.floor) - np.minimum(everyone.min(axis=1), base.floor)
-    noise = 1e-6 * np.maximum(np.abs(top), np.abs(base.floor))  # of returns that were summed in 32 bits
-    known = np.isfinite(_reference_array(base)[1])
-    usable = ~known & (low > base.floor) & (top - base.floor > np.maximum(1e-3 * span, noise))
-    random = np.where(usable, base.floor, _reference_array(base)[0])
-    optimal = np.where(usable, top, _reference_array(base)[1])
-    return [dataclasses.replace(entry, reference=Reference(random, optimal)) for entry in curves]
+    span = np.maximum(everyone.max(axis=1), floor) - np.minimum(everyone.min(axis=1), floor)
+    noise = 1e-6 * np.maximum(np.abs(top), np.abs(floor))  # of returns that were summed in 32 bits
+    usable = np.isfinite(floor) & (low > floor) & (top - floor > np.maximum(1e-3 * span, noise))
+
+    def referred(entry: Curves) -> Curves:
+        random, optimal = _reference_array(entry)
+        measured = (usable & ~np.isfinite(optimal).all(axis=1))[:, None]
+        return dataclasses.replace(
+            entry,
+            reference=Reference(np.where(measured, floor[:, None], random), np.where(measured, top[:, None], optimal)),
+        )
+
+    return [referred(entry) for entry in curves]
 
 
 class SummaryRow(NamedTuple):
@@ -242,7 +278,8 @@ def check_comparable(curves: Sequence[Curves]) -> None:
         pair = f"{entry.method} and {first.method}"
         if entry.tasks != first.tasks or entry.groups != first.groups:
             raise UserError(f"tasks: those of {pair} differ, need the same tasks in the same groups and order")
-        if not np.array_equal(_reference_array(entry), _reference_array(first), equal_nan=True):
+        ours, theirs = (_reference_array(one).mean(axis=-1) for one in (entry, first))
+        if not np.allclose(ours, theirs, rtol=1e-9, equal_nan=True):
             raise UserError(f"reference: that of {pair} differs, need the same random and optimal returns")
         if entry.returns.shape[-1] != first.returns.shape[-1]:
             bins = f"{entry.returns.shape[-1]} and {first.returns.shape[-1]}"
@@ -261,7 +298,7 @@ def save_curves(path: str | Path, curves: Sequence[Curves]) -> None:
         env_steps = np.broadcast_to(entry.env_steps, (len(entry.tasks), entry.returns.shape[-1]))
         for t, s, b in np.ndindex(entry.returns.shape):
             names = (entry.method, (entry.groups or ())[t], entry.tasks[t], s, b)
-            numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t], optimal[t])
+            numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t, s], optimal[t, s])
             rows.append((*names, *(_number(float(number)) for number in numbers)))
     write_csv(path, _CURVE_COLUMNS, rows)
 
@@ -306,10 +343,8 @@ def _row(
     measure = "score" if entry.is_normalised(group) else "return"
     final, area = ([float(number[which]) for number in interval] for which in (0, 1))
     sizes = (runs.shape[1], runs.shape[2])
-    diverged = None
-    if entry.diverged is not None:
-        rows = [entry.tasks.index(task)] if task else entry.rows(group)
-        diverged = sum(entry.diverged[row] for row in rows)
+    rows = [entry.tasks.index(task)] if task else entry.rows(group)
+    diverged = sum(map(entry.lost, rows))
     (f, f_low, f_high), (a, a_low, a_high) = final, area
     names = (kind, group, task, entry.method, baseline, statistic, measure)
     return SummaryRow(*names, *sizes, f, f_low, f_high, a, a_low, a_high, diverged=diverged)
@@ -328,20 +363,28 @@ def _checked_env_steps(env_steps: FloatArray, tasks: int, bins: int) -> FloatArr
     return steps
 
 
-def _checked_reference(reference: Reference, tasks: Sequence[str]) -> Reference:
-    random, optimal = (np.asarray(values, dtype=np.float64) for values in reference)
-    if random.shape != (len(tasks),) or optimal.shape != (len(tasks),):
-        raise UserError(f"reference: shapes {random.shape} and {optimal.shape}, need [tasks] ({len(tasks)}) for both")
+def _by_seed(name: str, values: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """[tasks] or [tasks, seeds] as [tasks, seeds]."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape == shape[:1]:
+        array = array[:, None]
+    if array.shape not in (shape, (shape[0], 1)):
+        raise UserError(f"{name}: shape {np.shape(values)}, need [tasks] ({shape[0]}) or [tasks, seeds] {shape}")
+    return np.broadcast_to(array, shape)
+
+
+def _checked_reference(reference: Reference, tasks: Sequence[str], seeds: int) -> Reference:
+    random, optimal = (_by_seed("reference", values, (len(tasks), seeds)) for values in reference)
     known = np.isfinite(random) & np.isfinite(optimal)
-    for index in map(int, np.flatnonzero(known & ~(optimal > random))):
-        pair = f"optimal {optimal[index]:g} and random {random[index]:g}"
-        raise UserError(f"reference: {pair} on {tasks[index]}, need the optimal return above the random one")
+    for task, seed in np.argwhere(known & ~(optimal > random)):
+        pair = f"optimal {optimal[task, seed]:g} and random {random[task, seed]:g}"
+        raise UserError(f"reference: {pair} on {tasks[task]}, need the optimal return above the random one")
     return Reference(np.where(known, random, np.nan), np.where(known, optimal, np.nan))
 
 
 def _reference_array(entry: Curves) -> FloatArray:
-    """[2, tasks], NaN where nothing is known."""
-    return np.full((2, len(entry.tasks)), np.nan) if entry.reference is None else np.stack(entry.reference)
+    """[2, tasks, seeds], NaN where nothing is known."""
+    return np.full((2, *entry.returns.shape[:2]), np.nan) if entry.reference is None else np.stack(entry.reference)
 
 
 def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
@@ -353,14 +396,16 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
     for line in lines:
         t, s, b = row[line["task"]], int(line["seed"]), int(line["bin"])
         returns[t, s, b], env_steps[t, b] = float(line["return"]), float(line["env_steps"])
-    pairs = [[float(line[name] or "nan") for line in task_lines.values()] for name in ("random", "optimal")]
+    pairs = np.full((2, *shape[:2]), np.nan)
+    for line in lines:
+        pairs[:, row[line["task"]], int(line["seed"])] = [float(line[name] or "nan") for name in ("random", "optimal")]
     known = bool(np.isfinite(pairs).any())
     return Curves(
         method=method,
         tasks=tasks,
         returns=returns,
         env_steps=env_steps[0] if (env_steps == env_steps[0]).all() else env_steps,
-        reference=Reference(*np.asarray(pairs)) if known else None,
+        reference=Reference(*pairs) if known else None,
         groups=[line["group"] for line in task_lines.values()],
     )
 

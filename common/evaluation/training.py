@@ -24,14 +24,17 @@ class Record(NamedTuple):
     env_steps: np.ndarray  # [bins] environment steps of one agent by the end of the bin
     random: np.ndarray | None  # [L] return of the uniform policy, where it can be computed or was measured
     optimal: np.ndarray | None  # [L] of the best policy
-    diverged: np.ndarray  # [L] bool, agents that ended with a parameter that is not finite
+    diverged: np.ndarray  # [L, bins] bool, agents with a number that is not finite by the end of the bin
 
     @property
     def scores(self) -> np.ndarray:
-        """Returns mapped so that the uniform policy has 0 and the best 1; as they are where no reference is known."""
+        """Returns mapped so that the uniform policy has 0 and the best 1; as they are where no reference is known. NaN
+        from where on an agent has diverged.
+        """
+        returns = np.where(self.diverged, np.nan, self.returns)
         if self.random is None or self.optimal is None:
-            return self.returns
-        return (self.returns - self.random[:, None]) / (self.optimal - self.random)[:, None]
+            return returns
+        return (returns - self.random[:, None]) / (self.optimal - self.random)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,69 +83,74 @@ def train_agents(
 
     Args:
         worlds: L of them.
-        updates: agent updates; rounded up to a multiple of `bins`.
+        updates: agent updates, at least `bins`: some bins have one more than others where they do not divide them.
         hyperparameters: {name: [L]}.
 
     Returns:
         Curves of L agents.
     """
     size = len(next(iter(hyperparameters.values())))
-    per_bin = -(-updates // bins)
+    ends = updates_by_bin(updates, bins)
     settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
-    returns, counts, rewards, diverged, floor = _train(
-        rule, family.program, bins, weights, worlds.params, settings, jax.random.split(key, size), jnp.int32(per_bin)
+    returns, counts, rewards, lost, floor = _train(
+        rule, family.program, weights, worlds.params, settings, jax.random.split(key, size), jnp.diff(ends, prepend=0)
     )
-    env_steps = steps_by_bin(family.program, per_bin, bins)
+    env_steps = steps_after(family.program, ends)
     filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
     random, optimal = worlds.reference if worlds.reference is not None else (None, None)
     if floor is not None:
         random = np.asarray(floor)
-    diverged = np.asarray(diverged) | ~np.isfinite(filled).all(-1)
+    diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(filled), axis=-1)
     return Record(filled, env_steps, random, optimal, diverged)
 
 
-def steps_by_bin(program: Program[Any, Any], updates: int, bins: int) -> np.ndarray:
-    """Environment steps of one agent by the end of each of `bins` bins of so many updates, [bins]."""
-    return program.first_steps + np.arange(1, bins + 1) * updates * program.steps_per_update
+def updates_by_bin(updates: int, bins: int) -> np.ndarray:
+    """How many updates are behind an agent at the end of each bin, [bins] int32."""
+    return np.round(updates * np.arange(1, bins + 1) / bins).astype(np.int32)
 
 
-@quick_jit(static_argnums=(0, 1, 2))
+def steps_after(program: Program[Any, Any], updates: np.ndarray | int) -> np.ndarray:
+    """Environment steps of one agent after so many updates."""
+    return program.first_steps + np.asarray(updates) * program.steps_per_update
+
+
+@quick_jit(static_argnums=(0, 1))
 def _train(
     rule: Any,
     program: Program,
-    bins: int,
     weights: PyTree,
     params: PyTree,
     settings: Mapping[str, jax.Array],
     keys: PRNGKey,
-    per_bin: jax.Array,
+    lengths: jax.Array,  # [bins] updates in each
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """Sum of returns and number of the episodes that ended, and the running episodes' return so far: [L, bins] each;
-    whether the agent diverged [L]; and the mean return of uniform actions [L], where agents are tested. How long agents
+    """Sum of returns and number of the episodes that ended, the running episodes' return so far, and whether the agent
+    has diverged: [L, bins] each; and the mean return of uniform actions [L], where agents are tested. How long agents
     live is data: short lives in tuning and long ones in the evaluation are one program.
     """
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
         # Agents are spread over the devices; they share `weights` and nothing else.
-        lifetime = program.start(key, Birth(params, dict(settings), per_bin * bins))
+        lifetime = program.start(key, Birth(params, dict(settings), jnp.sum(lengths)))
 
         def one_update(at: jax.Array, carry: tuple[Lifetime, Episodes]) -> tuple[Lifetime, Episodes]:
             lifetime, so_far = carry
             lifetime, _, statistics = program.update(rule, weights, lifetime)
             return lifetime, jax.tree.map(jnp.add, so_far, statistics.episodes)
 
-        def one_bin(lifetime: Lifetime, _: None) -> tuple[Lifetime, tuple[jax.Array, ...]]:
+        def one_bin(lifetime: Lifetime, length: jax.Array) -> tuple[Lifetime, tuple[jax.Array, ...]]:
             running = jnp.mean(lifetime.worlds.episode_return)
             none = Episodes(jnp.zeros_like(running), jnp.zeros_like(running))
-            lifetime, episodes = jax.lax.fori_loop(0, per_bin, one_update, (lifetime, none))
-            tested = program.test(lifetime)
+            lifetime, episodes = jax.lax.fori_loop(0, length, one_update, (lifetime, none))
+            tested, diverged = program.test(lifetime), _has_diverged(lifetime)
             if tested is None:
-                return lifetime, (episodes.total_return, episodes.number, jnp.mean(lifetime.worlds.episode_return))
-            return lifetime, (tested.total_return, tested.number, jnp.zeros(()))
+                running = jnp.mean(lifetime.worlds.episode_return)
+                return lifetime, (episodes.total_return, episodes.number, running, diverged)
+            return lifetime, (tested.total_return, tested.number, jnp.zeros(()), diverged)
 
         floor = program.test(lifetime, at_random=True)
-        lifetime, curve = jax.lax.scan(one_bin, lifetime, None, length=bins)
-        return *curve, _has_diverged(lifetime), None if floor is None else floor.total_return / floor.number
+        curve = jax.lax.scan(one_bin, lifetime, lengths)[1]
+        return *curve, None if floor is None else floor.total_return / floor.number
 
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)

@@ -39,6 +39,8 @@ class OnPolicy:
     rollout_steps: int
     discount: float
     lambda_: float
+    critic_learning_rate: float
+    """Of the value function, where the lifetime's hyperparameters tell none."""
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
 
@@ -89,7 +91,8 @@ class OnPolicy:
             progress=lifetime.updates / lifetime.length,
             log_length=jnp.log(lifetime.length),
         )
-        value = self.value_function.update(lifetime.value, steps.observation, returns)
+        rate = lifetime.hyperparameters.get("critic_learning_rate", self.critic_learning_rate)
+        value = self.value_function.update(lifetime.value, steps.observation, returns, rate)
         lifetime = lifetime.lived(worlds, steps.reward, key=key, value=value)
         return lifetime, batch, Acted(jnp.mean(steps.reward), episodes)
 
@@ -149,6 +152,7 @@ def on_policy(
             rollout_steps=rollout_steps,
             discount=discount,
             lambda_=value.lambda_,
+            critic_learning_rate=value.learning_rate,
             remat=remat,
         )
 

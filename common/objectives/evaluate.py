@@ -12,8 +12,8 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, evaluate, tune
-from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to
+from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, check_steps, evaluate, tune
+from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to, score_diverged
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
@@ -36,7 +36,7 @@ def learned(loaded: Loaded[Any, Any]) -> Method:
         return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
 
     programs = loaded.plugin.programs(loaded.config, loaded.objective)
-    return Method(loaded.plugin.title, loaded.objective, loaded.eta, programs, grid)
+    return Method(loaded.plugin.title, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
 
 
 def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
@@ -81,6 +81,7 @@ def evaluate_objective(
     tuned_on = {agent: tuning_entries(trained_on, agent, longest) for agent in {entry.agent: None for entry in suite}}
     for method in methods:  # refuses what cannot be run before time is spent
         check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
+    check_steps(methods, suite)
     curves: list[Curves] = []
     chosen: dict[str, dict[str, Any]] = {}
     with console.status("evaluating") as status:
@@ -95,6 +96,7 @@ def evaluate_objective(
                 chosen.setdefault(method.name, {})[_label(agent)] = {"best": best[agent], "scores": table}
             settings = {entry.environment: best[entry.agent] for entry in suite}
             curves.append(evaluate(protocol, method, suite, settings, say))
+    curves = score_diverged(curves)
     baseline = methods[1].name if len(methods) > 1 else None
     if baseline is not None:
         curves = relative_to(curves, baseline)
