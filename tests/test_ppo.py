@@ -52,8 +52,8 @@ def test_it_learns_discrete_actions():
     settings = {"learning_rate": np.full(2, 3e-3), "entropy_weight": np.full(2, 0.01)}
     record = train_agents(method.rule, (), family, worlds, 30, settings, jax.random.key(1), 10)
     assert record.env_steps[-1] == 192 * 20 * 8 and record.random is None
-    assert (record.returns[:, -1] > 2.5 * record.returns[:, 0].mean() * 0.7).all(), record.returns
-    assert (record.returns[:, -1] > 3.0).all(), record.returns
+    # An episode lasts about 3.4 steps in the mean, of which the first bin has a third and more.
+    assert (record.returns[:, 0] < 1.7).all() and (record.returns[:, -1] > 2.7).all(), record.returns
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ def evaluate(
             by_seed([record.optimal for record in records]),
         ),
         floor=by_seed([record.random for record in records]),
+        diverged=np.stack([record.diverged for record in records]),
         groups=[
             entry.environment.partition("/")[0] if has_reference else entry.environment
             for entry, has_reference in zip(suite, known, strict=True)

@@ -17,7 +17,19 @@ from metaobj.common.files import write_csv
 ALL = "all"
 """Name of the row that pools every normalised group."""
 _SINGLE_GROUP = "all tasks"
-_CURVE_COLUMNS = ("method", "group", "task", "seed", "bin", "env_steps", "return", "score", "random", "optimal")
+_CURVE_COLUMNS = (
+    "method",
+    "group",
+    "task",
+    "seed",
+    "bin",
+    "env_steps",
+    "return",
+    "score",
+    "random",
+    "optimal",
+    "diverged",
+)
 
 
 class Reference(NamedTuple):
@@ -43,7 +55,7 @@ class Curves:
         reference: what normalises returns to scores; None where nothing is known.
         groups: the group that each task belongs to, [tasks]; None makes one group.
         floor: the mean return of uniform actions where it was measured, [tasks] or [tasks, seeds], NaN elsewhere.
-        diverged: [tasks, seeds, bins] bool, where an agent has diverged; None makes it where returns are NaN.
+        diverged: [tasks, seeds, bins] bool, where an agent has diverged; None where none has.
 
     Raises:
         UserError: shapes or names do not fit together.
@@ -66,7 +78,7 @@ class Curves:
             raise UserError(f"returns: shape {returns.shape} for {self.method}, need [tasks, seeds, bins], none empty")
         if len(tasks) != len(returns) or len(set(tasks)) != len(tasks):
             raise UserError(f"tasks: {len(set(tasks))} different names, need {len(returns)}, one per row of returns")
-        diverged = np.isnan(returns) if self.diverged is None else np.asarray(self.diverged, dtype=bool)
+        diverged = np.zeros(returns.shape, bool) if self.diverged is None else np.asarray(self.diverged, dtype=bool)
         if diverged.shape != returns.shape:
             raise UserError(f"diverged: shape {diverged.shape} for {self.method}, need that of returns {returns.shape}")
         for task, values, lost in zip(tasks, returns, diverged, strict=True):
@@ -295,11 +307,12 @@ def save_curves(path: str | Path, curves: Sequence[Curves]) -> None:
     rows: list[tuple[object, ...]] = []
     for entry in curves:
         scores, (random, optimal) = entry.normalised, _reference_array(entry)
+        diverged = np.zeros(entry.returns.shape, bool) if entry.diverged is None else entry.diverged
         env_steps = np.broadcast_to(entry.env_steps, (len(entry.tasks), entry.returns.shape[-1]))
         for t, s, b in np.ndindex(entry.returns.shape):
             names = (entry.method, (entry.groups or ())[t], entry.tasks[t], s, b)
             numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t, s], optimal[t, s])
-            rows.append((*names, *(_number(float(number)) for number in numbers)))
+            rows.append((*names, *(_number(float(number)) for number in numbers), int(diverged[t, s, b])))
     write_csv(path, _CURVE_COLUMNS, rows)
 
 
@@ -396,8 +409,9 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
     for line in lines:
         t, s, b = row[line["task"]], int(line["seed"]), int(line["bin"])
         returns[t, s, b], env_steps[t, b] = float(line["return"]), float(line["env_steps"])
-    pairs = np.full((2, *shape[:2]), np.nan)
+    pairs, diverged = np.full((2, *shape[:2]), np.nan), np.zeros(shape, bool)
     for line in lines:
+        diverged[row[line["task"]], int(line["seed"]), int(line["bin"])] = line["diverged"] == "1"
         pairs[:, row[line["task"]], int(line["seed"])] = [float(line[name] or "nan") for name in ("random", "optimal")]
     known = bool(np.isfinite(pairs).any())
     return Curves(
@@ -407,6 +421,7 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
         env_steps=env_steps[0] if (env_steps == env_steps[0]).all() else env_steps,
         reference=Reference(*pairs) if known else None,
         groups=[line["group"] for line in task_lines.values()],
+        diverged=diverged,
     )
 
 

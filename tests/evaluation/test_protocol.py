@@ -14,8 +14,14 @@ from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, evaluate, tune
-from metaobj.common.evaluation.results import Curves, Reference, relative_to
+from metaobj.common.evaluation.protocol import (
+    EvaluationProtocol,
+    _worst_where_diverged,
+    check_sizes,
+    evaluate,
+    tune,
+)
+from metaobj.common.evaluation.results import Curves, Reference, relative_to, score_diverged
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import evaluate as evaluation
 from metaobj.common.objectives.loading import load_objective
@@ -160,12 +166,26 @@ class Broken(A2C):
         return super().loss(*arguments) * np.nan
 
 
-def test_agents_that_diverge_are_counted(method: Method) -> None:
+def test_agents_that_diverge_have_the_worst_return_of_all_methods(method: Method) -> None:
     """Also those that go on acting: the largest of logits that are not numbers is action 0."""
     steps = {LESSON.environment: {"learning_rate": 20.0, "entropy_weight": 0.0}}
-    curves = evaluate(PROTOCOL, replace(method, rule=Broken()), [LESSON], steps)
-    assert curves.diverged == [6] and np.isfinite(curves.returns).all()
-    assert evaluate(PROTOCOL, method, [LESSON], steps).diverged == [0]
+    broken = evaluate(PROTOCOL, replace(method, name="Broken", rule=Broken()), [LESSON], steps)
+    healthy = evaluate(PROTOCOL, method, [LESSON], steps)
+    assert np.isnan(broken.returns).all() and broken.lost(0) == 6 and healthy.lost(0) == 0
+    scored, as_it_was = score_diverged([broken, healthy])
+    assert (scored.returns == healthy.returns.min()).all() and scored.lost(0) == 6
+    np.testing.assert_array_equal(as_it_was.returns, healthy.returns)
+    (alone,) = score_diverged([broken])
+    assert (alone.returns == 0).all(), "nothing else is known"
+    measured = replace(broken, floor=np.full((1, 6), -7.0))
+    assert all((entry.returns[np.asarray(entry.diverged)] == -7).all() for entry in score_diverged([measured, healthy]))
+
+
+def test_a_setting_that_diverges_is_not_chosen(method: Method) -> None:
+    """On a task whose returns are all negative 0 would be the best of them."""
+    scores = np.array([[[-3.0, -2.0]], [[np.nan, np.nan]], [[-5.0, np.nan]]])
+    worst = _worst_where_diverged(scores)
+    np.testing.assert_array_equal(worst, [[[-3.0, -2.0]], [[-5.0, -5.0]], [[-5.0, -5.0]]])
 
 
 def test_sizes_are_held_against_memory_and_updates(method: Method) -> None:

@@ -145,7 +145,7 @@ def test_nan_is_refused_with_its_place(make_curves):
         ({"env_steps": np.logspace(1, 5, 20)}, "about equal width"),
         ({"env_steps": np.arange(20)[::-1]}, "increasing"),
         ({"reference": Reference(np.zeros(4), np.zeros(4))}, "reference: optimal 0 and random 0 on dense"),
-        ({"reference": Reference(np.zeros(3), np.ones(3))}, "reference: shapes"),
+        ({"reference": Reference(np.zeros(3), np.ones(3))}, r"reference: shape \(3,\), need \[tasks\] \(4\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(make_curves, change, message):
