@@ -20,6 +20,8 @@ from metaobj.common.environments.grid.reference import optimal_return, random_re
 from metaobj.common.experience.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
 
 
