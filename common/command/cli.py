@@ -1,5 +1,6 @@
 """The command `metaobj`."""
 
+import gc
 import importlib.util
 import io
 import os
@@ -114,23 +115,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character does not end hours of work
             stream.reconfigure(errors="replace")
-    console = Console(highlight=False)
+    with quiet_checkpoints():
+        status = _guarded(arguments, Console(highlight=False))
+        if status:
+            gc.collect()  # what is left of a failed write would tell of itself at the end of the process
+    sys.exit(status)
+
+
+def _guarded(arguments: list[str], console: Console) -> int:
+    """The exit status; what the user can mend is told in one line."""
     try:
-        with quiet_checkpoints():
-            sys.exit(_run(arguments, console))
+        return _run(arguments, console)
     except UserError as error:
         _complain(str(error))
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except Exception as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _complain("out of memory; a smaller chunk, scale, network, replay or number of seeds needs less")
-        sys.exit(1)
+        return 1
 
 
 def _complain(text: str) -> None:
