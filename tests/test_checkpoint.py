@@ -108,7 +108,7 @@ def test_logging_is_quiet_while_it_is_asked_to_be_and_as_it_was_afterwards() -> 
     assert ([list(logger.filters) for logger in loggers], sys.unraisablehook) == before
 
 
-def test_an_exception_that_orbax_never_retrieved_is_not_told_twice(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_that_was_never_retrieved_is_not_told_twice(caplog: pytest.LogCaptureFixture) -> None:
     """asyncio's line does not say whose it was; a traceback through Orbax does. Others' are told."""
     scope: dict[str, Any] = {}
     exec(compile("def write():\n    raise OSError(28, 'No space left')", "site-packages/orbax/path.py", "exec"), scope)
