@@ -330,6 +330,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["1", "3"]
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path: Path) -> None:
     """However a run is killed, the next one opens the newest whole checkpoint and clears what is left of the other."""
     script = """

@@ -281,6 +281,7 @@ def test_several_devices_equal_one(entries, others):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     code = f"from tests.test_meta_step import *; compare_devices({entries}, others={others})"
     root = Path(__file__).parent.parent

@@ -15,6 +15,8 @@ from metaobj.common.environments.registry import environment_names, make_environ
 from metaobj.common.errors import UserError
 from metaobj.common.experience.rollout import Policy, reset, rollout
 
+FEW = ["grid/dense", "grid/random_small", "chain/short_noisy", "CartPole-v1/varied", "Catch-bsuite", "Pendulum-v1"]
+FEW += ["Freeway-MinAtar", "control/point_mass/varied", "control/cartpole_swingup"]
 OURS = [name for name in environment_names() if not name.startswith("brax/")]
 
 
@@ -43,10 +45,11 @@ def fits(name, environment, steps, more):
 
 
 @pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types:FutureWarning")  # in one of gymnax's
-def test_with_64_bits_too():
+@pytest.mark.parametrize("names", [pytest.param(FEW, id="few"), pytest.param(OURS, id="all", marks=pytest.mark.slow)])
+def test_with_64_bits_too(names):
     """Traced only."""
     with jax.enable_x64(True):
-        for name in OURS:
+        for name in names:
             if name in NOT_IN_64_BITS:
                 with pytest.raises(UserError, match="does not run with 64-bit types; unset JAX_ENABLE_X64"):
                     make_environment(name)

@@ -119,6 +119,7 @@ def test_known_optimum():
     assert optimal(nearer) == pytest.approx(1 / 8)  # of eight starts only the neighbour's
 
 
+@pytest.mark.slow
 def test_largest_named_worlds_are_finite():
     environment, spec = make_grid("longer_horizon", "held_out")
     params = jax.tree.map(lambda x: x[:1], sample_worlds(environment, spec))
