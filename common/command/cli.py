@@ -1,4 +1,8 @@
-"""The command `metaobj`."""
+"""The command `metaobj`.
+
+What is imported at the top must not use JAX: how many devices there are is settled when the command begins, and
+libraries of environments use JAX when they are imported.
+"""
 
 import gc
 import importlib.util
@@ -21,7 +25,6 @@ from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
-from metaobj.common.objectives.plugin import kinds
 from metaobj.common.runs.checkpoint import quiet_checkpoints
 
 USAGE = """\
@@ -147,6 +150,8 @@ def _complain(text: str) -> None:
 
 def _run(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
+        from metaobj.common.objectives.plugin import kinds
+
         print(USAGE.format(kinds=", ".join(kinds())), end="")
         return 0
     commands: dict[str, Callable[[list[str], Console], int]] = {
