@@ -38,7 +38,7 @@ smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work 
 	$(BIN)/metaobj train metagenrl --preset smoke --run-dir runs/smoke-metagenrl
 
 test: $(STAMP)  ## The tests, except the slow ones.
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP)  ## The slow tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow

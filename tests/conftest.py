@@ -1,6 +1,7 @@
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,31 @@ if version("jaxlib").startswith("0.10."):  # an option that a version does not k
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
 import jax
+
+HEAVY = (
+    "test_meta_training",
+    "metagenrl/test_training",
+    "metagenrl/test_meta_gradient",
+    "test_meta_step",
+    "lpg/test_meta_gradient",
+    "evaluation/test_protocol",
+    "test_cli",
+    "test_readme",
+    "test_checkpoint",
+    "environments/test_reference",
+    "lpg/test_inspection",
+    "metagenrl/test_inspection",
+    "metagenrl/test_objective",
+    "test_strangers_files",
+    "environments/test_every_name",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that several workers end together."""
+    rank = {name: number for number, name in enumerate(HEAVY)}
+    root = Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(root).with_suffix("").as_posix(), len(rank)))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -358,3 +360,13 @@ def test_inspect(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pictures = capfd.readouterr().out.split()
     assert all(Path(picture).is_file() for picture in pictures)
     assert load_objective("run").plugin.kind == "lpg"
+
+
+def test_the_command_spreads_lifetimes_over_all_cores() -> None:
+    """So nothing that it imports may have used JAX before it asks for them."""
+    program = (
+        "import os, metaobj.common.command.cli; from metaobj.common.devices import use_all_cores; use_all_cores(); "
+        "import jax; assert len(jax.devices()) == len(os.sched_getaffinity(0)), jax.devices()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX", "XLA"))}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

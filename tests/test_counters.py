@@ -6,29 +6,38 @@ import numpy as np
 import pytest
 
 from metaobj.common.experience import replay
+from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.types import Rollout
-from tests.test_meta_step import make_trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def begin(rewards: jax.Array) -> Lifetime:
+    birth = Birth(environment_params=(), hyperparameters={}, length=3)
+    return Lifetime.begin(jax.random.key(0), birth, worlds=(), rewards=rewards)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", [2**24, 2**30, 2**31 - 100])
 def test_steps_and_their_mean_reward_go_on(steps: int) -> None:
     """A float of 32 bits stands still at 2^24, an integer wraps at 2^31."""
-    lifetime = jax.tree.map(lambda leaf: leaf[0], make_trainer().init().populations[0])
-    lifetime = lifetime.replace(steps=jnp.int32(steps), reward_mean=jnp.float32(0.5))
+    lifetime = begin(jnp.zeros(0)).replace(steps=jnp.int32(steps), reward_mean=jnp.float32(0.5))
     rewards = jnp.full((20, 3), 1000.0)
     after = jax.jit(lambda life: life.lived(life.worlds, rewards))(lifetime)
     assert int(after.steps) == min(steps + 60, 2**31 - 1)
     np.testing.assert_allclose(after.reward_mean, 0.5 + 60 * 999.5 / (steps + 60), rtol=1e-6)
 
 
+def test_the_first_steps_count() -> None:
+    after = begin(jnp.array([1.0, 2.0, 6.0])).lived((), jnp.array([[7.0]]))  # type: ignore[arg-type]
+    assert int(after.steps) == 4 and float(after.reward_mean) == 4.0
+
+
 def test_the_mean_is_that_of_all_steps() -> None:
-    lifetime = jax.tree.map(lambda leaf: leaf[0], make_trainer().init().populations[0])
+    lifetime = begin(jnp.zeros(0))
     rewards = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32)
     live = jax.jit(lambda life: jax.lax.scan(lambda l, r: (l.lived(l.worlds, r), None), life, jnp.asarray(rewards))[0])
     after = live(lifetime)
-    assert int(after.steps) == int(lifetime.steps) + rewards.size
+    assert int(after.steps) == rewards.size
     np.testing.assert_allclose(after.reward_mean, rewards.mean(), atol=1e-5)
 
 

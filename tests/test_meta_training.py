@@ -370,6 +370,7 @@ def test_a_kill_before_the_objective_was_written_is_mended(straight: Path, tmp_p
     assert same(folder, straight)
 
 
+@pytest.mark.slow
 def test_outside_the_main_thread(straight: Path, tmp_path: Path) -> None:
     found: list[Outcome] = []
     thread = threading.Thread(target=lambda: found.append(told(tmp_path)[0]))

@@ -8,6 +8,8 @@ import pytest
 from metaobj.common.experience import replay
 from metaobj.common.types import Rollout
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROWS, T, B = 12, 3, 2
 
 

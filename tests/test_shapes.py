@@ -13,6 +13,8 @@ from metaobj.common.types import Rollout
 from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 T, B = 4, 3
 ZEROS = jnp.zeros((T, B))
 NONE = jnp.zeros((T, B), bool)

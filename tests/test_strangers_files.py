@@ -25,7 +25,7 @@ from metaobj.common.objectives import plugin
 from metaobj.common.objectives.loading import load_objective
 
 FILES = [Path(__file__).parent / "fixtures" / f"{name}.safetensors" for name in ("lpg-cpu", "metagenrl-demo")]
-TRIES = 400
+TRIES = 300
 SEED = 0
 HOSTILE = "hostile_module_of_the_tests"
 VALUES: list[Any] = [

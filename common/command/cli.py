@@ -1,5 +1,10 @@
-"""The command `metaobj`."""
+"""The command `metaobj`.
 
+What is imported at the top must not use JAX: how many devices there are is settled when the command begins, and
+libraries of environments use JAX when they are imported.
+"""
+
+import gc
 import importlib.util
 import io
 import os
@@ -20,7 +25,6 @@ from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
-from metaobj.common.objectives.plugin import kinds
 from metaobj.common.runs.checkpoint import quiet_checkpoints
 
 USAGE = """\
@@ -114,23 +118,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character does not end hours of work
             stream.reconfigure(errors="replace")
-    console = Console(highlight=False)
+    with quiet_checkpoints():
+        status = _guarded(arguments, Console(highlight=False))
+        if status:
+            gc.collect()  # what is left of a failed write would tell of itself at the end of the process
+    sys.exit(status)
+
+
+def _guarded(arguments: list[str], console: Console) -> int:
+    """The exit status; what the user can mend is told in one line."""
     try:
-        with quiet_checkpoints():
-            sys.exit(_run(arguments, console))
+        return _run(arguments, console)
     except UserError as error:
         _complain(str(error))
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except Exception as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _complain("out of memory; a smaller chunk, scale, network, replay or number of seeds needs less")
-        sys.exit(1)
+        return 1
 
 
 def _complain(text: str) -> None:
@@ -139,6 +150,8 @@ def _complain(text: str) -> None:
 
 def _run(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
+        from metaobj.common.objectives.plugin import kinds
+
         print(USAGE.format(kinds=", ".join(kinds())), end="")
         return 0
     commands: dict[str, Callable[[list[str], Console], int]] = {

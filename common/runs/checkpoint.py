@@ -15,6 +15,8 @@ import os
 import re
 import shutil
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +51,9 @@ def quiet_checkpoints() -> Iterator[None]:
         return "orbax" not in record.pathname
 
     def not_of_orbax(record: logging.LogRecord) -> bool:
-        return not re.search("orbax|tensorstore", record.getMessage())
+        # Where it says only that an exception was never retrieved, the exception's own traceback tells whose it was.
+        where = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        return not re.search("orbax|tensorstore", record.getMessage() + where)
 
     before = sys.unraisablehook
 
@@ -218,6 +222,10 @@ class Checkpoints:
             self._manager.close()
         except Exception:  # repeats the failure of the save
             logging.getLogger(__name__).debug("closing after a failed save", exc_info=True)
+        # Threads of the failed save that are still at it would tell of their own failures when the process ends.
+        for thread in threading.enumerate():
+            if type(thread).__module__.startswith("orbax"):
+                thread.join(timeout=10)
         self._remove_leftovers()
         self._manager = self._open_manager()
         if step in self.steps() and step not in self._whole:

@@ -95,6 +95,7 @@ def test_factors_are_as_often_above_as_below_one():
     assert 0.47 < float((factors > 1).mean()) < 0.53 and float(factors.min()) >= 1 / 1.6001
 
 
+@pytest.mark.slow
 def test_brax_tells_ends_from_limits_and_varies_as_data():
     environment, spec = make_environment("brax/inverted_pendulum/varied", "training")
     params = sample_params(environment, jax.random.key(0), spec)

@@ -15,6 +15,8 @@ from metaobj.common.environments.registry import environment_names, make_environ
 from metaobj.common.errors import UserError
 from metaobj.common.experience.rollout import Policy, reset, rollout
 
+FEW = ["grid/dense", "grid/random_small", "chain/short_noisy", "CartPole-v1/varied", "Catch-bsuite", "Pendulum-v1"]
+FEW += ["Freeway-MinAtar", "control/point_mass/varied", "control/cartpole_swingup"]
 OURS = [name for name in environment_names() if not name.startswith("brax/")]
 
 
@@ -34,22 +36,26 @@ def act(environment, spec, steps):
     return go
 
 
+def fits(name, environment, steps, more):
+    """What was returned is of the shapes and types that the spaces say."""
+    assert steps.observation.shape[2:] == environment.observation_space.shape, name
+    assert steps.observation.dtype == more.observation.dtype == steps.next_observation.dtype, name
+    assert steps.terminated.dtype == steps.truncated.dtype == bool, name
+    assert jnp.issubdtype(steps.reward.dtype, jnp.floating), name
+
+
 @pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types:FutureWarning")  # in one of gymnax's
-@pytest.mark.parametrize("bits", [32, 64])
-def test_what_they_return_fits_their_spaces(bits):
+@pytest.mark.parametrize("names", [pytest.param(FEW, id="few"), pytest.param(OURS, id="all", marks=pytest.mark.slow)])
+def test_with_64_bits_too(names):
     """Traced only."""
-    with jax.enable_x64(bits == 64):
-        for name in OURS:
-            if bits == 64 and name in NOT_IN_64_BITS:
+    with jax.enable_x64(True):
+        for name in names:
+            if name in NOT_IN_64_BITS:
                 with pytest.raises(UserError, match="does not run with 64-bit types; unset JAX_ENABLE_X64"):
                     make_environment(name)
                 continue
             environment, spec = make_environment(name)
-            steps, more = jax.eval_shape(act(environment, spec, 3), jax.random.key(0))
-            assert steps.observation.shape == (3, 2, *environment.observation_space.shape), name
-            assert steps.observation.dtype == more.observation.dtype == steps.next_observation.dtype, name
-            assert steps.terminated.dtype == steps.truncated.dtype == bool, name
-            assert jnp.issubdtype(steps.reward.dtype, jnp.floating), name
+            fits(name, environment, *jax.eval_shape(act(environment, spec, 3), jax.random.key(0)))
 
 
 @pytest.mark.slow
@@ -58,7 +64,8 @@ def test_it_runs(name, quick_compilation):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Brax's and MuJoCo's own
         environment, spec = make_environment(name)
-        _, steps = jax.jit(act(environment, spec, 4))(jax.random.key(0))
+        before, steps = jax.jit(act(environment, spec, 4))(jax.random.key(0))
+    fits(name, environment, before, steps)
     for leaf in jax.tree.leaves(steps):
         assert np.isfinite(np.asarray(leaf, float)).all()
 

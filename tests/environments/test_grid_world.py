@@ -10,6 +10,8 @@ from metaobj.common.environments.grid.specs import FOUR_ROOMS_WALLS, LONGER_HORI
 from metaobj.common.errors import UserError
 from tests.environments.sampling import sample_worlds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STAY, RIGHT, DOWN, UP = 4, 5, 7, 1
 WORLD = GridWorld(height=5, width=6, num_objects=3, num_states=8 * 30)
 

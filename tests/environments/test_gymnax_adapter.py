@@ -7,6 +7,8 @@ import pytest
 from metaobj.common.environments import GYMNAX_NAMES, Box, Discrete, GymnaxEnvironment
 from metaobj.common.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "DeepSea-bsuite")
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"))
 

@@ -20,6 +20,8 @@ from metaobj.common.environments.grid.reference import optimal_return, random_re
 from metaobj.common.experience.rollout import reset, rollout, sampled
 from tests.environments.sampling import sample_world, sample_worlds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
 
 
@@ -117,6 +119,7 @@ def test_known_optimum():
     assert optimal(nearer) == pytest.approx(1 / 8)  # of eight starts only the neighbour's
 
 
+@pytest.mark.slow
 def test_largest_named_worlds_are_finite():
     environment, spec = make_grid("longer_horizon", "held_out")
     params = jax.tree.map(lambda x: x[:1], sample_worlds(environment, spec))

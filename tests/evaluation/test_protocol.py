@@ -116,7 +116,7 @@ def test_tuning_is_on_what_was_trained_on_most() -> None:
     assert (other.environment, other.agent, other.updates) == ("grid/random_small", dense, 300)
 
 
-@pytest.mark.parametrize("against", [None, "ddpg", "TD3+DDPG", "SARSA"])
+@pytest.mark.parametrize("against", [None, pytest.param("ddpg", marks=pytest.mark.slow), "TD3+DDPG", "SARSA"])
 def test_an_objective_beside_its_baselines(
     against: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_curves: Callable[..., Curves]
 ) -> None:

@@ -12,6 +12,8 @@ from metaobj import lpg, metagenrl
 from metaobj.common.errors import UserError
 from metaobj.common.objectives import file
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture
 def parts() -> tuple[dict, dict]:
@@ -29,7 +31,7 @@ def test_a_bare_file_is_refused_in_one_line(parts: tuple[dict, dict], tmp_path: 
 def test_arrays_of_other_shapes_are_refused_in_one_line(parts: tuple[dict, dict], tmp_path: Path) -> None:
     eta, metadata = parts
     file.save(tmp_path / "odd.safetensors", {**eta, "policy": jax.tree.map(lambda x: x[:1], eta["policy"])}, metadata)
-    with pytest.raises(UserError, match="its array policy/kernel does not fit"):
+    with pytest.raises(UserError, match="the shape of its array policy/kernel is"):
         lpg.load(tmp_path / "odd.safetensors")
 
 

@@ -53,7 +53,7 @@ def test_everything_is_written_and_finite(tmp_path: Path):
     entry = Entry("tests.worlds_continuous:LINE", 2, 4, 9, agent=ACTOR_CRITIC)
     settings = {"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "exploration_noise": 0.2}
     eta = objective.init(jax.random.key(0))
-    loaded = Loaded(plugin, objective, eta, config, (entry,), {}, (settings,), {})
+    loaded = Loaded(plugin, objective, eta, config, (entry,), {}, (settings,), {}, trust=True)
     paths = inspect(loaded, tmp_path / "new", SIZE)
     assert [path.name for path in paths] == ["loss.png", "lifetime.png", "inspection.csv"]
     for path in paths[:2]:
