@@ -68,7 +68,7 @@ def test_the_value_loss_falls_and_the_values_are_the_policys(made, accuracy):
 def test_a_tables_step_averages_over_a_states_visits():
     value = TabularValue(3, ValueConfig(tabular_step_size=0.5))
     observation = jnp.array([[0, 0], [0, 2]])
-    after = value.update(jnp.array([1.0, 5.0, 0.0]), observation, jnp.array([[2.0, 4.0], [6.0, 8.0]]))
+    after = value.update(jnp.array([1.0, 5.0, 0.0]), observation, jnp.array([[2.0, 4.0], [6.0, 8.0]]), 0.1)
     np.testing.assert_allclose(after, [1 + 0.5 * (4 - 1), 5.0, 4.0])
 
 

@@ -89,7 +89,8 @@ class Curves:
         set_field = object.__setattr__  # the dataclass is frozen; these are the given values in one canonical form
         set_field(self, "returns", returns)
         set_field(self, "tasks", tasks)
-        set_field(self, "diverged", diverged)
+        if self.diverged is not None:
+            set_field(self, "diverged", diverged)
         set_field(self, "groups", groups)
         set_field(self, "env_steps", _checked_env_steps(self.env_steps, len(tasks), returns.shape[-1]))
         if self.reference is not None:
@@ -130,8 +131,7 @@ class Curves:
 
     def lost(self, task: int) -> int:
         """How many agents have diverged on a task by its end."""
-        assert self.diverged is not None  # it was made
-        return int(self.diverged[task].any(axis=-1).sum())
+        return 0 if self.diverged is None else int(self.diverged[task].any(axis=-1).sum())
 
     def _in_group(self, group: str) -> list[int]:
         return [index for index, name in enumerate(self.groups or ()) if name == group]

@@ -27,7 +27,7 @@ def _network(name: str, updates: int, agent: AgentConfig, num_environments: int 
 
 
 _CONTROL = tuple(_network(name, 1500, DENSE) for name in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"))
-_BSUITE = (_network("Catch-bsuite", 1000, CONV), _network("DeepSea-bsuite", 1000, CONV))
+_BSUITE = (_network("Catch-bsuite", 1000, DENSE), _network("DeepSea-bsuite", 1000, DENSE))
 _MINATAR = tuple(
     _network(name, 3000, CONV)
     for name in ("Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar")

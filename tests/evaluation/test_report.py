@@ -117,10 +117,9 @@ def test_numbers_keep_the_digits_that_matter(numbers, text):
 
 
 def test_diverged_agents_are_told_by_name(methods, tmp_path):
-    counted = [
-        dataclasses.replace(methods[0], diverged=[0, 3, 0, 1]),
-        dataclasses.replace(methods[1], diverged=[0] * 4),
-    ]
+    lost = np.zeros(methods[0].returns.shape, bool)
+    lost[1, :3, 5:] = lost[3, 2, -1:] = True
+    counted = [dataclasses.replace(methods[0], diverged=lost), methods[1]]
     text = re.sub(r"\s+", " ", _written(tmp_path, counted, baseline="A2C"))
     assert (
         "DIVERGED: 3 of 4 agents of LPG on sparse" in text and "DIVERGED: 1 of 4 agents of LPG on CartPole-v1" in text
