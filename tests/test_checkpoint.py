@@ -23,6 +23,7 @@ import pytest
 from metaobj.common.errors import UserError
 from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints, quiet_checkpoints
 from metaobj.common.types import PyTree
+from tests.disks import small_disk
 
 
 @flax.struct.dataclass
@@ -285,12 +286,7 @@ def test_an_error_of_the_program_stays_what_it_is(tmp_path: Path) -> None:
 
 
 def test_disk_full_on_a_real_file_system(tmp_path: Path) -> None:
-    mount = tmp_path / "small"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    try:
+    with small_disk(tmp_path / "small", "1m") as mount:
         state = {"w": jax.random.normal(jax.random.key(0), (60_000,))}  # 240 kB that do not compress
         checkpoints = Checkpoints(mount, keep=10)
         with pytest.raises(CheckpointError, match="disk full") as caught:
@@ -303,8 +299,6 @@ def test_disk_full_on_a_real_file_system(tmp_path: Path) -> None:
         assert found is not None and found[0] == whole[-1]
         assert_same(found[1], state)
         checkpoints.close()
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 def begin(rewards: jax.Array) -> Lifetime:
     birth = Birth(environment_params=(), hyperparameters={}, length=3)
-    return Lifetime.begin(jax.random.key(0), birth, worlds=(), rewards=rewards)  # type: ignore[arg-type]
+    return Lifetime.begin(jax.random.key(0), birth, worlds=(), rewards=rewards)  # type: ignore[arg-type]  # no worlds
 
 
 @pytest.mark.parametrize("steps", [2**24, 2**30, 2**31 - 100])
@@ -28,7 +28,7 @@ def test_steps_and_their_mean_reward_go_on(steps: int) -> None:
 
 
 def test_the_first_steps_count() -> None:
-    after = begin(jnp.array([1.0, 2.0, 6.0])).lived((), jnp.array([[7.0]]))  # type: ignore[arg-type]
+    after = begin(jnp.array([1.0, 2.0, 6.0])).lived((), jnp.array([[7.0]]))  # type: ignore[arg-type]  # no worlds
     assert int(after.steps) == 4 and float(after.reward_mean) == 4.0
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from metaobj.common.runs.checkpoint import TEMPORARY
+from tests.disks import small_disk
 from tests.quick import quick_environment
 
 pytestmark = pytest.mark.slow
@@ -152,22 +153,17 @@ def test_killed_before_the_folder_is_a_run(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a disk can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "16m") as folder:
+        yield folder
 
 
-def test_a_full_disk(straight: Straight, small_disk: Path) -> None:
+def test_a_full_disk(straight: Straight, disk: Path) -> None:
     kind, wanted, _, _ = straight
-    folder, ballast = small_disk / "run", small_disk / "ballast"
+    folder, ballast = disk / "run", disk / "ballast"
     process = start(kind, folder, False)
     wait_for_step(process, folder, 5)
-    room = os.statvfs(small_disk)
+    room = os.statvfs(disk)
     with open(ballast, "wb", buffering=0) as file:
         try:
             while True:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.runs.metrics import read_metrics
+from tests.disks import small_disk
 from tests.quick import quick_environment
 
 pytestmark = pytest.mark.slow
@@ -130,26 +131,21 @@ def test_killed_at_random_moments(name: str, seconds: dict[str, float], tmp_path
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a disk can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "2m") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("free", [0, 4096, 20_000, 100_000])
-def test_a_full_disk(name: str, free: int, small_disk: Path) -> None:
-    ballast = small_disk / "ballast"
-    size = os.statvfs(small_disk)
+def test_a_full_disk(name: str, free: int, disk: Path) -> None:
+    ballast = disk / "ballast"
+    size = os.statvfs(disk)
     ballast.write_bytes(random.Random(0).randbytes(size.f_bavail * size.f_frsize - free))
-    process = start(name, small_disk / "out")
+    process = start(name, disk / "out")
     out, err = process.communicate()
     assert process.returncode == 2, (out, err)
     assert err.count("\n") == 1 and "No space left" in err and "Traceback" not in out + err, err
     if name == "evaluate":
         assert "Interquartile mean" in out or "cannot be made" in err, "what was computed is told"
-    check_whole(small_disk / "out")
+    check_whole(disk / "out")
     assert ballast.stat().st_size > 1_000_000

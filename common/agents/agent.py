@@ -29,14 +29,12 @@ class AgentConfig:
     channels: tuple[int, ...] = (16,)
     """Channels of the 3x3 convolutions (conv)."""
     optimiser: Literal["sgd", "adam"] = "sgd"
-    gradient_clip: float = 0.0
-    """The gradient of an update is scaled to at most this global norm; 0 leaves it as it is (dense and conv)."""
     adam_eps_root: float = 1e-8
     """Added under Adam's square root, so that the meta-gradient through it stays finite at a zero gradient."""
 
     def __post_init__(self) -> None:
         check_widths(self, "hidden channels", prefix="agent.")
-        check_numbers(self, "gradient_clip adam_eps_root", at_least=0, prefix="agent.")
+        check_numbers(self, "adam_eps_root", at_least=0, prefix="agent.")
 
 
 @struct.dataclass

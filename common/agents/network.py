@@ -13,7 +13,7 @@ import optax
 
 from metaobj.common.agents.agent import AgentConfig, Heads, Learner, TargetRule
 from metaobj.common.experience.batches import Batch
-from metaobj.common.gradients import clip_by_norm, mixed_mode_gradient
+from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
@@ -96,8 +96,6 @@ class NetworkAgent:
             # Keep the inner gradient: recomputing it would cost the agent's forward and backward pass once more.
             gradient = jax.checkpoint(gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient"))
         updates, about = gradient(learner.params, weights, batch)
-        if self.config.gradient_clip:
-            updates, _ = clip_by_norm(updates, self.config.gradient_clip)
         updates, optimiser = self.optimiser.update(updates, learner.optimiser, learner.params)
         rate = batch.hyperparameters["learning_rate"]
         return Learner(jax.tree.map(lambda p, u: p - rate * u, learner.params, updates), optimiser), about

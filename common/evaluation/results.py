@@ -296,10 +296,9 @@ def check_comparable(curves: Sequence[Curves]) -> None:
         if entry.returns.shape[-1] != first.returns.shape[-1]:
             bins = f"{entry.returns.shape[-1]} and {first.returns.shape[-1]}"
             raise UserError(f"bins: {pair} have {bins}, need the same number: the final score is of the last tenth")
-        # A budget is rounded to whole updates, so it may differ by a little.
-        if not np.allclose(entry.env_steps[..., -1], first.env_steps[..., -1], rtol=0.01):
+        if not np.array_equal(entry.env_steps[..., -1], first.env_steps[..., -1]):
             steps = f"{np.max(entry.env_steps):g} and {np.max(first.env_steps):g}"
-            raise UserError(f"env_steps: {pair} end after {steps} environment steps, need the same budget within 1 %")
+            raise UserError(f"env_steps: {pair} end after {steps} environment steps, need the same budget")
 
 
 def save_curves(path: str | Path, curves: Sequence[Curves]) -> None:
@@ -405,14 +404,13 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
     tasks = list(task_lines)
     shape = (len(tasks), *(1 + max(int(line[axis]) for line in lines) for axis in ("seed", "bin")))
     returns, env_steps = np.full(shape, np.nan), np.full((shape[0], shape[2]), np.nan)
+    pairs, diverged = np.full((2, *shape[:2]), np.nan), np.zeros(shape, bool)
     row = {task: index for index, task in enumerate(tasks)}
     for line in lines:
         t, s, b = row[line["task"]], int(line["seed"]), int(line["bin"])
         returns[t, s, b], env_steps[t, b] = float(line["return"]), float(line["env_steps"])
-    pairs, diverged = np.full((2, *shape[:2]), np.nan), np.zeros(shape, bool)
-    for line in lines:
-        diverged[row[line["task"]], int(line["seed"]), int(line["bin"])] = line["diverged"] == "1"
-        pairs[:, row[line["task"]], int(line["seed"])] = [float(line[name] or "nan") for name in ("random", "optimal")]
+        diverged[t, s, b] = line["diverged"] == "1"
+        pairs[:, t, s] = [float(line[name] or "nan") for name in ("random", "optimal")]
     known = bool(np.isfinite(pairs).any())
     return Curves(
         method=method,

@@ -21,9 +21,6 @@ class A2C:
     a learned objective has the same networks, rollouts and environment steps on both sides.
     """
 
-    normalise: bool = False
-    """Bring the advantages of each rollout to mean 0 and standard deviation 1."""
-
     @property
     def hyperparameters(self) -> tuple[str, ...]:
         return ("learning_rate", "entropy_weight")
@@ -32,10 +29,7 @@ class A2C:
         return {"policy": num_actions}
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
-        advantages = batch.advantages
-        if self.normalise:
-            advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages) + 1e-8)
-        return advantages, {}
+        return batch.advantages, {}
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         log_pi = jax.nn.log_softmax(heads["policy"])

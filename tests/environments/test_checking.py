@@ -88,6 +88,7 @@ FAULTS: list[tuple[Corridor, str]] = [
     (Corridor(space=Discrete(10**12)), "n must be a whole number, at least 1 and at most 2147483647"),
     (Corridor(space=Box((0,))), "shape must be a tuple of whole numbers"),
     (Corridor(space=Box((2,), (0.0, 0.0, 0.0), 1.0)), "bounds must be one number, or one for each entry"),
+    # What the type checker would refuse too.
     (Corridor(space="grid"), "observation_space: 'grid' given; must be a Discrete or a Box"),  # type: ignore[arg-type]
 ]
 
