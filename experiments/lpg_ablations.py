@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from metaobj.common.devices import use_all_cores
+from metaobj.common.evaluation.curves import final_score
 from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
-from metaobj.common.evaluation.results import final_score
 from metaobj.common.evaluation.statistics import area_under_curve, interquartile_mean
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.objectives.evaluate import learned, tuning_entries

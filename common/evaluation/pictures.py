@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metaobj.common.evaluation import statistics
-from metaobj.common.evaluation.results import ALL, Curves, check_comparable, final_and_area
+from metaobj.common.evaluation.curves import ALL, Curves, check_comparable, final_and_area
 from metaobj.common.evaluation.statistics import FloatArray
 from metaobj.common.pictures.style import (
     GRID,

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.evaluation.curves import Curves, Reference
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.results import Curves, Reference
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.training import DrawnWorlds, Record, draw_worlds, train_agents
 from metaobj.common.keys import stream

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metaobj.common.evaluation import pictures, results, statistics
-from metaobj.common.evaluation.results import ALL, Curves, SummaryRow
+from metaobj.common.evaluation import pictures, statistics
+from metaobj.common.evaluation.curves import ALL, Curves
+from metaobj.common.evaluation.curves_file import save_curves
+from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
 
 NARROWEST = 80
 """Columns that the tables need."""
@@ -42,12 +44,12 @@ def write(
     Raises:
         UserError: the methods cannot be compared, the baseline is not among them, or a file cannot be written.
     """
-    rows = results.summary_table(curves, baseline, repetitions, seed, confidence)
+    rows = summary_table(curves, baseline, repetitions, seed, confidence)
     folder = Path(directory)
     if console is not None:  # first: what was computed is told even where it cannot be written
         print_tables(console, rows, confidence)
-    results.save_summary(folder / "summary.csv", rows)
-    results.save_curves(folder / "curves.csv", curves)
+    save_summary(folder / "summary.csv", rows)
+    save_curves(folder / "curves.csv", curves)
     pictures.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)
     pictures.interval_plot(folder / "intervals.png", curves, repetitions, seed, confidence)
     if console is not None:

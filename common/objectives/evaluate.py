@@ -11,10 +11,12 @@ from rich.console import Console
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
+from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, check_steps, evaluate, tune
-from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to, score_diverged
+from metaobj.common.evaluation.scoring import relative_to, score_diverged
 from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.evaluation.summary import SummaryRow
 from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
 from metaobj.common.objectives.loading import load_objective

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from metaobj.common.evaluation.results import Curves, Reference
+from metaobj.common.evaluation.curves import Curves, Reference
 
 TASKS = ["dense", "sparse", "chain 10", "CartPole-v1"]
 GROUPS = ["held-out grids", "held-out grids", "delayed chains", "CartPole"]

@@ -13,6 +13,7 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.curves import Curves, Reference
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import (
     EvaluationProtocol,
@@ -22,7 +23,7 @@ from metaobj.common.evaluation.protocol import (
     evaluate,
     tune,
 )
-from metaobj.common.evaluation.results import Curves, Reference, relative_to, score_diverged
+from metaobj.common.evaluation.scoring import relative_to, score_diverged
 from metaobj.common.evaluation.suites import SUITES, make_suite
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import evaluate as evaluation

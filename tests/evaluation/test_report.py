@@ -9,7 +9,8 @@ from rich.console import Console
 
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
-from metaobj.common.evaluation.results import SummaryRow, load_curves
+from metaobj.common.evaluation.curves_file import load_curves
+from metaobj.common.evaluation.summary import SummaryRow
 
 
 def _written(directory, curves, **options) -> str:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation import results
-from metaobj.common.evaluation.results import ALL, Curves, Reference, final_score, summary_table
+from metaobj.common.evaluation.curves import ALL, Curves, Reference, final_score
+from metaobj.common.evaluation.curves_file import load_curves, save_curves
+from metaobj.common.evaluation.summary import summary_table
 
 
 def test_final_score_is_the_last_tenth():
@@ -86,8 +87,8 @@ def test_no_comparison_without_a_baseline(make_curves):
 def test_curves_come_back_from_csv_as_they_were(make_curves, tmp_path):
     per_task = np.arange(1, 21) * np.array([[1.0], [2.0], [0.1], [1 / 3]])
     curves = [make_curves("LPG"), dataclasses.replace(make_curves('A2C, "tuned"', seeds=2), env_steps=per_task)]
-    results.save_curves(tmp_path / "new folder" / "curves.csv", curves)
-    loaded = results.load_curves(tmp_path / "new folder" / "curves.csv")
+    save_curves(tmp_path / "new folder" / "curves.csv", curves)
+    loaded = load_curves(tmp_path / "new folder" / "curves.csv")
     for before, after in zip(curves, loaded, strict=True):
         assert (after.method, after.tasks, after.groups) == (before.method, before.tasks, before.groups)
         np.testing.assert_array_equal(after.returns, before.returns)
@@ -97,7 +98,7 @@ def test_curves_come_back_from_csv_as_they_were(make_curves, tmp_path):
 
 def test_curves_csv_is_tidy(make_curves, tmp_path):
     curves = make_curves(seeds=2, bins=3)
-    results.save_curves(tmp_path / "curves.csv", [curves])
+    save_curves(tmp_path / "curves.csv", [curves])
     with open(tmp_path / "curves.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 4 * 2 * 3
@@ -111,18 +112,18 @@ def test_curves_csv_is_tidy(make_curves, tmp_path):
 def test_unreadable_curves_are_the_users_to_mend(make_curves, tmp_path):
     path = tmp_path / "curves.csv"
     with pytest.raises(UserError, match="cannot be read"):
-        results.load_curves(path)
+        load_curves(path)
     path.write_text("method,return\nLPG,1\n")
     with pytest.raises(UserError, match="columns are"):
-        results.load_curves(path)
-    results.save_curves(path, [make_curves()])
+        load_curves(path)
+    save_curves(path, [make_curves()])
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:30] + lines[31:]))
     with pytest.raises(UserError, match="not a complete curves.csv.*dense, seed 1|not a complete curves.csv.*seed"):
-        results.load_curves(path)
+        load_curves(path)
     path.write_text("\n".join(lines[:-1] + ["LPG,g"]))
     with pytest.raises(UserError, match="not a complete curves.csv"):
-        results.load_curves(path)
+        load_curves(path)
 
 
 def test_nan_is_refused_with_its_place(make_curves):
