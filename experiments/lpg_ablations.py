@@ -22,10 +22,10 @@ from rich.table import Table
 
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.curves import final_score
-from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
+from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.evaluation.statistics import area_under_curve, interquartile_mean
 from metaobj.common.evaluation.suites import make_suite
-from metaobj.common.objectives.evaluate import learned, tuning_entries
+from metaobj.common.objectives.contestants import learned, tuning_entries
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import meta_train
 from metaobj.common.runs.metrics import read_metrics
@@ -71,8 +71,10 @@ def judge(config: LPGTraining, suite_name: str, protocol: EvaluationProtocol) ->
         loaded = load_objective(outcome.objective)
     method = learned(loaded)
     suite = make_suite(suite_name)
-    best, _ = tune(protocol, method, tuning_entries(loaded.entries, suite[0].agent, protocol.longest_tuning_life))
-    scores = evaluate(protocol, method, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
+    trials, contestant = Trials(protocol), Contestant(method.name, (method,))
+    tuned_on = tuning_entries(loaded.entries, suite[0].agent, protocol.longest_tuning_life)
+    best = tune(trials, contestant, tuned_on).setting
+    scores = evaluate(trials, contestant, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
     return {
         "final": float(interquartile_mean(final_score(scores))),
         "auc": float(interquartile_mean(area_under_curve(scores))),

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
+from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.suites import SUITES
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
@@ -143,7 +143,8 @@ def judge(name: str, config: MetaGenRLTraining, agents: int, seeds: Iterable[int
 def baseline(config: MetaGenRLTraining, agents: int, seeds: Iterable[int]) -> Iterator[Row]:
     """The same for DDPG, tuned on training physics."""
     method = ddpg(config.rollout_steps, config.discount, config.agent, config.critic_learning_rates)
-    setting, _ = tune(EvaluationProtocol(tuning_seeds=agents), method, make_distribution(config.distribution))
+    trials = Trials(EvaluationProtocol(tuning_seeds=agents))
+    setting = tune(trials, Contestant(method.name, (method,)), make_distribution(config.distribution)).setting
     suite = suite_of(config.distribution)
     settings = {entry.environment: setting for entry in suite}
     for seed in seeds:
@@ -154,7 +155,9 @@ def fresh_returns(
     method: Method, suite: Sequence[Entry], settings: Mapping[str, Settings], agents: int, seed: int
 ) -> Row:
     """Interquartile means over agents, with `settings` by environment, and the mean of uniform actions there."""
-    curves = evaluate(EvaluationProtocol(seeds=agents, bins=5, seed=seed), method, suite, settings)
+    curves = evaluate(
+        Trials(EvaluationProtocol(seeds=agents, bins=5, seed=seed)), Contestant(method.name, (method,)), suite, settings
+    )
     assert curves.floor is not None
     row: Row = {"seed": seed}
     for name, returns, floor in zip(curves.tasks, curves.returns, curves.floor, strict=True):

@@ -18,7 +18,7 @@ from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.evaluation.baselines import a2c, ddpg
 from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import EvaluationProtocol, evaluate, tune
+from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.loading import load_objective
@@ -80,6 +80,7 @@ METHODS: Sequence[tuple[Method, Entry]] = (
     (a2c(4, 0.9, ValueConfig()), Entry("tests.worlds:RING", 1, 2, 4)),
     (ddpg(2, 0.9, AGENT, (1e-3,)), Entry("tests.worlds_continuous:POINT", 1, 2, 4)),
 )
+OTHER = {"tests.worlds:RING": "tests.worlds:PAIR", "tests.worlds_continuous:POINT": "tests.worlds_continuous:LINE"}
 PROTOCOL = EvaluationProtocol(seeds=2, tuning_seeds=2, bins=2)
 
 
@@ -90,11 +91,14 @@ def training() -> None:
 
 def tuning(method: Method, entry: Entry) -> None:
     one = {name: values[:1] for name, values in method.grid(entry.agent).items()}
-    tune(PROTOCOL, replace(method, grid=lambda agent: one), [entry, replace(entry, updates=2)])
+    few = replace(method, grid=lambda agent: one)
+    other = replace(entry, environment=OTHER[entry.environment], updates=2)
+    tune(Trials(PROTOCOL), Contestant(method.name, (few,)), [entry, other])
 
 
 def evaluation(method: Method, entry: Entry) -> None:
-    evaluate(PROTOCOL, method, [entry], {entry.environment: method.settings(entry.agent)[0]})
+    settings = {entry.environment: method.settings(entry.agent)[0]}
+    evaluate(Trials(PROTOCOL), Contestant(method.name, (method,)), [entry], settings)
 
 
 def inspection_of_lpg() -> None:

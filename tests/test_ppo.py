@@ -10,8 +10,9 @@ from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.stochastic import CategoricalPolicy, NormalPolicy
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import ddpg, discrete_ppo, ppo
-from metaobj.common.evaluation.protocol import check_steps
-from metaobj.common.evaluation.training import draw_worlds, train_agents
+from metaobj.common.evaluation.checks import check_steps
+from metaobj.common.evaluation.training import train_agents
+from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.lifetimes.ppo import PPOSettings
@@ -33,9 +34,9 @@ def test_it_learns_to_go_to_the_origin_in_the_steps_that_others_have():
     entry = Entry("tests.worlds_continuous:LINE", num_environments=4, updates=960, agent=ACTOR_CRITIC)
     (family,) = make_families([entry], method.programs)
     assert family.program.horizon == 64 and method.updates(entry, family.program) == 30
-    worlds = draw_worlds(family, 0, jax.random.key(0), 2)
-    settings = {"learning_rate": np.full(2, 3e-3), "entropy_weight": np.zeros(2)}
-    record = train_agents(method.rule, (), family, worlds, 30, settings, jax.random.key(1), 5)
+    worlds = draw_worlds(family, "a world", jax.random.key(0), 2)
+    settings = {"learning_rate": 3e-3, "entropy_weight": 0.0}
+    record = train_agents(method.rule, (), family, worlds, 30, [settings], jax.random.key(1), 5)
     # the start is a window of 20 steps in each of 4 environments, as the others have
     assert record.random is not None and record.env_steps[-1] == 20 * 4 + 960 * 8
     assert (record.returns[:, -1] > 0.2 * record.random).all(), (record.random, record.returns)
@@ -48,9 +49,9 @@ def test_it_learns_discrete_actions():
     entry = Entry("tests.worlds:OBSERVED_LESSON", num_environments=8, updates=192, agent=DENSE)
     (family,) = make_families([entry], method.programs)
     assert family.program.horizon == 128
-    worlds = draw_worlds(family, 0, jax.random.key(0), 2)
-    settings = {"learning_rate": np.full(2, 3e-3), "entropy_weight": np.full(2, 0.01)}
-    record = train_agents(method.rule, (), family, worlds, 30, settings, jax.random.key(1), 10)
+    worlds = draw_worlds(family, "a world", jax.random.key(0), 2)
+    settings = {"learning_rate": 3e-3, "entropy_weight": 0.01}
+    record = train_agents(method.rule, (), family, worlds, 30, [settings], jax.random.key(1), 10)
     assert record.env_steps[-1] == 192 * 20 * 8 and record.random is None
     # An episode lasts about 3.4 steps in the mean, of which the first bin has a third and more.
     assert (record.returns[:, 0] < 1.7).all() and (record.returns[:, -1] > 2.7).all(), record.returns

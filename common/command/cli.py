@@ -12,9 +12,9 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import tyro
 from rich.console import Console
@@ -34,13 +34,15 @@ usage: metaobj COMMAND ...
                          meta-train an objective; KIND is one of {kinds}
   evaluate OBJECTIVE [--suite NAME] [--seeds N] [--no-baselines] [--out DIR]
                          train fresh agents by it on tasks it never saw
+  compare METHOD METHOD ... [--suite NAME] [--steps N] [--out DIR]
+                         the same for any number of objectives and baselines
   inspect OBJECTIVE [--out DIR]
                          pictures of what it does
   list                   presets, distributions, environments, suites, objectives
   demo KIND [--run-dir DIR]
                          train, evaluate and inspect a small objective
 
-OBJECTIVE is a file, a run folder, or pretrained:NAME. `metaobj COMMAND --help` tells more.
+OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more.
 """
 
 
@@ -58,28 +60,54 @@ Folder: TypeAlias = Annotated[Path | None, _called("DIR")]
 Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
 
 
-@dataclass(frozen=True)
-class EvaluateArguments:
-    """Train fresh agents by a frozen objective, and a baseline, on unseen tasks."""
+@dataclass(frozen=True, kw_only=True)
+class ComparisonArguments:
+    """What a comparison takes beside what is compared."""
 
-    objective: Objective
-    """A file, a run folder, or pretrained:NAME."""
     suite: Annotated[str | None, _called("NAME")] = None
     """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
     seeds: Annotated[int | None, _called("INT")] = None
     """Agents per environment; by default what suits the objective's kind, see `metaobj list`."""
     tuning_seeds: Annotated[int | None, _called("INT")] = None
     """Agents per setting and training environment; by default likewise."""
-    baselines: bool = True
-    """Compare with a rule that people wrote, tuned on the training distribution."""
-    against: Annotated[str | None, _called("NAMES")] = None
-    """Which ones, joined by "+"; by default the first of those that `metaobj list` tells for the kind."""
+    steps: Annotated[int | None, _called("INT")] = None
+    """Environment steps of every agent on every task; by default the suite's. Few give a first look."""
+    tuning: Literal["training", "suite"] = "training"
+    """What settings are chosen on: training environments only, or a few learning rates on the suite itself."""
     seed: int = 0
     """Seed of the worlds, agents and actions."""
+    report: bool = True
+    """Leave a page, report.html, that tells it all to someone who was not there."""
     out: Folder = None
-    """Where tables and pictures go; by default evaluation-SUITE beside the objective."""
+    """Where tables, pictures and the page go; by default evaluation-SUITE beside the first objective."""
+    overwrite: Switch = False
+    """Replace the tables of another evaluation in that folder."""
     trust: Switch = False
-    """Import the Python modules that the objective's file names as what it was trained on."""
+    """Import the Python modules that an objective's file names as what it was trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(ComparisonArguments):
+    """Train fresh agents by a frozen objective, and a baseline, on unseen tasks."""
+
+    objective: Objective
+    """A file, a run folder, RUN@STEP for what a run had learned by then, or pretrained:NAME."""
+    baselines: bool = True
+    """Compare with a rule that people wrote."""
+    against: Annotated[str | None, _called("NAMES")] = None
+    """Which ones, joined by "+", other objectives among them; by default the first of those that `metaobj list` tells
+    for the kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments(ComparisonArguments):
+    """Train fresh agents by any number of objectives and baselines on unseen tasks."""
+
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="METHOD")]
+    """Each an objective as for `metaobj evaluate`, several as NAME=A,B,... (meta-training seeds of one configuration),
+    or a baseline such as A2C."""
+    baseline: Annotated[str | None, _called("NAME")] = None
+    """The one that the others are compared with; by default the first that is not learned, else the last."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +185,7 @@ def _run(arguments: list[str], console: Console) -> int:
     commands: dict[str, Callable[[list[str], Console], int]] = {
         "train": _train,
         "evaluate": _evaluate,
+        "compare": _compare,
         "inspect": _inspect,
         "list": _list,
         "demo": _demo,
@@ -261,25 +290,50 @@ def _check_out(folder: Path) -> None:
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
-    from metaobj.common.objectives.evaluate import evaluate_objective
     from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(EvaluateArguments, arguments, "evaluate")
     plugin = load_objective(chosen.objective).plugin
-    suite = chosen.suite or plugin.suite
-    folder = chosen.out or _beside(chosen.objective, f"evaluation-{suite.replace('/', '-')}")
+    if chosen.against is not None and not chosen.baselines:
+        raise UserError(f"against: {chosen.against} given with --no-baselines; leave one of them out")
+    known = [method.name for method in plugin.baselines(plugin.presets[plugin.default_preset])]
+    rivals = chosen.against.split("+") if chosen.against is not None else known[:1] if chosen.baselines else []
+    names = [chosen.objective, *dict.fromkeys(rivals)]
+    return _run_comparison(chosen, names, None, chosen.suite or plugin.suite, console)
+
+
+def _compare(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.contestants import usual_suite
+
+    chosen = parse(CompareArguments, arguments, "compare")
+    if not chosen.names:
+        raise UserError("METHOD: missing; give one or more objectives or baselines")
+    suite = chosen.suite or usual_suite(chosen.names)
+    return _run_comparison(chosen, chosen.names, chosen.baseline, suite, console)
+
+
+def _run_comparison(
+    chosen: ComparisonArguments, names: Sequence[str], baseline: str | None, suite: str, console: Console
+) -> int:
+    from metaobj.common.objectives.compare import Comparison, compare
+
+    folder = chosen.out or _beside(names[0], f"evaluation-{suite.replace('/', '-')}")
     _check_out(folder)
-    sizes = {name: getattr(chosen, name) for name in ("seeds", "tuning_seeds") if getattr(chosen, name) is not None}
-    evaluate_objective(
-        chosen.objective,
-        suite,
-        folder,
-        replace(plugin.protocol, seed=chosen.seed, **sizes),
-        chosen.baselines,
-        console,
-        chosen.against,
-        chosen.trust,
+    comparison = Comparison(
+        names=tuple(names),
+        suite=suite,
+        seeds=chosen.seeds,
+        tuning_seeds=chosen.tuning_seeds,
+        seed=chosen.seed,
+        tuning=chosen.tuning,
+        baseline=baseline,
+        steps=chosen.steps,
+        trust=chosen.trust,
+        overwrite=chosen.overwrite,
+        page=chosen.report,
+        command=" ".join(["metaobj", *map(shlex.quote, sys.argv[1:])]),
     )
+    compare(comparison, folder, console)
     return 0
 
 

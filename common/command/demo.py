@@ -1,7 +1,7 @@
 """The demonstration: everything once, small, in a few minutes on two cores."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from metaobj.common.files import make_folder
-from metaobj.common.objectives.evaluate import evaluate_objective
+from metaobj.common.objectives.compare import Comparison, compare
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import meta_train
@@ -40,9 +40,8 @@ def demo(arguments: DemoArguments, console: Console) -> None:
         return
     console.print(Rule("fresh agents on tasks that no training can draw"))
     folder = arguments.run_dir / "evaluation"
-    evaluate_objective(
-        str(outcome.objective), plugin.suite, folder, replace(plugin.protocol, seed=arguments.seed), console=console
-    )
+    names = (str(outcome.objective), plugin.baselines(config)[0].name)
+    compare(Comparison(names, plugin.suite, seed=arguments.seed), folder, console)
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)
     inspection = arguments.run_dir / "inspection"
@@ -54,6 +53,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
         ("its training", arguments.run_dir / "training.png"),
         ("learning curves", folder / "learning_curves.png"),
         ("scores", folder / "intervals.png"),
+        ("all of it on a page", folder / "report.html"),
         *((f"inspection: {picture.stem}", picture) for picture in pictures if picture.suffix == ".png"),
     ]
     for what, path in found:

@@ -1,195 +1,237 @@
-"""The evaluation protocol: tune on training environments, then train fresh agents on a suite.
+"""The evaluation protocol: choose settings by tuning, then train fresh agents on a suite.
 
 Every method gets the same worlds, networks, rollouts and environment steps. Its hyperparameters are chosen per kind of
-agent on worlds from the training part, never on the suite: each setting of the method's grid trains agents there, and
-the one with the best sum of final and mean score is used throughout the suite.
+agent, by the best sum of final and mean score, under one of two rules:
+
+    training    the whole grid, on environments of the training part: the suite is not looked at
+    suite       a few learning rates on the suite itself, all else as usual: one rate for all its tasks, as the field
+                does; the agents that are reported are others than those it was chosen by
+
+A best setting on the edge of what was tried is followed outwards, twice at most, and told as an edge if it stays one.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+from zlib import crc32
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.evaluation.cells import Cells, describe, digest, versions
 from metaobj.common.evaluation.curves import Curves, Reference
-from metaobj.common.evaluation.method import Method, Settings
+from metaobj.common.evaluation.evaluation import Choice
+from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.method import Method, Settings, beyond, edges
 from metaobj.common.evaluation.statistics import interquartile_mean
-from metaobj.common.evaluation.training import DrawnWorlds, Record, draw_worlds, train_agents
-from metaobj.common.keys import stream
+from metaobj.common.evaluation.training import Record, train_agents
+from metaobj.common.evaluation.worlds import draw_worlds
+from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Lifetime
-from metaobj.common.lifetimes.population import Family, make_families
-from metaobj.common.memory import least_memory, memory, size_of
+from metaobj.common.lifetimes.population import make_families
+
+Tuning: TypeAlias = Literal["training", "suite"]
+ROUNDS = 2
+"""How often a best setting on an edge is followed outwards."""
 
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """Sizes of an evaluation."""
+    """Rules and sizes of an evaluation."""
 
     seeds: int = 64
     """Agents per environment of the suite; each lives in a world of its own where worlds differ."""
     tuning_seeds: int = 64
-    """Agents per setting and training environment."""
+    """Agents per setting and environment in tuning."""
     bins: int = 25
     """Points of a learning curve."""
     longest_tuning_life: int = 500
-    """Updates of an agent in tuning, at most."""
+    """Updates of an agent in tuning on training environments, at most."""
     seed: int = 0
+    tuning: Tuning = "training"
+    """What settings are chosen on."""
 
     def __post_init__(self) -> None:
         check_numbers(self, "seeds tuning_seeds bins", at_least=1, at_most=MOST)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
+        if self.tuning not in ("training", "suite"):
+            raise UserError(f"tuning: {self.tuning!r} given; must be training or suite")
+
+    @property
+    def told(self) -> str:
+        """In a sentence, for tables and pages."""
+        if self.tuning == "training":
+            return "settings tuned on training environments only, over each method's whole grid"
+        return "one learning rate per suite and kind of agent, the best of a few; all else as usual"
 
 
-def check_sizes(
-    protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry], tuning: Sequence[Entry] = ()
-) -> None:
-    """Before time is spent.
-
-    Raises:
-        UserError: the method cannot live in one of the environments of the suite or of tuning; a learning curve of the
-            suite has more bins than an agent has updates; or memory cannot hold the agents.
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """What takes part in a comparison under one name: a method, or one per meta-training seed, which differ in their
+    weights alone.
     """
-    for name, entries in (("seeds", suite), ("tuning_seeds", tuning)):
-        number = getattr(protocol, name)
-        for family in make_families(entries, method.programs):
-            for entry in (entries[task] for task in family.tasks):
-                if name == "seeds" and protocol.bins > (updates := method.updates(entry, family.program)):
-                    where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
-                    raise UserError(f"bins: {protocol.bins} given; {where}")
-            agent = _least_memory(method, family, method.settings(entries[family.tasks[0]].agent)[0])
-            if (needed := agent * number) > memory():
-                names = " or ".join(entries[task].environment for task in family.tasks)
-                raise UserError(
-                    f"{name}: {number} given; so many agents of {method.name} on {names} take "
-                    f"{needed / 2**30:.3g} GiB, and there are {memory() / 2**30:.3g} GiB of memory"
-                )
+
+    name: str
+    methods: tuple[Method, ...]
 
 
-def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
-    """Before time is spent.
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Trains the agents of an evaluation, cell by cell."""
 
-    Raises:
-        UserError: agents of two methods would not live the same number of environment steps.
-    """
-    for entry in suite:
-        lives: dict[str, int] = {}
-        for method in methods:
-            program = make_families([entry], method.programs)[0].program
-            lives[method.name] = program.first_steps + method.updates(entry, program) * program.steps_per_update
-        if len(set(lives.values())) > 1:
-            told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
-            raise UserError(f"{entry.environment}: agents would not live the same number of steps: {told}")
+    protocol: EvaluationProtocol
+    cells: Cells = field(default_factory=Cells)
+    journal: Journal = field(default_factory=Journal)
+
+    def train(
+        self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose, bins: int
+    ) -> list[Record]:
+        """One record for each setting, of all agents that the protocol asks for."""
+        count = self.protocol.seeds if purpose == "evaluation" else self.protocol.tuning_seeds
+        family = make_families([entry], method.programs)[0]
+        updates = method.updates(entry, family.program)
+        bins = min(bins, updates)
+        inputs = {
+            "versions": versions(),
+            "rule": describe(method.rule),
+            "weights": digest(method.weights),
+            "program": describe(family.program),
+            "environment": [entry.environment, entry.split],
+            "sizes": [count, updates, bins],
+            "settings": list(settings),
+            "keys": [self.protocol.seed, purpose],
+        }
+        label = f"{method.name} on {entry.environment}"
+        if purpose == "tuning":
+            label = f"tuning {label}, {len(settings)} setting{'s' * (len(settings) > 1)}"
+        record = self.cells.find(inputs)
+        stored = record is not None
+        if record is None:
+            self.journal.begin(label)
+            # By name: a task has the same worlds in whatever suite it is.
+            number = crc32(entry.environment.encode())
+            worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(self.protocol.seed, purpose), number))
+            worlds = draw_worlds(family, entry.environment, worlds_key, count)
+            record = train_agents(method.rule, method.weights, family, worlds, updates, settings, agents_key, bins)
+            try:
+                self.cells.keep(inputs, record)
+            except UserError as error:  # what was computed is told all the same
+                self.journal.warn(str(error))
+        self.journal.end(label, work(method, entry, len(settings) * count), stored)
+        return record.parts(len(settings))
 
 
-def _least_memory(method: Method, family: Family, setting: Settings) -> float:
-    """Bytes that an agent takes at least, itself and what an update or a test of it keeps of its steps."""
-    program = family.program
-
-    def live(lifetime: Lifetime) -> Any:
-        return program.update(method.rule, method.weights, lifetime), program.test(lifetime)
-
-    try:
-        scalars = {name: jnp.float32(value) for name, value in setting.items()}
-        lifetime = jax.eval_shape(family.start, jax.random.key(0), jax.random.key(1), scalars, 1)
-        return size_of(lifetime) + least_memory(jax.make_jaxpr(live)(lifetime).jaxpr)
-    except OverflowError:  # a dimension that is no 32-bit integer
-        return math.inf
+def work(method: Method, entry: Entry, agents: int) -> float:
+    """Environment steps of so many agents in an entry's life."""
+    return float(entry.updates) * method.rollout_steps * entry.num_environments * agents
 
 
-def tune(
-    protocol: EvaluationProtocol,
-    method: Method,
-    entries: Sequence[Entry],
-    report: Callable[[str], None] = lambda line: None,
-) -> tuple[Settings, list[tuple[Settings, float]]]:
-    """The method's best setting on training environments that share a kind of agent, and each setting's score.
+def planned_settings(protocol: EvaluationProtocol, method: Method, agent: AgentConfig) -> list[Settings]:
+    """What tuning tries before it follows an edge."""
+    return method.settings(agent) if protocol.tuning == "training" else method.few_settings(agent)
+
+
+def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Choice:
+    """The best setting on environments that share a kind of agent.
 
     A setting's score is the mean over the environments of the interquartile mean, over agents, of final plus mean
     score. Where no reference returns are known, scores are scaled to [0, 1] by the best and worst agent met.
     """
-    settings = method.settings(entries[0].agent)
-    count = protocol.tuning_seeds
-    totals = np.zeros(len(settings))
-    for number, entry in enumerate(entries):
-        family = make_families([replace(entry, split="training")], method.programs)[0]
-        worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(protocol.seed, "tuning"), number))
-        worlds = draw_worlds(family, 0, worlds_key, count)
-        scores = []
-        for at, setting in enumerate(settings):
-            report(f"tuning {method.name} on {entry.environment}: setting {at + 1}/{len(settings)}")
-            record = _train(protocol, method, family, worlds, entry, setting, agents_key, count)
-            scores.append(record.scores)
-        stacked = _worst_where_diverged(np.stack(scores))  # [settings, L, bins]
-        if worlds.reference is None:
-            span = stacked.max() - stacked.min()
-            stacked = (stacked - stacked.min()) / (span if span > 0 else 1.0)
-        final = interquartile_mean(stacked[:, None, :, -1])
-        area = interquartile_mean(stacked.mean(-1)[:, None])
-        totals += (final + area) / len(entries)
-    best = int(np.argmax(totals))
-    return settings[best], list(zip(settings, totals.tolist(), strict=True))
+    protocol, agent = trials.protocol, entries[0].agent
+    settings = planned_settings(protocol, contestant.methods[0], agent)
+    if protocol.tuning == "training":
+        entries = [replace(entry, split="training") for entry in entries]
+
+    def measure(settings: Sequence[Settings]) -> list[list[Record]]:
+        """By environment and setting, the agents of all methods."""
+        by_entry = []
+        for entry in entries:
+            lives = [trials.train(m, entry, settings, "tuning", protocol.bins) for m in contestant.methods]
+            by_entry.append([Record.joined(same) for same in zip(*lives, strict=True)])
+        return by_entry
+
+    records = measure(settings)
+    totals = _totals(records)
+    for _ in range(ROUNDS):
+        # One at a time: they share the program of the agents that are reported, where these are as many.
+        for setting in beyond(settings, settings[int(np.argmax(totals))]):
+            settings = [*settings, setting]
+            records = [[*old, *new] for old, new in zip(records, measure([setting]), strict=True)]
+        totals = _totals(records)
+    best = settings[int(np.argmax(totals))]
+    tried = list(zip(settings, totals.tolist(), strict=True))
+    return Choice(contestant.name, label(agent), best, edges(settings, best), tried)
 
 
 def evaluate(
-    protocol: EvaluationProtocol,
-    method: Method,
+    trials: Trials,
+    contestant: Contestant,
     suite: Sequence[Entry],
     settings: Mapping[str, Settings],
-    report: Callable[[str], None] = lambda line: None,
+    groups: Sequence[str] | None = None,
 ) -> Curves:
-    """Train `protocol.seeds` fresh agents on each environment of the suite, with `settings` by its name."""
-    records: list[Record] = []
-    for number, entry in enumerate(suite):
-        report(f"training {protocol.seeds} agents by {method.name} on {entry.environment}")
-        family = make_families([entry], method.programs)[0]
-        worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(protocol.seed, "evaluation"), number))
-        worlds = draw_worlds(family, 0, worlds_key, protocol.seeds)
-        record = _train(
-            protocol, method, family, worlds, entry, settings[entry.environment], agents_key, protocol.seeds
-        )
-        records.append(record)
-    known = [record.optimal is not None for record in records]
+    """Train `protocol.seeds` fresh agents on each environment of the suite, with `settings` by its name.
+
+    Args:
+        trials: what trains them.
+        contestant: whose agents; for each of its methods as many.
+        suite: the environments.
+        settings: by an environment's name.
+        groups: the group that each task is told in.
+    """
+    lives: list[Record] = []
+    for entry in suite:
+        chosen = [settings[entry.environment]]
+        parts = [
+            record
+            for method in contestant.methods
+            for record in trials.train(method, entry, chosen, "evaluation", trials.protocol.bins)
+        ]
+        lives.append(Record.joined(parts))
+    agents = len(lives[0].returns)
 
     def by_seed(values: Sequence[np.ndarray | None]) -> np.ndarray:
-        return np.stack([np.full(protocol.seeds, np.nan) if one is None else one for one in values])
+        return np.stack([np.full(agents, np.nan) if one is None else one for one in values])
 
+    known = [record.optimal is not None for record in lives]
+    groups = groups or [entry.environment.partition("/")[0] for entry in suite]
     return Curves(
-        method=method.name,
+        method=contestant.name,
         tasks=[entry.environment for entry in suite],
-        returns=np.stack([np.where(record.diverged, np.nan, record.returns) for record in records]),
-        env_steps=np.stack([record.env_steps for record in records]),
+        returns=np.stack([np.where(record.diverged, np.nan, record.returns) for record in lives]),
+        env_steps=np.stack([record.env_steps for record in lives]),
         reference=Reference(
-            by_seed([record.random if record.optimal is not None else None for record in records]),
-            by_seed([record.optimal for record in records]),
+            by_seed([record.random if record.optimal is not None else None for record in lives]),
+            by_seed([record.optimal for record in lives]),
         ),
-        floor=by_seed([record.random for record in records]),
-        diverged=np.stack([record.diverged for record in records]),
+        floor=by_seed([record.random for record in lives]),
+        diverged=np.stack([record.diverged for record in lives]),
         groups=[
-            entry.environment.partition("/")[0] if has_reference else entry.environment
-            for entry, has_reference in zip(suite, known, strict=True)
+            group if has_reference else entry.environment
+            for group, entry, has_reference in zip(groups, suite, known, strict=True)
         ],
     )
 
 
-def _train(
-    protocol: EvaluationProtocol,
-    method: Method,
-    family: Family,
-    worlds: DrawnWorlds,
-    entry: Entry,
-    setting: Settings,
-    key: jax.Array,
-    count: int,
-) -> Record:
-    hyperparameters = {name: np.full(count, value) for name, value in setting.items()}
-    updates = method.updates(entry, family.program)
-    bins = min(protocol.bins, updates)
-    return train_agents(method.rule, method.weights, family, worlds, updates, hyperparameters, key, bins)
+def label(agent: AgentConfig) -> str:
+    """A kind of agent in a few words, such as "dense 64-64"."""
+    widths = "-".join(map(str, (agent.channels if agent.torso == "conv" else ()) + agent.hidden))
+    return f"{agent.torso} {widths}".strip() if agent.torso != "tabular" else agent.torso
+
+
+def _totals(records: Sequence[Sequence[Record]]) -> np.ndarray:
+    """Of each setting, from records by environment and setting."""
+    totals = []
+    for by_setting in records:
+        scores = _worst_where_diverged(np.stack([record.scores for record in by_setting]))  # [settings, L, bins]
+        if by_setting[0].optimal is None:
+            span = scores.max() - scores.min()
+            scores = (scores - scores.min()) / (span if span > 0 else 1.0)
+        final, area = (interquartile_mean(values[:, None]) for values in (scores[..., -1], scores.mean(-1)))
+        totals.append(final + area)
+    return np.mean(totals, axis=0)
 
 
 def _worst_where_diverged(scores: np.ndarray) -> np.ndarray:

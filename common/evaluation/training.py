@@ -1,7 +1,7 @@
 """Training fresh agents by a fixed rule and recording how they do."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from metaobj.common.devices import AXIS, make_mesh, quick_jit
-from metaobj.common.environments.protocol import reference_returns
+from metaobj.common.evaluation.method import Settings
+from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
 from metaobj.common.lifetimes.population import Family
@@ -36,69 +37,71 @@ class Record(NamedTuple):
             return returns
         return (returns - self.random[:, None]) / (self.optimal - self.random)[:, None]
 
+    def parts(self, number: int) -> "list[Record]":
+        """As many records of equally many agents each, in their order."""
+        size = len(self.returns) // number
+        return [self._replace(**self._taken(slice(at * size, (at + 1) * size))) for at in range(number)]
 
-@dataclass(frozen=True, eq=False)
-class DrawnWorlds:
-    """What an evaluation draws of an environment: the same worlds for every rule and every setting."""
+    def _taken(self, agents: slice) -> dict[str, Any]:
+        return {
+            name: values[agents]
+            for name, values in self._asdict().items()
+            if name != "env_steps" and values is not None
+        }
 
-    params: PyTree  # [L, ...]
-    reference: tuple[np.ndarray, np.ndarray] | None  # random and optimal return, [L] each
-
-
-def draw_worlds(family: Family, member: int, key: PRNGKey, count: int, worth_learning: float = 0.05) -> DrawnWorlds:
-    """Draw `count` worlds of a family's environment.
-
-    A world in which the best policy hardly beats the uniform one (a return less than `worth_learning` higher) has no
-    meaningful score; another is drawn in its place.
-    """
-    environment = family.program.environment
-    draw = jax.jit(jax.vmap(lambda k: family.draw_params(k, member)))
-    params = draw(jax.random.split(key, 2 * count))
-    if not jax.tree.leaves(params):
-        return DrawnWorlds(params, None)
-    first = jax.tree.map(lambda leaf: leaf[:count], params)
-    reference = reference_returns(environment, first)
-    if reference is None:
-        return DrawnWorlds(first, None)
-    random, optimal = reference
-    if np.any(optimal - random <= worth_learning):  # solving a world takes time: the spare ones only where needed
-        spare = reference_returns(environment, jax.tree.map(lambda leaf: leaf[count:], params))
-        assert spare is not None
-        random, optimal = (np.concatenate(pair) for pair in zip(reference, spare, strict=True))
-    chosen = np.resize(np.flatnonzero(optimal - random > worth_learning)[:count], count)
-    return DrawnWorlds(jax.tree.map(lambda leaf: leaf[chosen], params), (random[chosen], optimal[chosen]))
+    @classmethod
+    def joined(cls, parts: "Sequence[Record]") -> "Record":
+        """Of all agents of several records of the same task."""
+        first = parts[0]
+        return cls(
+            np.concatenate([part.returns for part in parts]),
+            first.env_steps,
+            None if first.random is None else np.concatenate([part.random for part in parts]),
+            None if first.optimal is None else np.concatenate([part.optimal for part in parts]),
+            np.concatenate([part.diverged for part in parts]),
+        )
 
 
 def train_agents(
     rule: Any,
     weights: PyTree,
-    family: Family,
+    family: Family[Any],
     worlds: DrawnWorlds,
     updates: int,
-    hyperparameters: Mapping[str, np.ndarray],
+    settings: Sequence[Settings],
     key: PRNGKey,
     bins: int,
 ) -> Record:
-    """Train one fresh agent per world by `rule`.
+    """Train a fresh agent in each world by `rule` with each setting, all in one program.
 
     Args:
-        worlds: L of them.
+        rule: what they learn by.
+        weights: of the rule.
+        family: how they live.
+        worlds: n of them.
         updates: agent updates, at least `bins`: some bins have one more than others where they do not divide them.
-        hyperparameters: {name: [L]}.
+        settings: hyperparameters by name, the same names in each.
+        key: n agents' keys are split from it, the same for every setting.
+        bins: points of a curve.
 
     Returns:
-        Curves of L agents.
+        Curves of L = len(settings) n agents, the first setting's first.
     """
-    size = len(next(iter(hyperparameters.values())))
+    keys = jax.random.split(key, worlds.count)
     ends = updates_by_bin(updates, bins)
-    settings = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
+    index = np.tile(np.arange(worlds.count), len(settings))
+    values = {
+        name: jnp.asarray(np.repeat([setting[name] for setting in settings], worlds.count), jnp.float32)
+        for name in settings[0]
+    }
+    params = jax.tree.map(lambda leaf: leaf[index], worlds.params)
     returns, counts, rewards, lost, floor = _train(
-        rule, family.program, weights, worlds.params, settings, jax.random.split(key, size), jnp.diff(ends, prepend=0)
+        rule, family.program, weights, params, values, keys[index], jnp.diff(ends, prepend=0)
     )
     env_steps = steps_after(family.program, ends)
     filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
-    random, optimal = worlds.reference if worlds.reference is not None else (None, None)
-    if floor is not None:
+    random, optimal = (None, None) if worlds.reference is None else (leaf[index] for leaf in worlds.reference)
+    if random is None and floor is not None:
         random = np.asarray(floor)
     diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(filled), axis=-1)
     return Record(filled, env_steps, random, optimal, diverged)

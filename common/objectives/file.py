@@ -29,6 +29,8 @@ from metaobj.common.types import PyTree
 FORMAT_VERSION = 1
 PRETRAINED = "pretrained:"
 SUFFIX = ".safetensors"
+STEPS = "objectives"
+"""The folder of a run in which what it had learned by each checkpoint stays, `STEP.safetensors`."""
 _ENTRY = "metaobj"
 
 
@@ -57,7 +59,8 @@ def load(path_or_name: str | Path, kind: str | None = None) -> tuple[dict[str, n
     """Read an objective.
 
     Args:
-        path_or_name: a file, a run folder, or `pretrained:NAME` for one that ships with the package.
+        path_or_name: a file, a run folder, `RUN@STEP` for what a run had learned by then, or `pretrained:NAME` for one
+            that ships with the package.
         kind: the kind of objective that is wanted; None takes any.
 
     Returns:
@@ -133,10 +136,23 @@ def _resolve(path_or_name: str | Path) -> Path:
             raise UserError(f"{path_or_name}: no such pretrained objective; there are: {', '.join(names) or 'none'}")
         return Path(str(resources.files("metaobj.common.objectives") / "pretrained" / (name + SUFFIX)))
     path = Path(path_or_name)
+    run, at, step = str(path_or_name).rpartition("@")
+    if at and step.isdecimal() and not path.exists():
+        return _of_step(Path(run), int(step))
     if path.is_dir():
         path = path / "objective.safetensors"
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an objective file, a run folder, or pretrained:NAME")
+    return path
+
+
+def _of_step(run: Path, step: int) -> Path:
+    """What a run had learned by then."""
+    path = run / STEPS / f"{step}{SUFFIX}"
+    if not path.is_file():
+        steps = sorted(int(one.stem) for one in (run / STEPS).glob(f"*{SUFFIX}") if one.stem.isdecimal())
+        there = f"there are {', '.join(map(str, steps))}" if steps else "there are none"
+        raise UserError(f"{run}@{step}: the run has kept no objective of that step; {there}")
     return path
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
+from metaobj.common.files import make_folder
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
@@ -125,6 +126,10 @@ def _run(
         checkpoints.save(step, state, {**spent._asdict(), "config": run.config})
         if step >= furthest:
             save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+        if step > 0:
+            make_folder(run.path / file.STEPS)
+            kept = run.path / file.STEPS / f"{step}{file.SUFFIX}"
+            save_objective(kept, plugin, trainer, state, spent.environment_steps)
 
     log = None
     try:

@@ -20,7 +20,7 @@ from metaobj.common.environments.protocol import (
 )
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.viewer import render
-from metaobj.common.evaluation.training import draw_worlds
+from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.lifetimes.population import Family
 
 
@@ -67,7 +67,7 @@ def test_one_of_a_users_own_has_scores_and_a_picture() -> None:
         environment = able
 
     family = Family(Program(), (0,), np.array([10.0]), np.array([5]), np.zeros(1, int))
-    worlds = draw_worlds(family, 0, jax.random.key(0), 6)
+    worlds = draw_worlds(family, "able", jax.random.key(0), 6)
     random, optimal = worlds.reference
     np.testing.assert_allclose(optimal, worlds.params)
     assert len(set(optimal)) == 6 and (optimal > 10).all() and (random == optimal / 2).all()

@@ -58,6 +58,16 @@ def test_with_64_bits_too(names):
             fits(name, environment, *jax.eval_shape(act(environment, spec, 3), jax.random.key(0)))
 
 
+@pytest.mark.parametrize("name", ["FourRooms-misc", pytest.param("brax/ant", marks=pytest.mark.slow)])
+def test_one_process_may_use_both(name):
+    """What an environment keeps of one width must not meet the other's."""
+    for wide in (True, False):
+        with jax.enable_x64(wide), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            environment, spec = make_environment(name)
+            fits(name, environment, *jax.eval_shape(act(environment, spec, 3), jax.random.key(0)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", environment_names())
 def test_it_runs(name, quick_compilation):

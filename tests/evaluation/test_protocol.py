@@ -1,33 +1,30 @@
 """Tuning, training fresh agents and scoring them, on worlds of three states."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.checks import check_sizes, check_steps
 from metaobj.common.evaluation.curves import Curves, Reference
-from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.method import FEW, Method, Settings, beyond, edges, few
 from metaobj.common.evaluation.protocol import (
+    Contestant,
     EvaluationProtocol,
+    Trials,
     _worst_where_diverged,
-    check_sizes,
-    check_steps,
     evaluate,
+    planned_settings,
     tune,
 )
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
 from metaobj.common.evaluation.suites import SUITES, make_suite
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.objectives import evaluate as evaluation
-from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.rules.handwritten import A2C
 
@@ -42,23 +39,81 @@ def method(quick_compilation: None) -> Method:
     return replace(made, grid=lambda agent: {"learning_rate": (1e-6, 20.0), "entropy_weight": (0.0,)})
 
 
+def contest(method: Method) -> Contestant:
+    return Contestant(method.name, (method,))
+
+
+def live(method: Method, setting: Settings, protocol: EvaluationProtocol = PROTOCOL) -> Curves:
+    return evaluate(Trials(protocol), contest(method), [LESSON], {LESSON.environment: setting})
+
+
 def test_tuning_finds_the_setting_that_learns(method: Method) -> None:
     told: list[str] = []
-    best, table = tune(PROTOCOL, method, [LESSON], told.append)
-    assert best == {"learning_rate": 20.0, "entropy_weight": 0.0}
-    (low, high) = (score for _, score in table)
-    assert high > low + 0.3 and len(told) == 2
+    choice = tune(Trials(PROTOCOL, journal=Journal(say=told.append)), contest(method), [LESSON])
+    by_rate = {setting["learning_rate"]: score for setting, score in choice.tried}
+    # Four times as much each time, as the best was the highest: twice at most.
+    assert list(by_rate)[:3] == [1e-6, 20.0, 80.0] and len(told) == len(by_rate) - 1 <= 3
+    assert choice.setting["learning_rate"] == max(by_rate, key=lambda rate: by_rate[rate]) >= 20.0
+    assert by_rate[20.0] > by_rate[1e-6] + 0.3
     # An episode of the right actions throughout has the reward 1 a step; of uniform ones 1/3.
-    curves = evaluate(PROTOCOL, method, [LESSON], {LESSON.environment: best})
+    best: Settings = {"learning_rate": 20.0, "entropy_weight": 0.0}
+    curves = live(method, best)
     assert curves.returns.shape == (1, 6, 4) and curves.method == "A2C"
     np.testing.assert_array_equal(curves.env_steps[0], np.arange(1, 5) * 10 * 8 * 4)
     assert curves.returns[0, :, -1].mean() > curves.returns[0, :, 0].mean()
-    idle = evaluate(PROTOCOL, method, [LESSON], {LESSON.environment: {**best, "learning_rate": 1e-6}})
+    idle = live(method, {**best, "learning_rate": 1e-6})
     assert curves.returns[0, :, -1].mean() > 2 * idle.returns[0, :, -1].mean()
-    again = evaluate(PROTOCOL, method, [LESSON], {LESSON.environment: best})
-    np.testing.assert_array_equal(curves.returns, again.returns)
-    other = evaluate(replace(PROTOCOL, seed=1), method, [LESSON], {LESSON.environment: best})
-    assert (curves.returns != other.returns).any()
+    np.testing.assert_array_equal(curves.returns, live(method, best).returns)
+    assert (curves.returns != live(method, best, replace(PROTOCOL, seed=1)).returns).any()
+
+
+def test_all_settings_in_one_program_are_each_alone(method: Method) -> None:
+    trials = Trials(PROTOCOL)
+    together = trials.train(method, LESSON, method.settings(LESSON.agent), "tuning", 4)
+    for setting, record in zip(method.settings(LESSON.agent), together, strict=True):
+        (alone,) = trials.train(method, LESSON, [setting], "tuning", 4)
+        np.testing.assert_allclose(record.returns, alone.returns, rtol=1e-5)
+        np.testing.assert_array_equal(record.env_steps, alone.env_steps)
+
+
+def test_on_the_suite_itself_the_same_few_rates_for_everyone(method: Method) -> None:
+    """And the agents that are reported are others than those a rate was chosen by."""
+    protocol = replace(PROTOCOL, tuning="suite")
+    settings = planned_settings(protocol, replace(method, usual={"entropy_weight": 0.5}), LESSON.agent)
+    assert len(settings) == FEW and {setting["entropy_weight"] for setting in settings} == {0.5}
+    trials = Trials(protocol)
+    setting = {"learning_rate": 20.0, "entropy_weight": 0.0}
+    (tuned,), (told,) = (trials.train(method, LESSON, [setting], purpose, 4) for purpose in ("tuning", "evaluation"))
+    assert (tuned.returns != told.returns).any()
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted"),
+    [
+        ((1.0, 2.0, 4.0, 8.0, 16.0), [1, 2, 4, 8, 16]),
+        ((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0), [1, 4, 16, 64, 256]),
+        ((2.0, 4.0, 8.0), [1, 2, 4, 8, 16]),
+        ((3.0,), [0.1875, 0.75, 3, 12, 48]),
+    ],
+)
+def test_few_rates(rates: tuple[float, ...], wanted: list[float]) -> None:
+    np.testing.assert_allclose(few(rates), wanted)
+
+
+def test_what_lies_beyond_an_edge() -> None:
+    grid = [{"rate": rate, "weight": weight} for rate in (1.0, 2.0, 8.0) for weight in (0.0, 0.1)]
+    assert edges(grid, {"rate": 2.0, "weight": 0.0}) == {}, "nothing is below 0"
+    assert edges(grid, {"rate": 8.0, "weight": 0.1}) == {"rate": "highest", "weight": "highest"}
+    more = beyond(grid, {"rate": 8.0, "weight": 0.1})
+    assert more == [{"rate": 32.0, "weight": 0.1}, {"rate": 8.0, "weight": 0.4}]
+    assert beyond(grid, {"rate": 1.0, "weight": 0.0}) == [{"rate": 0.5, "weight": 0.0}]
+    assert beyond([{"rate": 5.0}], {"rate": 5.0}) == [], "one value is no grid"
+
+
+def test_a_setting_on_the_edge_is_followed_and_told(method: Method) -> None:
+    low = replace(method, grid=lambda agent: {"learning_rate": (1e-6, 2e-6), "entropy_weight": (0.0,)})
+    choice = tune(Trials(PROTOCOL), contest(low), [LESSON])
+    assert len(choice.tried) > 2 and set(choice.edges) <= {"learning_rate"}
 
 
 def curves_of(method: str, finals: list[float], floor: float, random: float, optimal: float) -> Curves:
@@ -101,68 +156,6 @@ def test_a_baseline_that_gains_nothing_scores_nobody(floor: float, known: bool) 
     assert np.isnan(as_it_was.normalised[0]).all()
 
 
-def test_a_learned_method_is_tuned_over_what_it_was_trained_with() -> None:
-    loaded = load_objective("pretrained:lpg-cpu")
-    method = evaluation.learned(loaded)
-    assert method.name == "LPG"
-    tabular = method.grid(AgentConfig())
-    assert tabular["learning_rate"] == (40.0, 80.0, 160.0) and tabular["kl_weight"] == (0.1, 0.5, 1.0)
-    assert max(method.grid(AgentConfig("dense"))["learning_rate"]) < 0.1, "agents that it never met"
-    assert evaluation.learned(load_objective("pretrained:metagenrl-demo")).name == "MetaGenRL"
-
-
-def test_tuning_is_on_what_was_trained_on_most() -> None:
-    entries = [Entry("grid/sparse", 3), Entry("grid/dense", 9, updates=900), Entry("grid/long_dense", 5, updates=100)]
-    chosen = evaluation.tuning_entries(entries, AgentConfig(), longest=500)
-    assert [(entry.environment, entry.updates) for entry in chosen] == [("grid/dense", 500), ("grid/long_dense", 100)]
-    dense = AgentConfig("dense", (64,), optimiser="adam")
-    (other,) = evaluation.tuning_entries(entries, dense, longest=300)
-    assert (other.environment, other.agent, other.updates) == ("grid/random_small", dense, 300)
-
-
-@pytest.mark.parametrize("against", [None, pytest.param("ddpg", marks=pytest.mark.slow), "TD3+DDPG", "SARSA"])
-def test_an_objective_beside_its_baselines(
-    against: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_curves: Callable[..., Curves]
-) -> None:
-    """What is tuned, trained, told and written; agents themselves are not trained here."""
-    calls: list[tuple[str, str, Any]] = []
-
-    def tuned(protocol: EvaluationProtocol, method: Method, entries: list[Entry], say: Any) -> Any:
-        calls.append(("tune", method.name, [entry.environment for entry in entries]))
-        return {"learning_rate": 1.0}, [({"learning_rate": 1.0}, 0.5)]
-
-    def trained(protocol: EvaluationProtocol, method: Method, suite: list[Entry], settings: Any, say: Any) -> Curves:
-        calls.append(("evaluate", method.name, settings))
-        return make_curves(method.name, seed=len(calls))
-
-    monkeypatch.setattr(evaluation, "tune", tuned)
-    monkeypatch.setattr(evaluation, "evaluate", trained)
-    suite = "tests.worlds_continuous:POINT"
-    arguments = ("pretrained:metagenrl-demo", suite, tmp_path / "out", EvaluationProtocol(seeds=4))
-    if against == "SARSA":
-        with pytest.raises(UserError, match="against: 'sarsa' given; choose from DDPG, TD3, PPO"):
-            evaluation.evaluate_objective(*arguments, against=against)
-        assert not calls and not (tmp_path / "out").exists()
-        return
-    rows = evaluation.evaluate_objective(*arguments, against=against)
-    methods = ["MetaGenRL", *(["TD3", "DDPG"] if against == "TD3+DDPG" else ["DDPG"])]
-    assert [name for what, name, _ in calls if what == "evaluate"] == methods
-    assert all(
-        given == ["Pendulum-v1/varied", "control/point_mass/varied"] for what, _, given in calls if what == "tune"
-    )
-    assert all(given == {suite: {"learning_rate": 1.0}} for what, _, given in calls if what == "evaluate")
-    assert {row.baseline for row in rows if row.kind == "comparison"} == {methods[1]}
-    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert list(record["tuning"]) == methods and record["protocol"]["seeds"] == 4
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "evaluation.json",
-        "summary.csv",
-        "curves.csv",
-        "learning_curves.png",
-        "intervals.png",
-    }
-
-
 class Broken(A2C):
     """Its gradient is not a number."""
 
@@ -172,9 +165,9 @@ class Broken(A2C):
 
 def test_agents_that_diverge_have_the_worst_return_of_all_methods(method: Method) -> None:
     """Also those that go on acting: the largest of logits that are not numbers is action 0."""
-    steps = {LESSON.environment: {"learning_rate": 20.0, "entropy_weight": 0.0}}
-    broken = evaluate(PROTOCOL, replace(method, name="Broken", rule=Broken()), [LESSON], steps)
-    healthy = evaluate(PROTOCOL, method, [LESSON], steps)
+    setting = {"learning_rate": 20.0, "entropy_weight": 0.0}
+    broken = live(replace(method, name="Broken", rule=Broken()), setting)
+    healthy = live(method, setting)
     assert np.isnan(broken.returns).all() and broken.lost(0) == 6 and healthy.lost(0) == 0
     scored, as_it_was = score_diverged([broken, healthy])
     assert (scored.returns == healthy.returns.min()).all() and scored.lost(0) == 6

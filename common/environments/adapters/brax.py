@@ -4,7 +4,6 @@ Brax is an optional extra (`pip install 'metaobj[brax]'`). Its tasks end by them
 limits are not Brax's own but its training wrappers', so they are kept here, and told apart from the ends.
 """
 
-import functools
 import importlib
 import warnings
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from metaobj.common.environments.kept import kept
 from metaobj.common.environments.protocol import Box
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -151,15 +151,15 @@ class BraxEnvironment:
         return changed
 
 
-@functools.cache
+@kept
 def _make(task: str, backend: str) -> Any:
     from brax import envs
 
-    with jax.ensure_compile_time_eval(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return envs.get_environment(task, backend=backend)
 
 
-@functools.cache
+@kept
 def _example(task: str, backend: str) -> Any:
     return jax.eval_shape(_make(task, backend).reset, jax.random.key(0))

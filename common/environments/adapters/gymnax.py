@@ -4,7 +4,6 @@ All five MinAtar games are there (Asterix, Breakout, Freeway, Seaquest, SpaceInv
 out: it downloads images when it is made.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.environments.drawing import render_array
+from metaobj.common.environments.kept import kept
 from metaobj.common.environments.measured import uniform_returns
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.environments.splits import Split
@@ -159,11 +159,10 @@ class GymnaxEnvironment:
         return observation.astype(bool) if self.name in _BINARY else observation
 
 
-@functools.cache
+@kept
 def _make(name: str) -> tuple[Any, PyTree]:
-    """(gymnax environment, default parameters), made outside of any trace since they are kept."""
-    with jax.ensure_compile_time_eval():
-        return gymnax.make(name)
+    """(gymnax environment, default parameters)."""
+    return gymnax.make(name)
 
 
 def _strong(x: Any) -> jax.Array:

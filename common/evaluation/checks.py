@@ -1,0 +1,68 @@
+"""What can be said of an evaluation before time is spent on it."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.method import Method, Settings
+from metaobj.common.evaluation.protocol import EvaluationProtocol
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.lifetime import Lifetime
+from metaobj.common.lifetimes.population import Family, make_families
+from metaobj.common.memory import least_memory, memory, size_of
+
+
+def check_sizes(
+    protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry], tuning: Sequence[Entry] = ()
+) -> None:
+    """Raises:
+    UserError: the method cannot live in one of the environments of the suite or of tuning; a learning curve of the
+        suite has more bins than an agent has updates; or memory cannot hold the agents of one setting.
+    """
+    for name, entries in (("seeds", suite), ("tuning_seeds", tuning)):
+        number = getattr(protocol, name)
+        for family in make_families(entries, method.programs):
+            for entry in (entries[task] for task in family.tasks):
+                if name == "seeds" and protocol.bins > (updates := method.updates(entry, family.program)):
+                    where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
+                    raise UserError(f"bins: {protocol.bins} given; {where}")
+            agent = agent_bytes(method, family, method.settings(entries[family.tasks[0]].agent)[0])
+            if (needed := agent * number) > memory():
+                names = " or ".join(entries[task].environment for task in family.tasks)
+                raise UserError(
+                    f"{name}: {number} given; so many agents of {method.name} on {names} take "
+                    f"{needed / 2**30:.3g} GiB, and there are {memory() / 2**30:.3g} GiB of memory"
+                )
+
+
+def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
+    """Raises:
+    UserError: agents of two methods would not live the same number of environment steps.
+    """
+    for entry in suite:
+        lives: dict[str, int] = {}
+        for method in methods:
+            program = make_families([entry], method.programs)[0].program
+            lives[method.name] = program.first_steps + method.updates(entry, program) * program.steps_per_update
+        if len(set(lives.values())) > 1:
+            told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
+            raise UserError(f"{entry.environment}: agents would not live the same number of steps: {told}")
+
+
+def agent_bytes(method: Method, family: Family[Any], setting: Settings) -> float:
+    """Bytes that an agent takes at least, itself and what an update or a test of it keeps of its steps."""
+    program = family.program
+
+    def live(lifetime: Lifetime) -> Any:
+        return program.update(method.rule, method.weights, lifetime), program.test(lifetime)
+
+    try:
+        scalars = {name: jnp.float32(value) for name, value in setting.items()}
+        lifetime = jax.eval_shape(family.start, jax.random.key(0), jax.random.key(1), scalars, 1)
+        return size_of(lifetime) + least_memory(jax.make_jaxpr(live)(lifetime).jaxpr)
+    except OverflowError:  # a dimension that is no 32-bit integer
+        return math.inf

@@ -1,0 +1,226 @@
+"""Objectives and rules that people wrote on a suite: tuning, fresh agents, report."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation import report
+from metaobj.common.evaluation.cells import Cells, digest, versions
+from metaobj.common.evaluation.checks import check_sizes, check_steps
+from metaobj.common.evaluation.curves import Curves
+from metaobj.common.evaluation.evaluation import Choice, Evaluation
+from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.protocol import (
+    Contestant,
+    EvaluationProtocol,
+    Trials,
+    Tuning,
+    evaluate,
+    planned_settings,
+    tune,
+    work,
+)
+from metaobj.common.evaluation.scoring import relative_to, score_diverged
+from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.files import atomic_write, make_folder, parse_json
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
+
+RECORD = "evaluation.json"
+LOG = "evaluation.log"
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, on what, and how."""
+
+    names: tuple[str, ...]
+    """Objectives and baselines, see `contestants.find_contestants`."""
+    suite: str
+    seeds: int | None = None
+    """Agents per task; by default what suits the first objective's kind."""
+    tuning_seeds: int | None = None
+    """Agents per setting and environment in tuning; by default likewise."""
+    seed: int = 0
+    tuning: Tuning = "training"
+    baseline: str | None = None
+    """The one that the others are compared with; by default the first that is no learned objective, else the last."""
+    steps: int | None = None
+    """Environment steps of every agent on every task; by default the suite's."""
+    trust: bool = False
+    """Whether modules that an objective's file names as training environments may be imported, for tuning on them."""
+    overwrite: bool = False
+    """Whether the tables of another evaluation in the folder may be replaced."""
+    page: bool = True
+    """Whether an HTML page is written beside the tables."""
+    command: str = ""
+    """What the user typed, for the page."""
+
+    def protocol_of(self, usual: EvaluationProtocol) -> EvaluationProtocol:
+        """The protocol that is usual for a kind of objective, with what is asked for."""
+        sizes = {name: getattr(self, name) for name in ("seeds", "tuning_seeds") if getattr(self, name) is not None}
+        return replace(usual, seed=self.seed, tuning=self.tuning, **sizes)
+
+
+def compare(comparison: Comparison, folder: Path, console: Console | None = None) -> Evaluation:
+    """Evaluate, print the tables, leave CSV files, pictures and a page in the folder. What a killed evaluation had
+    computed is found there and not computed again.
+
+    Raises:
+        UserError: a name, the suite or a size cannot be used, or the folder holds another evaluation.
+    """
+    console = console or Console(quiet=True)
+    suite = make_suite(comparison.suite)
+    field = find_contestants(comparison.names, suite, comparison.trust)
+    protocol = comparison.protocol_of(field.plugin.protocol)
+    if comparison.steps is not None:
+        suite = tuple(_shortened(entry, comparison.steps, field.contestants[0]) for entry in suite)
+    baseline = _baseline(comparison.baseline, field)
+    agents = list(dict.fromkeys(entry.agent for entry in suite))
+    tuned_on: dict[AgentConfig, list[Entry]] = {
+        agent: tuning_entries(field.trained_on, agent, protocol.longest_tuning_life)
+        if protocol.tuning == "training"
+        else [entry for entry in suite if entry.agent == agent]
+        for agent in agents
+    }
+    methods = [method for contestant in field.contestants for method in contestant.methods]
+    for method in methods:  # refuses what cannot be run before time is spent
+        check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
+    check_steps(methods, suite)
+    inputs = _inputs(comparison.suite, protocol, field, suite)
+    make_folder(folder)
+    _check_folder(folder, inputs, comparison.overwrite)
+    atomic_write(folder / RECORD, json.dumps({"inputs": inputs}, indent=1) + "\n")
+
+    with console.status("evaluating") as status:
+        journal = Journal(
+            _planned_work(protocol, field.contestants, suite, tuned_on),
+            say=lambda line: console.print(Text(line, style="dim"), soft_wrap=True),
+            live=status.update,
+            path=folder / LOG,
+        )
+        trials = Trials(protocol, Cells(folder / CELLS), journal)
+        curves: list[Curves] = []
+        choices: list[Choice] = []
+        for contestant in field.contestants:
+            best = {agent: tune(trials, contestant, entries) for agent, entries in tuned_on.items()}
+            choices += best.values()
+            settings = {entry.environment: best[entry.agent].setting for entry in suite}
+            curves.append(evaluate(trials, contestant, suite, settings))
+    curves = score_diverged(curves)
+    if baseline is not None:
+        curves = relative_to(curves, baseline)
+    rows = report.write(folder, curves, baseline=baseline, console=console)
+    evaluation = Evaluation(
+        suite=comparison.suite,
+        protocol=protocol.told,
+        curves=curves,
+        rows=rows,
+        baseline=baseline,
+        choices=choices,
+        sources={},
+        provenance=_provenance(comparison, protocol),
+    )
+    tuning = [asdict(choice) for choice in choices]
+    record = {"inputs": inputs, "tuning": tuning, "provenance": dict(evaluation.provenance)}
+    atomic_write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    console.print(Text(f"Settings: {protocol.told}."))
+    for choice in choices:
+        console.print(Text(_told(choice)), soft_wrap=True)
+    return evaluation
+
+
+def _shortened(entry: Entry, steps: int, contestant: Contestant) -> Entry:
+    """The entry with at most so many environment steps, a whole number of everyone's updates."""
+    unit = contestant.methods[0].rollout_steps * entry.num_environments
+    if steps < unit:
+        raise UserError(f"steps: {steps} given; one update on {entry.environment} takes {unit}")
+    return replace(entry, updates=steps // unit)
+
+
+def _baseline(given: str | None, field: Field) -> str | None:
+    names = [contestant.name for contestant in field.contestants]
+    if given is not None:
+        for name in names:
+            if name.lower() == given.lower():
+                return name
+        raise UserError(f"baseline: {given!r} given; choose from {', '.join(names)}")
+    if len(names) == 1:
+        return None
+    return next((name for name in names if name not in field.learned), names[-1])
+
+
+def _planned_work(
+    protocol: EvaluationProtocol,
+    contestants: Sequence[Contestant],
+    suite: Sequence[Entry],
+    tuned_on: Mapping[AgentConfig, Sequence[Entry]],
+) -> float:
+    total = 0.0
+    for method in (method for contestant in contestants for method in contestant.methods):
+        for agent, entries in tuned_on.items():
+            agents = len(planned_settings(protocol, method, agent)) * protocol.tuning_seeds
+            total += sum(work(method, entry, agents) for entry in entries)
+        total += sum(work(method, entry, protocol.seeds) for entry in suite)
+    return total
+
+
+def _inputs(name: str, protocol: EvaluationProtocol, field: Field, suite: Sequence[Entry]) -> dict[str, Any]:
+    """What the results follow from, as JSON data."""
+    unit = field.contestants[0].methods[0].rollout_steps
+    return {
+        "suite": name,
+        "steps": [entry.updates * entry.num_environments * unit for entry in suite],
+        "protocol": asdict(protocol),
+        "methods": {
+            contestant.name: [digest(method.weights)[:16] for method in contestant.methods]
+            for contestant in field.contestants
+        },
+    }
+
+
+def _check_folder(folder: Path, inputs: Mapping[str, Any], overwrite: bool) -> None:
+    """Raises:
+    UserError: the folder holds another evaluation, which would be written over.
+    """
+    try:
+        there = parse_json((folder / RECORD).read_bytes())["inputs"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        there = {}
+    different = [name for name in inputs if not isinstance(there, dict) or there.get(name) != inputs[name]]
+    if different and not overwrite:
+        raise UserError(
+            f"out: {folder} holds another evaluation ({' and '.join(different)} differ); give another --out, or "
+            "--overwrite to replace its tables"
+        )
+
+
+def _provenance(comparison: Comparison, protocol: EvaluationProtocol) -> dict[str, str]:
+    found = versions()
+    return {
+        "command": comparison.command or f"metaobj compare {' '.join(comparison.names)} --suite {comparison.suite}",
+        "date": time.strftime("%Y-%m-%d"),
+        "seed": str(protocol.seed),
+        "agents": f"{protocol.seeds} a task, {protocol.tuning_seeds} a setting in tuning",
+        "versions": ", ".join(f"{name} {found[name]}" for name in ("metaobj", "jax")),
+        "hardware": found["device"],
+    }
+
+
+def _told(choice: Choice) -> str:
+    values = ", ".join(
+        f"{name} {value:g}" + (f" (the {choice.edges[name]} tried)" if name in choice.edges else "")
+        for name, value in choice.setting.items()
+    )
+    return f"{choice.method}, {choice.agent} agents: {values}; the best of {len(choice.tried)}"

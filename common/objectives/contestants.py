@@ -1,0 +1,187 @@
+"""What takes part in a comparison, by name: objectives, what runs had learned by a step, groups, baselines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import Contestant
+from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
+from metaobj.common.lifetimes.population import make_families
+from metaobj.common.objectives.file import PRETRAINED
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded, Plugin, plugins
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """All that take part, and what they have in common."""
+
+    contestants: tuple[Contestant, ...]
+    learned: tuple[str, ...]
+    """The names of those that are learned objectives."""
+    plugin: Plugin[Any, Any]
+    """Of the first of them; of the baselines where there is none."""
+    trained_on: tuple[Entry, ...]
+    """What that objective was trained on; what its kind trains on by default where there is none."""
+
+
+def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
+    """A learned objective, tuned over the settings it was trained with; its agents live as they did in training."""
+    rates: dict[str, tuple[float, ...]] = {}
+    for entry in loaded.entries:
+        known = rates.get(entry.agent.torso, ())
+        rates[entry.agent.torso] = tuple(sorted({*known, *entry.learning_rates}))
+    names = [n for n in loaded.objective.hyperparameters if n != "learning_rate"]
+    shared = {n: loaded.hyperparameters[n] for n in names}
+
+    def grid(agent: AgentConfig) -> dict[str, Sequence[float]]:
+        if agent.torso in rates:
+            return {"learning_rate": rates[agent.torso], **shared}
+        return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
+
+    programs = loaded.plugin.programs(loaded.config, loaded.objective)
+    title = name or loaded.plugin.title
+    return Method(title, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
+
+
+def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool = False) -> Field:
+    """What the names say.
+
+    Args:
+        names: each an objective (a file, a run folder, `pretrained:NAME`, or `RUN@STEP` for what the run had learned
+            by then), several joined as `NAME=A,B,...` (meta-training seeds of one configuration), or a baseline's name.
+        suite: what is evaluated on; of baselines alone it decides which kind of agent they are.
+        trust: see `load_objective`.
+
+    Raises:
+        UserError: a name says nothing, two say the same, or a group is of objectives that differ in more than weights.
+    """
+    written = _written()
+    objectives = {
+        name: [load_objective(part, trust=trust) for part in name.partition("=")[2].split(",")]
+        if _is_group(name)
+        else [load_objective(name, trust=trust)]
+        for name in names
+        if name.lower() not in written
+    }
+    first = next(iter(objectives.values()), [None])[0]
+    if first is not None:
+        plugin, config, trained_on = first.plugin, first.config, first.environments()
+    else:
+        plugin = _plugin_of(names, suite)
+        config = plugin.presets[plugin.default_preset]
+        trained_on = make_distribution(config.distribution, 1, plugin.distributions)
+    baselines = {method.name.lower(): method for method in plugin.baselines(config)}
+    contestants = []
+    for name in names:
+        if name in objectives:
+            alone = len(objectives) == 1 and not _is_group(name)
+            contestants.append(_contestant(name, objectives[name], alone))
+        elif name.lower() in baselines:
+            method = baselines[name.lower()]
+            contestants.append(Contestant(method.name, (method,)))
+        else:
+            choices = ", ".join(method.name for method in baselines.values())
+            raise UserError(f"{name}: is no baseline of {plugin.title}; choose from {choices}")
+    titles = [contestant.name for contestant in contestants]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise UserError(f"{title}: given twice, or the name of two objectives; tell them apart as NAME={title}")
+    # An entry's updates are the first one's, so that a suite is as many environment steps for everyone.
+    steps = contestants[0].methods[0].rollout_steps
+    same = tuple(
+        replace(one, methods=tuple(replace(method, rollout_steps=steps) for method in one.methods))
+        for one in contestants
+    )
+    return Field(
+        same, tuple(c.name for n, c in zip(names, contestants, strict=True) if n in objectives), plugin, trained_on
+    )
+
+
+def usual_suite(names: Sequence[str]) -> str:
+    """What the first objective among the names is evaluated on where nothing is told.
+
+    Raises:
+        UserError: there are baselines only.
+    """
+    for name in names:
+        if name.lower() not in _written():
+            first = name.partition("=")[2].split(",")[0] if _is_group(name) else name
+            return load_objective(first).plugin.suite
+    raise UserError("suite: missing; baselines alone have no suite of their own")
+
+
+def _written() -> set[str]:
+    """The names of all rules that people wrote, in small letters."""
+    return {m.name.lower() for p in plugins().values() for m in p.baselines(p.presets[p.default_preset])}
+
+
+def _is_group(name: str) -> bool:
+    return "=" in name and not Path(name).exists()
+
+
+def _contestant(name: str, loaded: Sequence[Loaded[Any, Any]], alone: bool) -> Contestant:
+    title = loaded[0].plugin.title if alone else name.partition("=")[0] if _is_group(name) else title_of(name)
+    if not title:
+        raise UserError(f"{name}: a group needs a name before its =")
+    first = loaded[0]
+    for other in loaded[1:]:
+        if other.plugin.kind != first.plugin.kind or other.objective != first.objective:
+            raise UserError(f"{title}: {other.source} is of another kind or of other sizes than {first.source}")
+    if len(loaded) == 1:
+        return Contestant(title, (learned(first, title),))
+    return Contestant(title, tuple(learned(one, f"{title} {at + 1}") for at, one in enumerate(loaded)))
+
+
+def title_of(name: str) -> str:
+    """What an objective is called in tables: its file's or its run folder's name."""
+    if name.startswith(PRETRAINED):
+        return name.removeprefix(PRETRAINED)
+    path, at, step = name.rpartition("@")
+    if at and step.isdecimal() and not Path(name).exists():
+        return f"{Path(path).resolve().name}@{step}"
+    found = Path(name).resolve()
+    if found.suffix and found.is_file():
+        return found.parent.name if found.stem == "objective" else found.stem
+    return found.name
+
+
+def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]:
+    """The kind of objective all of whose baselines these are, and whose agents can live in the suite."""
+    torsos = {entry.agent.torso for entry in suite}
+
+    def foreign(plugin: Plugin[Any, Any]) -> bool:
+        """Whether it trains on no such agents by default: a rule of the same name may be set for others there."""
+        name = plugin.presets[plugin.default_preset].distribution
+        return not any(e.agent.torso in torsos for e in make_distribution(name, 1, plugin.distributions))
+
+    error: UserError | None = None
+    for plugin in sorted(plugins().values(), key=foreign):
+        methods = {m.name.lower(): m for m in plugin.baselines(plugin.presets[plugin.default_preset])}
+        if not all(name.lower() in methods for name in names):
+            continue
+        try:
+            for name in names:
+                make_families(suite, methods[name.lower()].programs)
+        except UserError as reason:
+            error = reason
+            continue
+        return plugin
+    raise error or UserError(f"{' '.join(names)}: no kind of objective is compared with all of these")
+
+
+def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
+    """Training environments for tuning a kind of agent: those that the objective was trained on, at most `limit`, the
+    most frequent first; where it has none of that kind, the small random grid. Lives are at most `longest` updates, the
+    same for every method.
+    """
+    same = sorted((e for e in trained_on if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
+    if same:
+        return [replace(entry, agent=agent, updates=min(entry.updates, longest)) for entry in same]
+    if agent.torso == "tabular":
+        return [Entry("grid/small_layouts")]
+    return [Entry("grid/random_small", updates=longest, agent=agent, learning_rates=NETWORK_RATES)]
