@@ -30,9 +30,8 @@ def table(
     name: str, caption: str, heads: Sequence[Markup], bodies: Iterable[Markup], kind: str | None = None
 ) -> Markup:
     """A table in a box of its own; `name` is what the box is called for those who cannot see it."""
-    return scroll_box(
-        name, tag("table", tag("caption", tag("span", caption)), tag("thead", *heads), *bodies, class_=kind)
-    )
+    parts = [tag("caption", tag("span", caption)), *([tag("thead", *heads)] if heads else []), *bodies]
+    return scroll_box(name, tag("table", *parts, class_=kind))
 
 
 def heads(*names: str, numbers: Sequence[str] = ()) -> list[Markup]:

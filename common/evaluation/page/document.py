@@ -46,7 +46,7 @@ def page(evaluation: Evaluation) -> str:
         "main",
         tag("h1", name),
         tag("p", words.finding(evaluation), class_="finding"),
-        tag("p", words.other_groups(evaluation)),
+        *(tag("p", sentence) for sentence in words.further_findings(evaluation)),
         tag("nav", *links, aria_label="On this page"),
         _reading(evaluation),
         *(tag("section", tag("h2", title), part, id=_anchor(title)) for title, part in sections.items()),

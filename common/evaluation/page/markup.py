@@ -4,23 +4,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-_VOID = {"br", "col", "meta"}
-_OWN_LINE = {
-    "section",
-    "table",
-    "thead",
-    "tbody",
-    "tr",
-    "figure",
-    "svg",
-    "details",
-    "ul",
-    "dl",
-    "p",
-    "h2",
-    "h3",
-    "meta",
-}
+_OWN_LINE = frozenset(["details", "dl", "figure", "h2", "meta", "p", "section", "table", "tbody", "thead", "tr"])
 
 
 class Markup(str):
@@ -37,7 +21,7 @@ def tag(name: str, /, *content: str, **attributes: object) -> Markup:
     """
     given = ((key.rstrip("_").replace("_", "-"), str(value)) for key, value in attributes.items() if value is not None)
     start = "".join([f"<{name}", *(f' {key}="{escape(value)}"' for key, value in given), ">"])
-    end = "" if name in _VOID else f"</{name}>"
+    end = "" if name == "meta" else f"</{name}>"
     return Markup(start + joined(content) + end + ("\n" if name in _OWN_LINE else ""))
 
 

@@ -32,7 +32,7 @@ def _grid(evaluation: Evaluation, rows: Rows, measure: str) -> Markup:
         tag("th", "Task", scope="col", rowspan=2),
         *(tag("th", name, scope="col", rowspan=2, class_="number") for name in ("Random", "Best known")),
         *(
-            tag("th", swatch(number), entry.method, scope="colgroup", colspan=len(units))
+            tag("th", swatch(number), breakable(entry.method), scope="colgroup", colspan=len(units), class_="method")
             for number, entry in enumerate(evaluation.curves)
         ),
         tag("th", "Random and best known are from", scope="col", rowspan=2),

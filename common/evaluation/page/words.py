@@ -47,7 +47,7 @@ def finding(evaluation: Evaluation) -> str:
     return f"{told} ({where}, 95 % interval)."
 
 
-def other_groups(evaluation: Evaluation) -> str:
+def further_findings(evaluation: Evaluation) -> list[str]:
     """How the evaluated method stands on the groups that the finding leaves out because they have no scores."""
     method, first = _told_of(evaluation), evaluation.curves[0]
     shown = derived.headline_group(first)
@@ -59,12 +59,12 @@ def other_groups(evaluation: Evaluation) -> str:
         and not first.is_normalised(row.group)
     ]
     if not rows:
-        return ""
+        return []
     told: dict[str, list[str]] = {HIGHER: [], LOWER: [], UNCLEAR: []}
     for row in rows:
         told[verdict(row, final(row))].append(row.group)
     parts = [f"{word} on {', '.join(groups)}" for word, groups in told.items() if groups]
-    return f"By final return, where there is no score, it is {'; '.join(parts)}."
+    return [f"By final return, where there is no score, it is {'; '.join(parts)}."]
 
 
 def glossary(evaluation: Evaluation) -> dict[str, str]:
@@ -81,7 +81,7 @@ def glossary(evaluation: Evaluation) -> dict[str, str]:
         "Interquartile mean": "The mean of the middle half of all runs of a group, tasks and seeds pooled: "
         "a quarter of the runs is left out at either end, so that a few lucky or broken ones do not decide.",
         "Interval": "95 % bootstrap intervals: seeds are redrawn within each task, so they tell of chance "
-        "in the runs on these tasks and not of other tasks. Few seeds make them too narrow: they then hold the truth in "
+        "in the runs on these tasks and not of other tasks. With few seeds they are too narrow: they hold the truth in "
         f"{covered}.",
         "Tasks better": "Tasks on which the method's mean over seeds is above the baseline's.",
         "Runs better": "How likely a run of the method beats a run of the baseline on the same task; 50 % is even.",
