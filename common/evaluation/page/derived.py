@@ -31,7 +31,11 @@ def levels(entry: Curves, task: int) -> dict[str, float]:
 
 def task_rows(evaluation: Evaluation) -> dict[tuple[str, str, str], SummaryRow]:
     """By task, method and measure: returns for all tasks, and scores where the task has them."""
-    rows = {(row.task, row.method, row.measure): row for row in evaluation.rows if row.kind == "task"}
+    rows = {
+        (row.task, row.method, row.measure): row
+        for row in evaluation.rows
+        if (row.kind, row.statistic) == ("task", "mean")
+    }
     for entry in evaluation.curves:
         for index, task in enumerate(entry.tasks):
             known = next(row for row in (rows.get((task, entry.method, m)) for m in ("score", "return")) if row)

@@ -6,7 +6,6 @@ from metaobj.common.evaluation.evaluation import Evaluation
 from metaobj.common.evaluation.page import derived
 from metaobj.common.evaluation.page.cells import counted, final
 from metaobj.common.evaluation.page.results import HIGHER, LOWER, UNCLEAR, verdict
-from metaobj.common.evaluation.summary import SummaryRow
 from metaobj.common.evaluation.wording import digits, with_interval
 
 
@@ -93,10 +92,6 @@ def glossary(evaluation: Evaluation) -> dict[str, str]:
 
 def _told_of(evaluation: Evaluation) -> str:
     """The first method; where that is the baseline itself, the first of those compared with it."""
-    compared = [row.method for row in _comparisons(evaluation)]
+    compared = [row.method for row in evaluation.rows if row.kind == "comparison"]
     first = evaluation.curves[0].method
     return compared[0] if compared and first not in compared else first
-
-
-def _comparisons(evaluation: Evaluation) -> list[SummaryRow]:
-    return [row for row in evaluation.rows if row.kind == "comparison"]
