@@ -17,8 +17,9 @@ def title(evaluation: Evaluation) -> str:
 
 
 def finding(evaluation: Evaluation) -> str:
-    """The evaluated method against the baseline, in one sentence."""
+    """The evaluated method against the baseline, in one sentence: on all tasks that have scores, else a named group."""
     method, group = _told_of(evaluation), derived.headline_group(evaluation.curves[0])
+    on = f"On {group}, " if group != ALL and len(evaluation.curves[0].group_names) > 1 else ""
     rows = {
         (row.kind, row.method): row
         for row in evaluation.rows
@@ -29,7 +30,7 @@ def finding(evaluation: Evaluation) -> str:
     where = f"interquartile mean over {tasks}, {counted(own.seeds, 'seed')} each"
     difference = rows.get(("comparison", method))
     if difference is None:
-        return f"{method} ends at a {own.measure} of {with_interval(*final(own))}, {where}, with its 95 % interval."
+        return f"{on}{method} ends at a {own.measure} of {with_interval(*final(own))}, {where}, with its 95 % interval."
     base = rows["group", difference.baseline]
     largest = max(abs(own.final), abs(base.final))
     pair = (
@@ -37,13 +38,13 @@ def finding(evaluation: Evaluation) -> str:
     )
     gap = f"a difference of {with_interval(*final(difference), sign='+')}"
     if difference.seeds == 1:
-        return f"{method} ends {pair}, {gap.partition(' [')[0]} ({where}: one seed cannot tell this from chance)."
+        return f"{on}{method} ends {pair}, {gap.partition(' [')[0]} ({where}: one seed cannot tell this from chance)."
     told = {
         HIGHER: f"{method} does better than {base.method}: it ends {pair}, {gap}",
         LOWER: f"{method} does worse than {base.method}: it ends {pair}, {gap}",
         UNCLEAR: f"{method} and {base.method} are not told apart: {method} ends {pair}, {gap}",
     }[verdict(difference, final(difference))]
-    return f"{told} ({where}, 95 % interval)."
+    return f"{on}{told} ({where}, 95 % interval)."
 
 
 def further_findings(evaluation: Evaluation) -> list[str]:
