@@ -40,7 +40,7 @@ def notes_on(rows: Sequence[SummaryRow]) -> list[str]:
                 f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (from there on they "
                 "have the worst return of the task)."
             )
-    return notes
+    return list(dict.fromkeys(notes))  # a task may have a row for each of its measures
 
 
 def with_interval(point: float, low: float, high: float, sign: str = "") -> str:
