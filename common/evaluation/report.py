@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metaobj.common.evaluation import pictures, statistics
-from metaobj.common.evaluation.curves import ALL, Curves
+from metaobj.common.evaluation import pictures
+from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.curves_file import save_curves
 from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
+from metaobj.common.evaluation.wording import digits, group_label, notes_on, with_interval
 
 NARROWEST = 80
 """Columns that the tables need."""
@@ -76,7 +77,8 @@ def _print_tables(console: Console, rows: Sequence[SummaryRow], confidence: floa
     comparisons = [row for row in rows if row.kind == "comparison"]
     tasks = [row for row in rows if row.kind == "task"]
     console.print(_group_table(groups, confidence))
-    for note in _notes(rows):
+    console.print(Text("Final: mean of the last 10 % of bins.   AUC: mean over the whole lifetime.", style="dim"))
+    for note in notes_on(rows):
         console.print(Text(note, style="dim"))
     if comparisons:
         console.print()
@@ -105,8 +107,8 @@ def _group_table(rows: Sequence[SummaryRow], confidence: float) -> Table:
         # Size and unit sit beside the second method, where there is one, and cost no column.
         names = [f"{group}\n{unit}"] if len(members) == 1 else [group, unit] + [""] * (len(members) - 2)
         for name, row in zip(names, members, strict=True):
-            final = _with_interval(row.final, row.final_low, row.final_high)
-            area = _with_interval(row.area, row.area_low, row.area_high)
+            final = with_interval(row.final, row.final_low, row.final_high)
+            area = with_interval(row.area, row.area_low, row.area_high)
             table.add_row(*map(Text, (name, row.method, final, area)))
         table.add_section()
     return table
@@ -154,42 +156,11 @@ def _task_table(rows: Sequence[SummaryRow], methods: Sequence[str], names: Seque
         largest = max(abs(number) for row in by_method.values() for number in (row.final, row.area))
         best = max(row.final for row in by_method.values())
         cells = [
-            Text(f"{_digits(row.final, largest)} / {_digits(row.area, largest)}", "bold" if row.final == best else "")
+            Text(f"{digits(row.final, largest)} / {digits(row.area, largest)}", "bold" if row.final == best else "")
             for row in (by_method[method] for method in methods)
         ]
         table.add_row(Text(name), Text(first.measure), *cells)
     return table
-
-
-def _notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """What the reader of the table must know, only where it applies."""
-    notes = ["Final: mean of the last 10 % of bins.   AUC: mean over the whole lifetime."]
-    groups = {row.group: row for row in rows if row.kind == "group"}
-    if any(row.measure == "score" for row in groups.values()):
-        notes.append(
-            "score: return normalised per task, 0 = random agent, 1 = optimal, or the baseline where that is unknown."
-        )
-    raw = [row.group for row in groups.values() if row.measure == "return"]
-    if raw:
-        left_out = ", left out of 'all normalised'" if ALL in groups else ""
-        why = "reference not known, or the baseline gains nothing"
-        notes.append(f"return: raw episode return, {why}{left_out}: {', '.join(raw)}.")
-    fewest = min(row.seeds for row in rows)
-    if fewest == 1:
-        notes.append("One seed only: its intervals cannot show the spread between seeds.")
-    elif fewest < statistics.ENOUGH_SEEDS:
-        share = max(percent for seeds, percent in statistics.COVERAGE.items() if seeds <= fewest)
-        notes.append(
-            f"{fewest} seeds a task only: their 95 % intervals hold the truth in about {share} % of cases; take "
-            f"{statistics.ENOUGH_SEEDS} or more."
-        )
-    for row in rows:
-        if row.kind == "task" and row.diverged:
-            notes.append(
-                f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (from there on they "
-                "have the worst return of the task)."
-            )
-    return notes
 
 
 def _table(title: str) -> Table:
@@ -199,22 +170,10 @@ def _table(title: str) -> Table:
 def _by_group(rows: Sequence[SummaryRow]) -> list[tuple[str, list[SummaryRow]]]:
     groups: dict[str, list[SummaryRow]] = {}
     for row in rows:
-        groups.setdefault("all normalised" if row.group == ALL else row.group, []).append(row)
+        groups.setdefault(group_label(row.group), []).append(row)
     return list(groups.items())
-
-
-def _with_interval(point: float, low: float, high: float, sign: str = "") -> str:
-    """The three numbers with as many decimals as the largest of them allows in a narrow column."""
-    largest = max(abs(point), abs(low), abs(high))
-    return f"{_digits(point, largest, sign)} [{_digits(low, largest, sign)}, {_digits(high, largest, sign)}]"
 
 
 def _difference(point: float, low: float, high: float) -> Text:
     clear = low > 0 or high < 0
-    return Text(_with_interval(point, low, high, sign="+") + (" *" if clear else "  "), style="bold" if clear else "")
-
-
-def _digits(value: float, largest: float, sign: str = "") -> str:
-    decimals = 4 if largest < 0.01 else 3 if largest < 10 else 1 if largest < 1000 else 0
-    # The z writes what rounds to minus zero as zero.
-    return f"{value:{sign}z.{decimals}f}" if largest < 1e6 else f"{value:{sign}.3g}"
+    return Text(with_interval(point, low, high, sign="+") + (" *" if clear else "  "), style="bold" if clear else "")

@@ -104,19 +104,6 @@ def test_nothing_is_written_for_methods_that_cannot_be_compared(methods, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        ((0.5, -0.0001, 1.0), "+0.500 [+0.000, +1.000]"),
-        ((0.002, 0.0004, 0.004), "+0.0020 [+0.0004, +0.0040]"),
-        ((-12.0, -20.25, 3.0), "-12.0 [-20.2, +3.0]"),
-        ((1234.6, 900.0, 2000.0), "+1235 [+900, +2000]"),
-    ],
-)
-def test_numbers_keep_the_digits_that_matter(numbers, text):
-    assert report._with_interval(*numbers, sign="+") == text
-
-
 def test_diverged_agents_are_told_by_name(methods, tmp_path):
     lost = np.zeros(methods[0].returns.shape, bool)
     lost[1, :3, 5:] = lost[3, 2, -1:] = True

@@ -1,0 +1,71 @@
+"""The page of an evaluation: one HTML document that needs nothing else, for readers who did not run it."""
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from metaobj.common.evaluation.evaluation import Evaluation
+from metaobj.common.evaluation.page import figures, results, settings, task_grid, words
+from metaobj.common.evaluation.page.markup import Markup, folded, joined, tag
+from metaobj.common.evaluation.wording import notes_on
+
+_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
+
+
+def page(evaluation: Evaluation) -> str:
+    """The page as HTML.
+
+    Args:
+        evaluation: its curves have numbers where agents have diverged (`scoring.score_diverged`), and its rows are
+            those of `summary.summary_table` for them.
+    """
+    parts = {
+        "Results": results.headline(evaluation),
+        "Against the baseline": results.comparison(evaluation) if evaluation.baseline is not None else None,
+        "Learning curves": figures.learning_curves(evaluation),
+        "Performance profiles": figures.profiles(evaluation),
+        "Single tasks": task_grid.tasks(evaluation),
+        "Settings": settings.settings(evaluation) if evaluation.choices else None,
+        "How it was made": _making(evaluation),
+    }
+    sections = {name: part for name, part in parts.items() if part is not None}
+    links = [tag("a", name, href=f"#{_anchor(name)}") for name in sections]
+    name = words.title(evaluation)
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("title", name),
+        tag("style", Markup(_STYLE)),
+    )
+    main = tag(
+        "main",
+        tag("h1", name),
+        tag("p", words.finding(evaluation), class_="finding"),
+        *(tag("p", sentence) for sentence in words.further_findings(evaluation)),
+        tag("nav", *links, aria_label="On this page"),
+        _reading(evaluation),
+        *(tag("section", tag("h2", title), part, id=_anchor(title)) for title, part in sections.items()),
+    )
+    return "<!doctype html>\n" + tag("html", head, tag("body", main), lang="en") + "\n"
+
+
+def _reading(evaluation: Evaluation) -> Markup:
+    """What to keep in mind, and the words of the tables."""
+    notes = tag("ul", *(tag("li", note) for note in notes_on(evaluation.rows)), class_="notes")
+    told = [joined([tag("dt", word), tag("dd", meaning)]) for word, meaning in words.glossary(evaluation).items()]
+    return joined([notes, folded("How to read this page", tag("dl", *told))])
+
+
+def _making(evaluation: Evaluation) -> Markup:
+    command = evaluation.provenance.get("command")
+    again = [tag("p", "To run it again:"), tag("pre", tag("code", command), tabindex=0)] if command else []
+    return joined([settings.provenance(evaluation), *again])
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
