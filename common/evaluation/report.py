@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from metaobj.common.evaluation import pictures, statistics
-from metaobj.common.evaluation.curves import ALL, Curves
+from metaobj.common.evaluation import pictures
+from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.curves_file import save_curves
+from metaobj.common.evaluation.notes import general_notes, task_notes
 from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
+from metaobj.common.evaluation.tables import comparison_table, group_table, statistics_table, task_table
 
 NARROWEST = 80
 """Columns that the tables need."""
-_MAX_TASKS, _MAX_METHODS = 40, 3  # more than that is told in summary.csv alone
+_MAX_TASKS = 40  # more than that is told in summary.csv alone
 
 
 def write(
@@ -27,7 +27,8 @@ def write(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> list[SummaryRow]:
-    """Writes summary.csv, curves.csv, learning_curves.png and intervals.png, and prints the tables.
+    """Prints the tables and writes summary.csv, curves.csv, learning_curves.png, intervals.png, and profiles.png where
+    scores are known.
 
     Args:
         directory: where the files go; made where it is missing, files of the same names are replaced.
@@ -52,8 +53,11 @@ def write(
     save_curves(folder / "curves.csv", curves)
     pictures.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)
     pictures.interval_plot(folder / "intervals.png", curves, repetitions, seed, confidence)
+    names = "summary.csv, curves.csv, learning_curves.png, intervals.png"
+    if curves[0].pooled is not None:
+        pictures.profiles(folder / "profiles.png", curves, min(repetitions, 500), seed, confidence)
+        names += ", profiles.png"
     if console is not None:
-        names = "summary.csv, curves.csv, learning_curves.png, intervals.png"
         console.print(Text(f"\nFiles in {folder}: {names}", style="dim"), soft_wrap=True)
     return rows
 
@@ -75,146 +79,32 @@ def _print_tables(console: Console, rows: Sequence[SummaryRow], confidence: floa
     groups = [row for row in rows if row.kind == "group"]
     comparisons = [row for row in rows if row.kind == "comparison"]
     tasks = [row for row in rows if row.kind == "task"]
-    console.print(_group_table(groups, confidence))
-    for note in _notes(rows):
-        console.print(Text(note, style="dim"))
+    if groups:
+        console.print(group_table([row for row in groups if row.statistic == "IQM"], confidence))
+    _print_notes(console, general_notes(rows))
+    pooled = next((row.group for row in reversed(groups) if row.measure == "score"), None)
+    others = [row for row in groups if row.statistic != "IQM" and row.group == pooled]
+    if others:
+        console.print()
+        console.print(statistics_table(others, confidence))
+        note = "Optimality gap: how far runs stay below 1 on average. Other groups and measures are in summary.csv."
+        _print_notes(console, [note])
     if comparisons:
         console.print()
-        console.print(_comparison_table(comparisons, confidence))
-        console.print(Text("*: the interval leaves out 0.   Tasks better: tasks whose mean is higher.", style="dim"))
-        note = f"Runs better: chance that a run beats a run of {comparisons[0].baseline} on the same task."
-        console.print(Text(note, style="dim"))
-    methods = list(dict.fromkeys(row.method for row in tasks))
-    names = list(dict.fromkeys(row.task for row in tasks))
+        console.print(comparison_table(comparisons, confidence))
+        better = f"Runs better: chance that a run beats a run of {comparisons[0].baseline} on the same task."
+        _print_notes(
+            console, ["*: the interval leaves out 0.   Tasks better: tasks whose mean over seeds is higher.", better]
+        )
     console.print()
-    if len(names) <= _MAX_TASKS and len(methods) <= _MAX_METHODS:
-        console.print(_task_table(tasks, methods, names))
+    names = {row.task for row in tasks}
+    if len(names) <= _MAX_TASKS:
+        console.print(task_table(tasks))
     else:
-        console.print(Text(f"The {len(names)} single tasks are in summary.csv.", style="dim"))
+        _print_notes(console, [f"The {len(names)} single tasks are in summary.csv."])
+    _print_notes(console, task_notes(tasks))
 
 
-def _group_table(rows: Sequence[SummaryRow], confidence: float) -> Table:
-    table = _table("Interquartile mean (IQM) over tasks and seeds")
-    table.add_column("Group\n(tasks x seeds, unit)", overflow="fold")
-    table.add_column("Method", overflow="fold")
-    for name in ("Final", "AUC"):
-        table.add_column(Text(f"{name}\n[{100 * confidence:g} % interval]"), justify="right", no_wrap=True)
-    for group, members in _by_group(rows):
-        seeds = "/".join(dict.fromkeys(str(row.seeds) for row in members))
-        unit = f"({members[0].tasks} x {seeds}, {members[0].measure})"
-        # Size and unit sit beside the second method, where there is one, and cost no column.
-        names = [f"{group}\n{unit}"] if len(members) == 1 else [group, unit] + [""] * (len(members) - 2)
-        for name, row in zip(names, members, strict=True):
-            final = _with_interval(row.final, row.final_low, row.final_high)
-            area = _with_interval(row.area, row.area_low, row.area_high)
-            table.add_row(*map(Text, (name, row.method, final, area)))
-        table.add_section()
-    return table
-
-
-def _comparison_table(rows: Sequence[SummaryRow], confidence: float) -> Table:
-    table = _table(f"Difference from {rows[0].baseline}: IQM of the method minus IQM of {rows[0].baseline}")
-    table.add_column("Group", overflow="fold", min_width=11)
-    table.add_column("Method", overflow="fold")
-    table.add_column("Of")
-    table.add_column(Text(f"Difference\n[{100 * confidence:g} % interval]"), justify="right", no_wrap=True)
-    table.add_column("Tasks\nbetter", justify="right", no_wrap=True)
-    table.add_column("Runs\nbetter", justify="right", no_wrap=True)
-    for group, members in _by_group(rows):
-        for row in members:
-            final = _difference(row.final, row.final_low, row.final_high)
-            area = _difference(row.area, row.area_low, row.area_high)
-            better = [round((share or 0) * row.tasks) for share in (row.final_tasks_better, row.area_tasks_better)]
-            chance = [100 * (share or 0) for share in (row.final_improvement, row.area_improvement)]
-            table.add_row(
-                Text(group if row is members[0] else ""),
-                Text(row.method),
-                Text("final\nAUC"),
-                Text("\n").join([final, area]),
-                Text("\n".join(f"{count} of {row.tasks}" for count in better)),
-                Text("\n".join(f"{percent:.0f} %" for percent in chance)),
-            )
-        table.add_section()
-    return table
-
-
-def _task_table(rows: Sequence[SummaryRow], methods: Sequence[str], names: Sequence[str]) -> Table:
-    table = _table("Single tasks: final / AUC, mean over seeds")
-    table.add_column("Task", overflow="fold", max_width=26)
-    table.add_column("Unit", no_wrap=True)
-    for method in methods:
-        table.add_column(Text(method), justify="right")
-    group = rows[0].group
-    for name in names:
-        by_method = {row.method: row for row in rows if row.task == name}
-        first = by_method[methods[0]]
-        if first.group != group:
-            table.add_section()
-            group = first.group
-        largest = max(abs(number) for row in by_method.values() for number in (row.final, row.area))
-        best = max(row.final for row in by_method.values())
-        cells = [
-            Text(f"{_digits(row.final, largest)} / {_digits(row.area, largest)}", "bold" if row.final == best else "")
-            for row in (by_method[method] for method in methods)
-        ]
-        table.add_row(Text(name), Text(first.measure), *cells)
-    return table
-
-
-def _notes(rows: Sequence[SummaryRow]) -> list[str]:
-    """What the reader of the table must know, only where it applies."""
-    notes = ["Final: mean of the last 10 % of bins.   AUC: mean over the whole lifetime."]
-    groups = {row.group: row for row in rows if row.kind == "group"}
-    if any(row.measure == "score" for row in groups.values()):
-        notes.append(
-            "score: return normalised per task, 0 = random agent, 1 = optimal, or the baseline where that is unknown."
-        )
-    raw = [row.group for row in groups.values() if row.measure == "return"]
-    if raw:
-        left_out = ", left out of 'all normalised'" if ALL in groups else ""
-        why = "reference not known, or the baseline gains nothing"
-        notes.append(f"return: raw episode return, {why}{left_out}: {', '.join(raw)}.")
-    fewest = min(row.seeds for row in rows)
-    if fewest == 1:
-        notes.append("One seed only: its intervals cannot show the spread between seeds.")
-    elif fewest < statistics.ENOUGH_SEEDS:
-        share = max(percent for seeds, percent in statistics.COVERAGE.items() if seeds <= fewest)
-        notes.append(
-            f"{fewest} seeds a task only: their 95 % intervals hold the truth in about {share} % of cases; take "
-            f"{statistics.ENOUGH_SEEDS} or more."
-        )
-    for row in rows:
-        if row.kind == "task" and row.diverged:
-            notes.append(
-                f"DIVERGED: {row.diverged} of {row.seeds} agents of {row.method} on {row.task} (from there on they "
-                "have the worst return of the task)."
-            )
-    return notes
-
-
-def _table(title: str) -> Table:
-    return Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
-
-
-def _by_group(rows: Sequence[SummaryRow]) -> list[tuple[str, list[SummaryRow]]]:
-    groups: dict[str, list[SummaryRow]] = {}
-    for row in rows:
-        groups.setdefault("all normalised" if row.group == ALL else row.group, []).append(row)
-    return list(groups.items())
-
-
-def _with_interval(point: float, low: float, high: float, sign: str = "") -> str:
-    """The three numbers with as many decimals as the largest of them allows in a narrow column."""
-    largest = max(abs(point), abs(low), abs(high))
-    return f"{_digits(point, largest, sign)} [{_digits(low, largest, sign)}, {_digits(high, largest, sign)}]"
-
-
-def _difference(point: float, low: float, high: float) -> Text:
-    clear = low > 0 or high < 0
-    return Text(_with_interval(point, low, high, sign="+") + (" *" if clear else "  "), style="bold" if clear else "")
-
-
-def _digits(value: float, largest: float, sign: str = "") -> str:
-    decimals = 4 if largest < 0.01 else 3 if largest < 10 else 1 if largest < 1000 else 0
-    # The z writes what rounds to minus zero as zero.
-    return f"{value:{sign}z.{decimals}f}" if largest < 1e6 else f"{value:{sign}.3g}"
+def _print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(Text(note, style="dim"))
