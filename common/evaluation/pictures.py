@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from metaobj.common.evaluation.bootstrap import performance_profile, stratified_bootstrap
@@ -102,7 +103,7 @@ def learning_curves(
     remarks = ["IQM over tasks and seeds", _band(confidence)] + [_SCORE] * bool(scored)
     if len(every) > len(parts):
         remarks.append(f"the last {len(every) - len(parts)} tasks are in curves.csv alone")
-    set_title(figure, "Learning curves on the evaluation tasks", "; ".join(remarks))
+    _title(figure, "Learning curves on the evaluation tasks", remarks)
     add_legend(figure, [entry.method for entry in curves])
     save_figure(figure, path)
 
@@ -159,7 +160,7 @@ def interval_plot(
     for panel, title in zip(rows[0], _MEASURES, strict=True):
         panel.set_title(title, fontsize=LABEL + 1, color=INK, loc="left")
     remarks = ["IQM over tasks and seeds", _band(confidence)] + [_SCORE] * bool(scored)
-    set_title(figure, "Final, area and best", "; ".join(remarks))
+    _title(figure, "Final, area and best", remarks)
     add_legend(figure, [entry.method for entry in curves])
     save_figure(figure, path)
 
@@ -202,7 +203,7 @@ def profiles(
         style_panel(panel, title=title, x_label="score", y_label="share of runs above it" if which == 0 else "")
     tasks = len(curves[0].rows(group))
     name = f"{_name(group)}, {tasks} task{'s' * (tasks != 1)}"
-    set_title(figure, f"Performance profiles ({name})", f"pointwise {_band(confidence)}; {_SCORE}")
+    _title(figure, f"Performance profiles ({name})", [f"pointwise {_band(confidence)}", _SCORE])
     add_legend(figure, [entry.method for entry in curves])
     save_figure(figure, path)
 
@@ -242,6 +243,11 @@ def _progress(entry: Curves, rows: Sequence[int], in_steps: bool) -> FloatArray:
     """The x axis [bins] of some tasks: environment steps, or per cent of each task's budget."""
     steps = entry.env_steps[None] if entry.env_steps.ndim == 1 else entry.env_steps[rows]
     return steps[0] if in_steps else (100 * steps / steps[:, -1:]).mean(axis=0)
+
+
+def _title(figure: Figure, title: str, remarks: Sequence[str]) -> None:
+    """The remarks below the title, in as many lines as the figure's width asks for."""
+    set_title(figure, title, wrapped("; ".join(remarks), int(11 * figure.get_figwidth())))
 
 
 def _band(confidence: float) -> str:

@@ -160,6 +160,7 @@ def test_an_objective_beside_its_baselines(
         "curves.csv",
         "learning_curves.png",
         "intervals.png",
+        "profiles.png",
     }
 
 
