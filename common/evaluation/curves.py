@@ -13,6 +13,8 @@ from metaobj.common.evaluation.statistics import FloatArray
 
 ALL = "all"
 """Name of the row that pools every normalised group."""
+MEASURES = ("final", "area", "best")
+"""What a run comes to; see `measures`."""
 _SINGLE_GROUP = "all tasks"
 
 
@@ -40,6 +42,9 @@ class Curves:
         groups: the group that each task belongs to, [tasks]; None makes one group.
         floor: the mean return of uniform actions where it was measured, [tasks] or [tasks, seeds], NaN elsewhere.
         diverged: [tasks, seeds, bins] bool, where an agent has diverged; None where none has.
+        meta_seeds: how many meta-training seeds the runs come from; the seeds axis is meta-seeds x agents, meta-seeds
+            major, and agents of the same place in it live in the same task for all of them.
+        headline: which tasks count in the means of groups and of `ALL`, [tasks] bool; None lets all of them count.
 
     Raises:
         UserError: shapes or names do not fit together.
@@ -54,6 +59,8 @@ class Curves:
     groups: Sequence[str] | None = None
     floor: FloatArray | None = None
     diverged: NDArray[np.bool_] | None = None
+    meta_seeds: int = 1
+    headline: Sequence[bool] | None = None
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns, dtype=np.float64)
@@ -70,12 +77,18 @@ class Curves:
         groups = tuple(self.groups) if self.groups is not None else (_SINGLE_GROUP,) * len(tasks)
         if len(groups) != len(tasks) or ALL in groups:
             raise UserError(f"groups: got {groups}, need one per task ({len(tasks)}), none of them called {ALL!r}")
+        if self.meta_seeds < 1 or returns.shape[1] % self.meta_seeds:
+            raise UserError(f"meta_seeds: got {self.meta_seeds}, need a divisor of the {returns.shape[1]} seeds")
+        headline = (True,) * len(tasks) if self.headline is None else tuple(map(bool, self.headline))
+        if len(headline) != len(tasks):
+            raise UserError(f"headline: got {len(headline)} flags, need one per task ({len(tasks)})")
         set_field = object.__setattr__  # the dataclass is frozen; these are the given values in one canonical form
         set_field(self, "returns", returns)
         set_field(self, "tasks", tasks)
         if self.diverged is not None:
             set_field(self, "diverged", diverged)
         set_field(self, "groups", groups)
+        set_field(self, "headline", headline)
         set_field(self, "env_steps", _checked_env_steps(self.env_steps, len(tasks), returns.shape[-1]))
         if self.reference is not None:
             set_field(self, "reference", _checked_reference(self.reference, tasks, returns.shape[1]))
@@ -92,33 +105,39 @@ class Curves:
 
     @property
     def group_names(self) -> list[str]:
-        """Every group once, in the order of the tasks, and last `ALL` where it pools two normalised groups or more."""
-        names = list(dict.fromkeys(self.groups or ()))
+        """Every group that has a headline task, in the order of the tasks, and last `ALL` where it pools two normalised
+        groups or more.
+        """
+        names = [name for name in dict.fromkeys(self.groups or ()) if self.rows(name)]
         pooled = [name for name in names if self.is_normalised(name)]
         return [*names, ALL] if len(pooled) > 1 else names
 
+    @property
+    def pooled(self) -> str | None:
+        """The group that holds all scores that count in means: `ALL`, or the one normalised group; None without."""
+        return next((name for name in reversed(self.group_names) if self.is_normalised(name)), None)
+
     def is_normalised(self, group: str) -> bool:
-        """Whether all tasks of the group have a reference, so that the group is told in scores and not in returns."""
-        if group == ALL:
-            return True
-        return self.reference is not None and bool(np.isfinite(self.reference.optimal[self._in_group(group)]).all())
+        """Whether all headline tasks of the group have a reference, so that it is told in scores and not in returns."""
+        return group == ALL or all(map(self.has_reference, self.rows(group)))
+
+    def has_reference(self, task: int) -> bool:
+        """Whether a task's returns can be told as scores."""
+        return self.reference is not None and bool(np.isfinite(self.reference.optimal[task]).all())
 
     def rows(self, group: str) -> list[int]:
-        """Indices of the group's tasks; for `ALL`, of the tasks of all normalised groups."""
-        if group != ALL:
-            return self._in_group(group)
-        return [index for index, name in enumerate(self.groups or ()) if self.is_normalised(name)]
+        """Indices of the group's headline tasks; for `ALL`, of those of all normalised groups."""
+        counted = [index for index, counts in enumerate(self.headline or ()) if counts]
+        groups = self.groups or ()
+        return [i for i in counted if (self.is_normalised(groups[i]) if group == ALL else groups[i] == group)]
 
     def values(self, group: str) -> FloatArray:
-        """The group's scores if it is normalised, else its returns, [tasks of the group, seeds, bins]."""
+        """The group's scores if it is normalised, else its returns, [headline tasks of the group, seeds, bins]."""
         return (self.normalised if self.is_normalised(group) else self.returns)[self.rows(group)]
 
     def lost(self, task: int) -> int:
         """How many agents have diverged on a task by its end."""
         return 0 if self.diverged is None else int(self.diverged[task].any(axis=-1).sum())
-
-    def _in_group(self, group: str) -> list[int]:
-        return [index for index, name in enumerate(self.groups or ()) if name == group]
 
 
 def final_score(curves: FloatArray) -> FloatArray:
@@ -126,9 +145,17 @@ def final_score(curves: FloatArray) -> FloatArray:
     return np.asarray(curves[..., -max(1, curves.shape[-1] // 10) :].mean(axis=-1))[()]
 
 
-def final_and_area(curves: FloatArray) -> FloatArray:
-    """Both measures of every run, stacked: [tasks, seeds, bins] -> [2, tasks, seeds]."""
-    return np.stack([final_score(curves), statistics.area_under_curve(curves)])
+def measures(curves: FloatArray) -> FloatArray:
+    """What every run comes to by `MEASURES`, stacked: [tasks, seeds, bins] -> [3, tasks, seeds].
+
+    Final is the mean of the last 10 % of bins, and area the mean over the lifetime. Best is the value at the task's
+    best bin, the one whose mean over seeds is highest: one bin for all runs of a task, since the highest bin of each
+    run by itself lies above what can be expected of it wherever curves are noisy. Of that bias the choice among means
+    is left, the smaller the more seeds there are; intervals take the bin as given.
+    """
+    at = curves.mean(axis=1).argmax(axis=-1)  # [tasks]
+    best = np.take_along_axis(curves, at[:, None, None], axis=-1)[..., 0]
+    return np.stack([final_score(curves), statistics.area_under_curve(curves), best])
 
 
 def check_comparable(curves: Sequence[Curves]) -> None:
@@ -147,6 +174,8 @@ def check_comparable(curves: Sequence[Curves]) -> None:
         pair = f"{entry.method} and {first.method}"
         if entry.tasks != first.tasks or entry.groups != first.groups:
             raise UserError(f"tasks: those of {pair} differ, need the same tasks in the same groups and order")
+        if entry.headline != first.headline:
+            raise UserError(f"headline: that of {pair} differs, need the same tasks in the means")
         ours, theirs = (reference_array(one).mean(axis=-1) for one in (entry, first))
         if not np.allclose(ours, theirs, rtol=1e-9, equal_nan=True):
             raise UserError(f"reference: that of {pair} differs, need the same random and optimal returns")

@@ -14,6 +14,8 @@ _CURVE_COLUMNS = (
     "method",
     "group",
     "task",
+    "headline",
+    "meta_seed",
     "seed",
     "bin",
     "env_steps",
@@ -26,14 +28,16 @@ _CURVE_COLUMNS = (
 
 
 def save_curves(path: str | Path, curves: Sequence[Curves]) -> None:
-    """Writes one tidy CSV with a line per method, task, seed and bin; floats keep all their digits."""
+    """Writes one tidy CSV with a line per method, task, meta-seed, seed and bin; floats keep all their digits."""
     rows: list[tuple[object, ...]] = []
     for entry in curves:
         scores, (random, optimal) = entry.normalised, reference_array(entry)
         diverged = np.zeros(entry.returns.shape, bool) if entry.diverged is None else entry.diverged
         env_steps = np.broadcast_to(entry.env_steps, (len(entry.tasks), entry.returns.shape[-1]))
+        agents = entry.returns.shape[1] // entry.meta_seeds
         for t, s, b in np.ndindex(entry.returns.shape):
-            names = (entry.method, (entry.groups or ())[t], entry.tasks[t], s, b)
+            group, headline = (entry.groups or ())[t], int((entry.headline or ())[t])
+            names = (entry.method, group, entry.tasks[t], headline, *divmod(s, agents), b)
             numbers = (env_steps[t, b], entry.returns[t, s, b], scores[t, s, b], random[t, s], optimal[t, s])
             rows.append((*names, *(_number(float(number)) for number in numbers), int(diverged[t, s, b])))
     write_csv(path, _CURVE_COLUMNS, rows)
@@ -63,12 +67,14 @@ def load_curves(path: str | Path) -> list[Curves]:
 def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
     task_lines = {line["task"]: line for line in lines}
     tasks = list(task_lines)
-    shape = (len(tasks), *(1 + max(int(line[axis]) for line in lines) for axis in ("seed", "bin")))
+    meta_seeds, agents, bins = (1 + max(int(line[axis]) for line in lines) for axis in ("meta_seed", "seed", "bin"))
+    shape = (len(tasks), meta_seeds * agents, bins)
     returns, env_steps = np.full(shape, np.nan), np.full((shape[0], shape[2]), np.nan)
     pairs, diverged = np.full((2, *shape[:2]), np.nan), np.zeros(shape, bool)
     row = {task: index for index, task in enumerate(tasks)}
     for line in lines:
-        t, s, b = row[line["task"]], int(line["seed"]), int(line["bin"])
+        t, b = row[line["task"]], int(line["bin"])
+        s = agents * int(line["meta_seed"]) + int(line["seed"])
         returns[t, s, b], env_steps[t, b] = float(line["return"]), float(line["env_steps"])
         diverged[t, s, b] = line["diverged"] == "1"
         pairs[:, t, s] = [float(line[name] or "nan") for name in ("random", "optimal")]
@@ -81,6 +87,8 @@ def _parse_method(method: str, lines: Sequence[dict[str, str]]) -> Curves:
         reference=Reference(*pairs) if known else None,
         groups=[line["group"] for line in task_lines.values()],
         diverged=diverged,
+        meta_seeds=meta_seeds,
+        headline=[line["headline"] == "1" for line in task_lines.values()],
     )
 
 

@@ -208,6 +208,7 @@ def evaluate(
         ),
         floor=by_seed([record.random for record in lives]),
         diverged=np.stack([record.diverged for record in lives]),
+        meta_seeds=len(contestant.methods),
         groups=[
             group if has_reference else entry.environment
             for group, entry, has_reference in zip(groups, suite, known, strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.bootstrap import stratified_bootstrap
 from metaobj.common.evaluation.curves import Curves, Reference, final_score, reference_array
 
 
@@ -36,7 +36,7 @@ def relative_to(curves: Sequence[Curves], baseline: str) -> list[Curves]:
         return list(curves)
     floor = base.floor.mean(axis=1)
     finals = final_score(base.returns)  # [tasks, seeds]
-    top, low, _ = statistics.stratified_bootstrap(finals[:, None], statistics.interquartile_mean)
+    top, low, _ = stratified_bootstrap(finals[:, None], meta_seeds=base.meta_seeds)
     everyone = np.concatenate([final_score(entry.returns) for entry in curves], axis=1)
     span = np.maximum(everyone.max(axis=1), floor) - np.minimum(everyone.min(axis=1), floor)
     noise = 1e-6 * np.maximum(np.abs(top), np.abs(floor))  # of returns that were summed in 32 bits

@@ -18,6 +18,7 @@ from metaobj.common.evaluation.checks import check_sizes, check_steps
 from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.evaluation import Choice, Evaluation
 from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.page.document import page
 from metaobj.common.evaluation.protocol import (
     Contestant,
     EvaluationProtocol,
@@ -35,6 +36,7 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
 
 RECORD = "evaluation.json"
+PAGE = "report.html"
 LOG = "evaluation.log"
 CELLS = "cells"
 
@@ -116,9 +118,8 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
             choices += best.values()
             settings = {entry.environment: best[entry.agent].setting for entry in suite}
             curves.append(evaluate(trials, contestant, suite, settings))
-    curves = score_diverged(curves)
-    if baseline is not None:
-        curves = relative_to(curves, baseline)
+    absolute = score_diverged(curves)
+    curves = absolute if baseline is None else relative_to(absolute, baseline)
     rows = report.write(folder, curves, baseline=baseline, console=console)
     evaluation = Evaluation(
         suite=comparison.suite,
@@ -127,9 +128,12 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
         rows=rows,
         baseline=baseline,
         choices=choices,
-        sources={},
+        sources=_sources(absolute[0], curves[0], baseline),
         provenance=_provenance(comparison, protocol),
     )
+    if comparison.page:
+        atomic_write(folder / PAGE, page(evaluation))
+        console.print(Text(f"All of it on a page: {folder / PAGE}", style="dim"), soft_wrap=True)
     tuning = [asdict(choice) for choice in choices]
     record = {"inputs": inputs, "tuning": tuning, "provenance": dict(evaluation.provenance)}
     atomic_write(folder / RECORD, json.dumps(record, indent=1) + "\n")
@@ -137,6 +141,17 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     for choice in choices:
         console.print(Text(_told(choice)), soft_wrap=True)
     return evaluation
+
+
+def _sources(before: Curves, after: Curves, baseline: str | None) -> dict[str, str]:
+    """By task, where the returns that scores of 0 and 1 stand for are from; `after` is relative to the baseline."""
+    told = {}
+    for index, task in enumerate(after.tasks):
+        if before.has_reference(index):
+            told[task] = "computed for these worlds"
+        elif after.has_reference(index):
+            told[task] = f"measured: uniform actions, and what {baseline} ends at"
+    return told
 
 
 def _shortened(entry: Entry, steps: int, contestant: Contestant) -> Entry:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.bootstrap import stratified_bootstrap
 from metaobj.common.evaluation.curves import Curves, final_score
 from metaobj.common.evaluation.protocol import Tuning
 from metaobj.common.files import write_csv
@@ -117,7 +117,7 @@ def _plain(name: str) -> str:
 def _cell(trained_on: str, tested_on: str, curves: Curves) -> MatrixCell:
     scores = curves.normalised if np.isfinite(curves.normalised).all() else curves.returns
     finals = final_score(scores)  # [tasks, seeds]
-    final, low, high = map(float, statistics.stratified_bootstrap(finals))
+    final, low, high = map(float, stratified_bootstrap(finals, meta_seeds=curves.meta_seeds))
     return MatrixCell(trained_on, tested_on, final, low, high, *finals.shape)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation import pictures
+from metaobj.common.evaluation import pictures, statistics
 from metaobj.common.pictures import training
 from metaobj.common.pictures.style import COLOURS
 
@@ -33,10 +33,10 @@ def test_learning_curves_draw_every_method(methods, tmp_path):
 def test_learning_curves_with_budgets_that_differ_within_a_group(methods, tmp_path):
     steps = np.arange(1, 21) * np.array([[1.0], [2.0], [3.0], [4.0]])
     curves = [dataclasses.replace(entry, env_steps=steps) for entry in methods]
-    assert not pictures._budgets_agree(curves[0], "held-out grids")
-    assert pictures._budgets_agree(curves[0], "delayed chains")
-    np.testing.assert_allclose(pictures._progress(curves[0], "held-out grids", False), np.arange(1, 21) * 5)
-    np.testing.assert_allclose(pictures._progress(curves[0], "delayed chains", True), np.arange(1, 21) * 3)
+    assert not pictures._budgets_agree(curves[0], [0, 1])
+    assert pictures._budgets_agree(curves[0], [2])
+    np.testing.assert_allclose(pictures._progress(curves[0], [0, 1], False), np.arange(1, 21) * 5)
+    np.testing.assert_allclose(pictures._progress(curves[0], [2], True), np.arange(1, 21) * 3)
     pictures.learning_curves(tmp_path / "a.png", curves, repetitions=20)
     assert _share_of_colour(tmp_path / "a.png", COLOURS[1]) > 0.001
 
@@ -44,6 +44,55 @@ def test_learning_curves_with_budgets_that_differ_within_a_group(methods, tmp_pa
 def test_a_single_bin_and_seed_can_be_drawn(make_curves, tmp_path):
     pictures.learning_curves(tmp_path / "a.png", [make_curves(bins=1, seeds=1)], repetitions=5)
     assert _share_of_colour(tmp_path / "a.png", COLOURS[0]) > 0
+
+
+def _panels(monkeypatch) -> list:
+    """Filled with the titles, lines and limits of every panel of the next picture."""
+    seen: list = []
+
+    def keep(figure, path):
+        seen.extend((panel.get_title(loc="left"), panel.get_lines(), panel.get_ylim()) for panel in figure.axes)
+
+    monkeypatch.setattr(pictures, "save_figure", keep)
+    return seen
+
+
+def test_learning_curves_have_a_panel_per_task(methods, tmp_path, monkeypatch):
+    seen = _panels(monkeypatch)
+    curves = [dataclasses.replace(entry, headline=[True, True, True, False]) for entry in methods]
+    pictures.learning_curves(tmp_path / "a.png", curves, repetitions=5)
+    titles = ["all normalised (3 tasks)", "held-out grids (2 tasks)"]
+    assert [title for title, *_ in seen] == [*titles, "dense", "sparse", "chain 10", "CartPole-v1 (not in the means)"]
+    scores = curves[1].normalised[0]  # of the second method on the first task, [seeds, bins]
+    expected = [statistics.interquartile_mean(at_bin[None]) for at_bin in scores.T]
+    np.testing.assert_allclose(seen[2][1][1].get_ydata(), expected)
+
+
+def test_wide_bands_leave_the_lines_their_room(make_curves, tmp_path, monkeypatch):
+    seen = _panels(monkeypatch)
+    curves = make_curves(seeds=2)
+    returns = curves.returns + np.array([[-40.0], [40.0]])
+    pictures.learning_curves(tmp_path / "a.png", [dataclasses.replace(curves, returns=returns)], repetitions=50)
+    _, _, (low, high) = seen[2]
+    assert high - low < 6  # of lines from 0 to 0.9 and bands that are some 200 wide
+
+
+def test_profiles_are_shares_of_runs(methods, tmp_path, monkeypatch):
+    pictures.profiles(tmp_path / "all.png", methods, repetitions=20)
+    assert _share_of_colour(tmp_path / "all.png", COLOURS[1]) > 0.0005
+    seen = _panels(monkeypatch)
+    pictures.profiles(tmp_path / "all.png", methods, repetitions=20)
+    x, y = seen[0][1][0].get_data()  # final, LPG
+    finals = methods[0].normalised[:3, :, -2:].mean(axis=-1)
+    np.testing.assert_allclose(y, [(finals > threshold).mean() for threshold in x])
+    with pytest.raises(ValueError, match="no group with scores"):
+        pictures.profiles(tmp_path / "raw.png", [dataclasses.replace(methods[0], reference=None)])
+
+
+def test_interval_plot_of_tasks_where_none_counts_in_means(methods, tmp_path, monkeypatch):
+    seen = _panels(monkeypatch)
+    pictures.interval_plot(tmp_path / "a.png", [dataclasses.replace(one, headline=[False] * 4) for one in methods])
+    assert [len(lines) for _, lines, _ in seen] == [2 * 2 * 3 + 2] * 3 + [2 * 2] * 3  # three tasks in scores, one not
 
 
 def test_interval_plot(methods, tmp_path):

@@ -10,12 +10,14 @@ from rich.console import Console
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.curves_file import load_curves
-from metaobj.common.evaluation.summary import SummaryRow
+from metaobj.common.evaluation.summary import SummaryRow, summary_table
 
 
-def _written(directory, curves, **options) -> str:
+def _told(curves, baseline=None, width=80) -> str:
+    """The tables."""
     stream = io.StringIO()
-    report.write(directory, curves, console=Console(file=stream, width=80), repetitions=100, **options)
+    rows = summary_table(curves, baseline, repetitions=100)
+    report.print_tables(Console(file=stream, width=width), rows)
     return stream.getvalue()
 
 
@@ -37,65 +39,136 @@ def test_files_hold_the_rows_and_the_curves(methods, tmp_path):
     assert list(lines[0]) == list(SummaryRow._fields)
     assert [float(line["final"]) for line in lines] == [row.final for row in rows]
     assert [curves.method for curves in load_curves(tmp_path / "report" / "curves.csv")] == ["LPG", "A2C"]
-    for name in ("learning_curves.png", "intervals.png"):
+    for name in ("learning_curves.png", "intervals.png", "profiles.png"):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_tables_tell_the_numbers_of_the_rows(methods, tmp_path):
-    text = _written(tmp_path, methods, baseline="A2C")
-    rows = report.write(tmp_path, methods, baseline="A2C", repetitions=100)
+def test_files_are_named(methods, tmp_path):
+    for reference, profiles in ((methods[0].reference, ", profiles.png"), (None, "")):
+        stream = io.StringIO()
+        one = dataclasses.replace(methods[0], reference=reference)
+        report.write(tmp_path, [one], console=Console(file=stream, width=80), repetitions=20)
+        assert f"summary.csv, curves.csv, learning_curves.png, intervals.png{profiles}\n" in stream.getvalue()
+
+
+def test_tables_tell_the_numbers_of_the_rows(methods):
+    text = _told(methods, baseline="A2C")
+    rows = summary_table(methods, baseline="A2C", repetitions=100)
     grids = next(row for row in rows if row.kind == "group" and row.group == "held-out grids")
-    shown = _line(text, "held-out grids", "LPG")
-    assert f"{grids.final:.3f} [{grids.final_low:.3f}, {grids.final_high:.3f}]" in shown
-    assert f"{grids.area:.3f} [{grids.area_low:.3f}, {grids.area_high:.3f}]" in shown
+    lines = text.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("held-out grids"))
+    numbers = [f"{number:.3f}" for number in (grids.final, grids.area, grids.best)]
+    assert lines[at].split() == ["held-out", "grids", "LPG", *numbers]
+    below = lines[at + 1]
+    assert below.startswith("2 tasks, score") and " 4 seeds " in below
+    for measure in ("final", "area", "best"):
+        _, low, high = grids.interval(measure)
+        assert f"[{low:.3f}, {high:.3f}]" in below
+    assert "1 task, return" in text
     difference = next(row for row in rows if row.kind == "comparison" and row.group == "CartPole")
     shown = _line(text, "CartPole", "LPG", "final")
     assert f"{difference.final:+.1f} [{difference.final_low:+.1f}, {difference.final_high:+.1f}] *" in shown
-    assert shown.endswith("1 of 1 100 %")
-    assert _line(text, "CartPole-v1", "return").count(" / ") == 2
-    assert "(2 x 4, score)" in text and "(1 x 4, return)" in text
+    assert shown.endswith("1 of 1 100 [100, 100]")
     assert "left out of 'all normalised': CartPole" in re.sub(r"\s+", " ", text)
 
 
-def test_tables_fit_eighty_columns(methods, tmp_path):
+def test_other_statistics_are_of_all_scores(methods):
+    text = _told(methods)
+    rows = {
+        (row.statistic, row.method): row
+        for row in summary_table(methods, repetitions=100)
+        if row.kind == "group" and row.group == "all"
+    }
+    numbers = [f"{rows[name, 'A2C'].final:.3f}" for name in ("median", "mean", "optimality gap")]
+    table = text[text.index("Other statistics") :]
+    assert _line(table, "A2C") == " ".join(["A2C", *numbers])
+    gap = rows["optimality gap", "A2C"]
+    assert f"[{gap.final_low:.3f}, {gap.final_high:.3f}]" in table
+
+
+def test_returns_stand_beside_scores(methods):
+    text = _told(methods)
+    rows = {(row.task, row.measure, row.method): row for row in summary_table(methods, repetitions=100)}
+    table = text[text.index("Single tasks") :]
+    both = [rows["dense", unit, "LPG"] for unit in ("score", "return")]
+    cells = [f"{number:.3f}" for row in both for number in (row.final, row.area, row.best)]
+    assert _line(table, "dense") == " ".join(["dense", "LPG", *cells])
+    after = [line.split() for line in table[table.index("dense") :].splitlines()[2:4]]
+    assert after == [["random", "1.000"], ["optimal", "5.000"]]
+    raw = rows["CartPole-v1", "return", "LPG"]
+    assert _line(table, "CartPole-v1") == f"CartPole-v1 LPG {raw.final:.1f} {raw.area:.1f} {raw.best:.1f}"
+    assert "No agent diverged." in text
+
+
+def test_every_method_has_a_line_per_task(make_curves):
+    names = ["LPG", "A2C", "PPO", "TD3", "DDPG"]
+    text = _told([make_curves(name, 0.5 + 0.1 * at, seed=at) for at, name in enumerate(names)], baseline="A2C")
+    table = text[text.index("Single tasks") :]
+    assert all(table.count(f" {name} ") == 4 for name in names)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_meta_seeds_are_told(make_curves):
+    curves = [dataclasses.replace(make_curves(seeds=12), meta_seeds=3), make_curves("A2C", 0.6, seeds=12, seed=1)]
+    text = _told(curves, baseline="A2C")
+    assert "3 meta-seeds x 4" in text and " 12 seeds " in text
+    words = re.sub(r"\s+", " ", text)
+    assert "3 meta-seeds only: 95 % intervals hold the truth in 94 to 97 % of cases" in words
+    assert "seeds a task only" not in words and max(map(len, text.splitlines())) <= 80
+    assert "meta-seeds" not in _told(curves[1:])
+
+
+def test_tasks_that_are_not_in_the_means_are_told(methods):
+    curves = [dataclasses.replace(entry, headline=[True, True, False, False]) for entry in methods]
+    text = re.sub(r"\s+", " ", _told(curves, baseline="A2C"))
+    assert "Left out of the means over tasks: chain 10, CartPole-v1; without exploration" in text
+    assert "all normalised" not in text and text.count("chain 10") == 2  # there, and among the single tasks
+    none = [dataclasses.replace(entry, headline=[False] * 4) for entry in methods]
+    text = _told(none, baseline="A2C")
+    assert "Interquartile" not in text and "Difference" not in text and "CartPole-v1  " in text
+
+
+def test_tables_fit_eighty_columns(methods):
     long = [dataclasses.replace(entry, method=f"a rather long name of a method {entry.method}") for entry in methods]
     for curves in (methods, long):
-        text = _written(tmp_path, curves, baseline=curves[1].method)
-        tables = text.split("Files in")[0]
-        assert max(len(line) for line in tables.splitlines()) <= 80
-        assert "…" not in tables
+        text = _told(curves, baseline=curves[1].method)
+        assert max(len(line) for line in text.splitlines()) <= 80
+        assert "…" not in text
 
 
-def test_intervals_around_zero_are_not_marked(make_curves, tmp_path):
-    text = _written(tmp_path, [make_curves("LPG"), make_curves("A2C", seed=1)], baseline="A2C")
+def test_intervals_around_zero_are_not_marked(make_curves):
+    text = _told([make_curves("LPG"), make_curves("A2C", seed=1)], baseline="A2C")
     assert "] *" not in _line(text, "held-out", "final")
 
 
-def test_no_comparison_table_without_a_baseline(methods, tmp_path):
-    assert "Difference" not in _written(tmp_path, methods)
+def test_no_comparison_table_without_a_baseline(methods):
+    assert "Difference" not in _told(methods)
 
 
-def test_names_are_never_markup(methods, tmp_path):
+def test_names_are_never_markup(methods):
     named = [dataclasses.replace(entry, tasks=["[red]a", "$x$ $", "[/]", "d"]) for entry in methods]
-    text = _written(tmp_path, named, baseline="A2C")
+    text = _told(named, baseline="A2C")
     assert "[red]a" in text and "[/]" in text and "$x$ $" in text
 
 
-def test_one_seed_is_said(make_curves, tmp_path):
-    assert "One seed only" in _written(tmp_path, [make_curves(seeds=1)])
-    assert "One seed only" not in _written(tmp_path, [make_curves(seeds=2)])
+def test_one_seed_is_said(make_curves):
+    assert "One seed only" in _told([make_curves(seeds=1)])
+    assert "One seed only" not in _told([make_curves(seeds=2)])
 
 
-def test_many_tasks_are_left_to_the_file(make_curves, tmp_path):
+def test_many_tasks_are_left_to_the_file(make_curves):
     few = make_curves(bins=5)
     many = dataclasses.replace(
         few,
         tasks=[f"t{i}" for i in range(60)],
         returns=np.tile(few.returns[:1], (60, 1, 1)),
+        diverged=np.tile(np.arange(5) == 4, (60, 4, 1)),
         reference=None,
         groups=None,
+        headline=None,
     )
-    assert "The 60 single tasks are in summary.csv." in _written(tmp_path, [many])
+    text = re.sub(r"\s+", " ", _told([many]))
+    assert "The 60 single tasks are in summary.csv." in text and "(240 of LPG in all)" in text
 
 
 def test_nothing_is_written_for_methods_that_cannot_be_compared(methods, tmp_path):
@@ -104,40 +177,49 @@ def test_nothing_is_written_for_methods_that_cannot_be_compared(methods, tmp_pat
     assert not (tmp_path / "report").exists()
 
 
-def test_diverged_agents_are_told_by_name(methods, tmp_path):
+def test_diverged_agents_are_counted_in_the_table(methods):
     lost = np.zeros(methods[0].returns.shape, bool)
     lost[1, :3, 5:] = lost[3, 2, -1:] = True
     counted = [dataclasses.replace(methods[0], diverged=lost), methods[1]]
-    text = re.sub(r"\s+", " ", _written(tmp_path, counted, baseline="A2C"))
-    assert (
-        "DIVERGED: 3 of 4 agents of LPG on sparse" in text and "DIVERGED: 1 of 4 agents of LPG on CartPole-v1" in text
-    )
-    assert text.count("DIVERGED") == 2
-    with open(tmp_path / "summary.csv", newline="") as file:
-        lines = [line for line in csv.DictReader(file) if line["method"] == "LPG"]
-    told = {(line["kind"], line["task"] or line["group"]): line["diverged"] for line in lines}
-    assert told["task", "sparse"] == told["group", "held-out grids"] == "3" and told["task", "dense"] == "0"
-    assert "DIVERGED" not in _written(tmp_path, methods)
+    text = _told(counted, baseline="A2C")
+    table = text[text.index("Single tasks") :]
+    assert _line(table, "sparse", "LPG").endswith(" 3 of 4")
+    assert _line(table, "CartPole-v1", "LPG").endswith(" 1 of 4")
+    assert _line(table, "dense", "LPG").endswith(" 0") and _line(table, "A2C").endswith(" 0")
+    assert "(4 of LPG in all)" in re.sub(r"\s+", " ", text)
+    rows = summary_table(counted, baseline="A2C", repetitions=100)
+    told = {(row.kind, row.task or row.group, row.method): row.diverged for row in rows}
+    assert told["task", "sparse", "LPG"] == told["group", "held-out grids", "LPG"] == 3
+    assert told["task", "dense", "LPG"] == told["group", "all", "A2C"] == 0
+    assert "Diverged" not in _told(methods)
 
 
 @pytest.mark.parametrize(
-    ("seeds", "says"), [(1, "One seed only"), (3, "in about 73 % of cases"), (8, "92 %"), (10, "")]
+    ("seeds", "says"), [(1, "One seed only"), (3, "in 77 to 95 % of cases"), (8, "84 to 97 %"), (10, "")]
 )
-def test_few_seeds_are_told_for_what_they_are(make_curves, seeds, says, tmp_path):
-    text = re.sub(r"\s+", " ", _written(tmp_path, [make_curves("LPG", seeds=seeds)]))
+def test_few_seeds_are_told_for_what_they_are(make_curves, seeds, says):
+    text = re.sub(r"\s+", " ", _told([make_curves("LPG", seeds=seeds)]))
     assert says in text and ("seeds a task only" in text) == (1 < seeds < 10)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_numbers_are_whole_in_a_narrow_terminal(methods, tmp_path, encoding):
+def test_numbers_are_whole_in_a_narrow_terminal(methods, encoding):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, errors="replace")
     console = Console(file=stream, width=40)
-    rows = report.write(tmp_path, methods, baseline="A2C", console=console, repetitions=100)
+    rows = summary_table(methods, baseline="A2C", repetitions=100)
+    report.print_tables(console, rows)
     stream.flush()
     text = raw.getvalue().decode(encoding)
     grids = next(row for row in rows if row.kind == "group" and row.group == "held-out grids")
-    assert f"{grids.final:.3f} [{grids.final_low:.3f}, {grids.final_high:.3f}]" in text and console.width == 40
+    difference = next(row for row in rows if row.kind == "comparison" and row.group == "held-out grids")
+    for whole in (
+        f" {grids.final:.3f} ",
+        f"[{grids.best_low:.3f}, {grids.best_high:.3f}]",
+        f"{difference.final:+.3f} [{difference.final_low:+.3f}, {difference.final_high:+.3f}]",
+    ):
+        assert whole in text
+    assert console.width == 40 and (encoding == "utf-8" or text.isascii())
 
 
 def test_what_was_computed_is_told_where_it_cannot_be_written(methods, tmp_path, monkeypatch):

@@ -13,19 +13,6 @@ Numbers: TypeAlias = tuple[float, float, float]
 """A point and the ends of its interval."""
 
 
-def final(row: SummaryRow) -> Numbers:
-    """The row's final numbers."""
-    return row.final, row.final_low, row.final_high
-
-
-def area(row: SummaryRow) -> Numbers:
-    """The row's numbers of the area."""
-    return row.area, row.area_low, row.area_high
-
-
-MEASURES = {"final": final, "area": area}
-
-
 def table(
     name: str, caption: str, heads: Sequence[Markup], bodies: Iterable[Markup], kind: str | None = None
 ) -> Markup:

@@ -5,9 +5,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from metaobj.common.evaluation.evaluation import Evaluation
+from metaobj.common.evaluation.notes import general_notes
 from metaobj.common.evaluation.page import figures, results, settings, task_grid, words
 from metaobj.common.evaluation.page.markup import Markup, folded, joined, tag
-from metaobj.common.evaluation.wording import notes_on
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
@@ -56,7 +56,7 @@ def page(evaluation: Evaluation) -> str:
 
 def _reading(evaluation: Evaluation) -> Markup:
     """What to keep in mind, and the words of the tables."""
-    notes = tag("ul", *(tag("li", note) for note in notes_on(evaluation.rows)), class_="notes")
+    notes = tag("ul", *(tag("li", note) for note in general_notes(evaluation.rows)), class_="notes")
     told = [joined([tag("dt", word), tag("dd", meaning)]) for word, meaning in words.glossary(evaluation).items()]
     return joined([notes, folded("How to read this page", tag("dl", *told))])
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from metaobj.common.evaluation.curves import Curves, final_and_area
+from metaobj.common.evaluation.bootstrap import performance_profile
+from metaobj.common.evaluation.curves import MEASURES, Curves, measures
 from metaobj.common.evaluation.evaluation import Evaluation
 from metaobj.common.evaluation.page import derived
 from metaobj.common.evaluation.page.markup import Markup, breakable, tag
@@ -65,16 +66,17 @@ def profiles(evaluation: Evaluation) -> Markup:
     group = derived.headline_group(first)
     if not first.is_normalised(group):
         return tag("p", "No group of tasks has scores, so runs on different tasks cannot be counted together.")
-    runs = [final_and_area(entry.values(group)) for entry in evaluation.curves]  # [2, tasks, seeds] each
+    runs = [measures(entry.values(group)) for entry in evaluation.curves]  # [3, tasks, seeds] each
     pooled = np.concatenate([values.ravel() for values in runs])
     low, high = float(np.clip(np.quantile(pooled, 0.01), -1, 0)), float(np.clip(np.quantile(pooled, 0.99), 1, 2))
     thresholds = np.linspace(low, high, _THRESHOLDS)
     panels = []
-    for which, measure in enumerate(("final", "area")):
-        lines = [
-            Line(entry.method, number, thresholds, derived.profile(values[which], thresholds))
-            for number, (entry, values) in enumerate(zip(evaluation.curves, runs, strict=True))
-        ]
+    for which, measure in enumerate(MEASURES[:2]):
+        lines = []
+        for number, (entry, values) in enumerate(zip(evaluation.curves, runs, strict=True)):
+            options = {"repetitions": derived.REPETITIONS, "meta_seeds": entry.meta_seeds}
+            shares = performance_profile(values[which], thresholds, **options)
+            lines.append(Line(entry.method, number, thresholds, shares))
         panel = plot(
             label=f"Share of runs whose {measure} score is above a threshold, by method; {group_label(group)}.",
             lines=lines,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metaobj.common.evaluation.bootstrap import Interval
 from metaobj.common.evaluation.page.markup import Markup, tag
-from metaobj.common.evaluation.statistics import FloatArray, Interval
+from metaobj.common.evaluation.statistics import FloatArray
 from metaobj.common.evaluation.wording import with_interval
 from metaobj.common.pictures.style import COLOURS
 

@@ -1,14 +1,11 @@
 """The tables of groups: what every method came to, and how far the methods are from the baseline."""
 
+from metaobj.common.evaluation.curves import MEASURES
 from metaobj.common.evaluation.evaluation import Evaluation
-from metaobj.common.evaluation.page import derived
 from metaobj.common.evaluation.page.cells import (
-    MEASURES,
     Numbers,
-    area,
     body,
     by_group,
-    final,
     group_title,
     heads,
     method_head,
@@ -40,13 +37,8 @@ def _interquartile_means(evaluation: Evaluation) -> Markup:
     numbers = {entry.method: number for number, entry in enumerate(evaluation.curves)}
     rows = [row for row in evaluation.rows if row.kind == "group" and row.statistic == "IQM"]
     bodies = []
-    for group, members in by_group(rows).items():
-        best = [derived.best(evaluation.curves[numbers[row.method]], group) for row in members]
-        columns = [
-            [final(row) for row in members],
-            [area(row) for row in members],
-            [(float(point), float(low), float(high)) for point, low, high in best],
-        ]
+    for members in by_group(rows).values():
+        columns = [[row.interval(name) for row in members] for name in MEASURES]
         limits = padded([number for interval in columns[0] for number in interval])
         highest = [max(point for point, _, _ in column) for column in columns]
         lines = []
@@ -70,11 +62,15 @@ def _statistic(evaluation: Evaluation, statistic: str) -> Markup:
     bodies = []
     for members in by_group(rows).values():
         lines = [
-            tag("tr", method_head(row.method, numbers[row.method]), number_cell(final(row)), number_cell(area(row)))
+            tag(
+                "tr",
+                method_head(row.method, numbers[row.method]),
+                *(number_cell(row.interval(name)) for name in MEASURES),
+            )
             for row in members
         ]
-        bodies.append(body(lines, group_title(members[0]), columns=3))
-    names = heads("Method", "Final", "Area", numbers=["Final", "Area"])
+        bodies.append(body(lines, group_title(members[0]), columns=4))
+    names = heads("Method", "Final", "Area", "Best", numbers=["Final", "Area", "Best"])
     caption = f"{statistic.capitalize()} over tasks and seeds, with 95 % intervals."
     return table(f"{statistic} by group and method", caption, [tag("tr", *names)], bodies)
 
@@ -85,7 +81,9 @@ def comparison(evaluation: Evaluation) -> Markup:
     rows = [row for row in evaluation.rows if row.kind == "comparison" and row.statistic == "IQM difference"]
     bodies = []
     for members in by_group(rows).values():
-        limits = padded([0.0, *(number for row in members for number in (*final(row), *area(row)))])
+        limits = padded(
+            [0.0, *(number for row in members for number in (*row.interval("final"), *row.interval("area")))]
+        )
         lines = []
         for row in members:
             shares = {
@@ -94,7 +92,7 @@ def comparison(evaluation: Evaluation) -> Markup:
             }
             head = [method_head(row.method, numbers[row.method], rowspan=2)]
             for measure, (tasks, runs) in shares.items():
-                difference = MEASURES[measure](row)
+                difference = row.interval(measure)
                 told = verdict(row, difference)
                 cells = [
                     text_cell(measure),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from metaobj.common.evaluation.evaluation import Evaluation
 from metaobj.common.evaluation.page import derived
-from metaobj.common.evaluation.page.cells import MEASURES, body, number_cell, table, text_cell
+from metaobj.common.evaluation.page.cells import body, number_cell, table, text_cell
 from metaobj.common.evaluation.page.markup import Markup, breakable, folded, joined, tag
 from metaobj.common.evaluation.page.plot import swatch
 from metaobj.common.evaluation.summary import SummaryRow
@@ -50,7 +50,7 @@ def _line(evaluation: Evaluation, rows: Rows, measure: str, units: tuple[str, ..
     known = [text_cell(digits(levels[name], largest) if levels else "", "number") for name in ("random", "best known")]
     highest = {
         unit: max(
-            (MEASURES[measure](row)[0] for (name, _, of), row in rows.items() if (name, of) == (task, unit)), default=0
+            (row.interval(measure)[0] for (name, _, of), row in rows.items() if (name, of) == (task, unit)), default=0
         )
         for unit in units
     }
@@ -61,7 +61,7 @@ def _line(evaluation: Evaluation, rows: Rows, measure: str, units: tuple[str, ..
             if row is None:
                 cells.append(text_cell("", "number"))
                 continue
-            numbers = MEASURES[measure](row)
+            numbers = row.interval(measure)
             lost = f"{row.diverged} of {row.seeds} diverged" if row.diverged and unit == "return" else ""
             cells.append(number_cell(numbers, strong=numbers[0] == highest[unit], remark=lost))
     source = text_cell(evaluation.sources.get(task, ""), "source")

@@ -1,10 +1,10 @@
 """What the page says in sentences."""
 
-from metaobj.common.evaluation import statistics
+from metaobj.common.evaluation.bootstrap import COVERAGE
 from metaobj.common.evaluation.curves import ALL
 from metaobj.common.evaluation.evaluation import Evaluation
 from metaobj.common.evaluation.page import derived
-from metaobj.common.evaluation.page.cells import counted, final
+from metaobj.common.evaluation.page.cells import counted
 from metaobj.common.evaluation.page.results import HIGHER, LOWER, UNCLEAR, verdict
 from metaobj.common.evaluation.wording import digits, with_interval
 
@@ -30,20 +30,21 @@ def finding(evaluation: Evaluation) -> str:
     where = f"interquartile mean over {tasks}, {counted(own.seeds, 'seed')} each"
     difference = rows.get(("comparison", method))
     if difference is None:
-        return f"{on}{method} ends at a {own.measure} of {with_interval(*final(own))}, {where}, with its 95 % interval."
+        told = with_interval(*own.interval("final"))
+        return f"{on}{method} ends at a {own.measure} of {told}, {where}, with its 95 % interval."
     base = rows["group", difference.baseline]
     largest = max(abs(own.final), abs(base.final))
     pair = (
         f"at a {own.measure} of {digits(own.final, largest)} where {base.method} ends at {digits(base.final, largest)}"
     )
-    gap = f"a difference of {with_interval(*final(difference), sign='+')}"
+    gap = "a difference of " + with_interval(*difference.interval("final"), sign="+")
     if difference.seeds == 1:
         return f"{on}{method} ends {pair}, {gap.partition(' [')[0]} ({where}: one seed cannot tell this from chance)."
     told = {
         HIGHER: f"{method} does better than {base.method}: it ends {pair}, {gap}",
         LOWER: f"{method} does worse than {base.method}: it ends {pair}, {gap}",
         UNCLEAR: f"{method} and {base.method} are not told apart: {method} ends {pair}, {gap}",
-    }[verdict(difference, final(difference))]
+    }[verdict(difference, difference.interval("final"))]
     return f"{on}{told} ({where}, 95 % interval)."
 
 
@@ -62,14 +63,15 @@ def further_findings(evaluation: Evaluation) -> list[str]:
         return []
     told: dict[str, list[str]] = {HIGHER: [], LOWER: [], UNCLEAR: []}
     for row in rows:
-        told[verdict(row, final(row))].append(row.group)
+        told[verdict(row, row.interval("final"))].append(row.group)
     parts = [f"{word} on {', '.join(groups)}" for word, groups in told.items() if groups]
     return [f"By final return, where there is no score, it is {'; '.join(parts)}."]
 
 
 def glossary(evaluation: Evaluation) -> dict[str, str]:
     """The words of the tables."""
-    covered = ", ".join(f"{percent} % with {seeds}" for seeds, percent in statistics.COVERAGE.items())
+    shares = {seeds: sorted(table[seeds] for table in COVERAGE.values()) for seeds in next(iter(COVERAGE.values()))}
+    covered = ", ".join(f"{low} to {high} % with {seeds}" for seeds, (low, *_, high) in shares.items())
     return {
         "Run": "One agent that learns from nothing on one task, for that task's whole budget of environment steps.",
         "Return": "The sum of rewards in an episode, averaged over the episodes that end within a bin of the lifetime.",
@@ -77,7 +79,7 @@ def glossary(evaluation: Evaluation) -> dict[str, str]:
         "or the best known return. It is not clipped: a score can be below 0 and above 1.",
         "Final": "The mean of the last tenth of a run's learning curve: how well it does once it has learned.",
         "Area": "The mean over the whole learning curve: it is high for a run that learns well and early.",
-        "Best": "The highest bin of a run's learning curve: what it reached at any time, kept or not. Noise raises it.",
+        "Best": "The task's best bin, the one in which the mean over seeds is highest: what was reached, kept or not.",
         "Interquartile mean": "The mean of the middle half of all runs of a group, tasks and seeds pooled: "
         "a quarter of the runs is left out at either end, so that a few lucky or broken ones do not decide.",
         "Interval": "95 % bootstrap intervals: seeds are redrawn within each task, so they tell of chance "
