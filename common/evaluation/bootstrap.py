@@ -47,7 +47,7 @@ COVERAGE: Mapping[tuple[int, str], Mapping[int, int]] = {
 """In how many per cent of cases a 95 % interval of the interquartile mean holds the truth, by number of tasks,
 distribution of a task's scores and seeds per task; simulated 1000 times each. Skewed is one minus an exponential;
 bimodal are agents of which 30 % fail. (Percentiles that are not widened hold it in 76 % of cases for three normal seeds
-of one task, and in 92 to 94 % for ten.)
+of one task, and in 92 to 95 % for ten.)
 """
 META_COVERAGE: Mapping[str, Mapping[int, int]] = {
     "normal": {2: 100, 3: 97, 5: 96, 10: 96},
