@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metaobj.common.environments.adapters.arrays import bound, floats, strong
 from metaobj.common.environments.drawing import render_array
 from metaobj.common.environments.measured import uniform_returns
 from metaobj.common.environments.protocol import Box, Discrete, Space
@@ -93,7 +94,7 @@ class GymnaxEnvironment:
             if hasattr(space, "n"):
                 return Discrete(int(space.n))
             shape = jax.eval_shape(environment.reset_env, jax.random.key(0), params)[0].shape
-            return Box(tuple(shape), _bound(space.low), _bound(space.high))
+            return Box(tuple(shape), bound(space.low), bound(space.high))
 
     @property
     def action_space(self) -> Space:
@@ -103,7 +104,7 @@ class GymnaxEnvironment:
             space = environment.action_space(params)
             if hasattr(space, "n"):
                 return Discrete(int(space.n))
-            return Box(tuple(space.shape), _bound(space.low), _bound(space.high))
+            return Box(tuple(space.shape), bound(space.low), bound(space.high))
 
     @property
     def time_limit(self) -> int:
@@ -122,7 +123,7 @@ class GymnaxEnvironment:
     def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
         """Start an episode."""
         observation, state = _make(self.name)[0].reset_env(key, params)
-        return self._narrow(observation), jax.tree.map(_strong, state)
+        return self._narrow(observation), jax.tree.map(strong, state)
 
     def step(
         self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
@@ -136,7 +137,7 @@ class GymnaxEnvironment:
         return (
             self._narrow(observation),
             new_state,
-            jnp.asarray(reward, jnp.result_type(float)),
+            floats(reward),
             jnp.asarray(terminated, bool),
             truncated,
             {},
@@ -164,16 +165,3 @@ def _make(name: str) -> tuple[Any, PyTree]:
     """(gymnax environment, default parameters), made outside of any trace since they are kept."""
     with jax.ensure_compile_time_eval():
         return gymnax.make(name)
-
-
-def _strong(x: Any) -> jax.Array:
-    """An array whose type does not bend to what it is combined with."""
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype)
-
-
-def _bound(bound: Any) -> float | tuple[float, ...]:
-    values = np.asarray(bound, float)
-    if np.all(values == values.flat[0]):
-        return float(values.flat[0])
-    return tuple(values.ravel().tolist())
