@@ -14,7 +14,7 @@ from metaobj.common.evaluation import report
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import EvaluationProtocol, check_sizes, check_steps, evaluate, tune
 from metaobj.common.evaluation.results import Curves, SummaryRow, relative_to, score_diverged
-from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.evaluation.suites import make_suite, versioned
 from metaobj.common.files import atomic_write
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry
 from metaobj.common.objectives.loading import load_objective
@@ -101,7 +101,7 @@ def evaluate_objective(
     if baseline is not None:
         curves = relative_to(curves, baseline)
     rows = report.write(directory, curves, baseline=baseline, console=console)
-    record = {"objective": path, "suite": suite_name, "protocol": asdict(protocol), "tuning": chosen}
+    record = {"objective": path, "suite": versioned(suite_name), "protocol": asdict(protocol), "tuning": chosen}
     atomic_write(directory / "evaluation.json", json.dumps(record, indent=1) + "\n")
     for method in methods:
         for label, entry in chosen[method.name].items():
