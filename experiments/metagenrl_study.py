@@ -29,7 +29,7 @@ from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
-from metaobj.common.evaluation.suites import SUITES
+from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.lifetime import Lifetime
 from metaobj.common.lifetimes.population import make_families
@@ -105,8 +105,8 @@ LOOKED_AT = ("cosine", "saturation", "gradient_norm")
 def suite_of(worlds: str) -> tuple[Entry, ...]:
     """Held-out physics of the worlds trained in, and a new task where those are several."""
     trained = [entry.environment for entry in make_distribution(worlds)]
-    held_out = tuple(entry for entry in SUITES["held-out-physics"] if entry.environment in trained)
-    return held_out + (SUITES["unseen-control"] if len(trained) > 1 else ())
+    held_out = tuple(entry for entry in make_suite("held-out-physics") if entry.environment in trained)
+    return held_out + (make_suite("unseen-control") if len(trained) > 1 else ())
 
 
 def columns(worlds: str) -> list[str]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import pytest
 
 from metaobj.common.command.cli import main
-from metaobj.common.evaluation.suites import SUITES
+from metaobj.common.evaluation.suites import SUITES, Suite
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives import file as objective_file
 from metaobj.common.objectives.loading import load_objective
@@ -41,7 +41,8 @@ def run(*arguments: str) -> int:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One setting and one lifetime: a distribution and a suite for which a second is enough."""
     DISTRIBUTIONS["tiny-cli"] = (Entry("chain/short", 1, 1, 1, (40.0,)),)
-    SUITES["tiny-cli"] = (Entry("chain/short", num_environments=1, updates=25, split="held_out"),)
+    entry = Entry("chain/short", num_environments=1, updates=25, split="held_out")
+    SUITES["tiny-cli"] = Suite("tiny-cli", 1, (entry,))
     with quick_programs(tmp_path_factory.mktemp("programs")):
         yield
     del DISTRIBUTIONS["tiny-cli"], SUITES["tiny-cli"]
@@ -197,6 +198,7 @@ WRONG: dict[str, str] = {
     "evaluate pretrained:nothing": "no such pretrained objective",
     "evaluate run --suite huge": "suite: 'huge' is unknown; choose from held-out-layouts",
     "evaluate run --suite Pendulum-v1": "Pendulum-v1: action_space: Box",
+    "evaluate run --suite control@0": "suite: 'control@0' given; what there is now is control@1",
     "evaluate run --suite tiny-cli+tiny-cli": "holds an environment twice",
     "evaluate run --seeds 0": "seeds: 0 given",
     "evaluate run --seeds x": "--seeds: 'x' given",
@@ -336,6 +338,9 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name in ("smoke", "small-layouts", "held-out-layouts", "CartPole-v1"):
         assert name in out
+    out = " ".join(out.split())
+    assert "control@1: CartPole-v1, Acrobot-v1, MountainCar-v0 (in no mean: asks for exploration) " in out
+    assert "craftax@1: craftax/Craftax-Classic-Symbolic-v1; needs metaobj[craftax] " in out
 
 
 def test_a_finished_run_is_left_as_it_is(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -355,7 +355,7 @@ def _inspect(arguments: list[str], console: Console) -> int:
 
 def _list(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.registry import environment_names
-    from metaobj.common.evaluation.suites import SUITES
+    from metaobj.common.evaluation.suites import APART, SUITES, Suite
     from metaobj.common.lifetimes.distributions import DISTRIBUTIONS
     from metaobj.common.objectives.file import pretrained_names
     from metaobj.common.objectives.plugin import plugins
@@ -367,6 +367,12 @@ def _list(arguments: list[str], console: Console) -> int:
         console.print(f"[bold]{title}[/]")
         console.print(Padding(", ".join(map(escape, names)), (0, 0, 0, 2)))
 
+    def tasks(suite: Suite) -> str:
+        names = [entry.environment for entry in suite.entries]
+        told = ", ".join(f"{name} (in no mean: asks for {APART[name]})" if name in APART else name for name in names)
+        needs = [f"needs metaobj[{extra}]" for extra in suite.extras]
+        return "; ".join([f"{suite}: {told}", *needs])
+
     for kind, plugin in plugins().items():
         show(f"presets of {kind}", list(plugin.presets))
         show(f"distributions of {kind}", list(plugin.distributions))
@@ -374,9 +380,11 @@ def _list(arguments: list[str], console: Console) -> int:
         sizes = plugin.protocol
         show(f"compared with {kind}", [f"{', '.join(against)}; {sizes.seeds} agents, {sizes.tuning_seeds} in tuning"])
     show("distributions", list(DISTRIBUTIONS))
-    show("suites", list(SUITES))
+    console.print("[bold]suites[/]")
+    for suite in SUITES.values():
+        console.print(Padding(escape(tasks(suite)), (0, 0, 0, 2)))
     show("pretrained objectives", [f"pretrained:{name}" for name in pretrained_names()] or ["none"])
-    show("environments", environment_names())
+    show("environments", [*environment_names(), "gymnasium/ID", "module:object"])
     return 0
 
 

@@ -1,11 +1,14 @@
-"""Environments by name: native worlds, gymnax's, and a user's own."""
+"""Environments by name: native worlds, those of other packages, and a user's own."""
 
 import importlib
 import os
 import sys
 
 from metaobj.common.environments.adapters.brax import BRAX_NAMES, make_brax
+from metaobj.common.environments.adapters.craftax import CRAFTAX_NAMES, make_craftax
+from metaobj.common.environments.adapters.gymnasium import make_gymnasium
 from metaobj.common.environments.adapters.gymnax import GYMNAX_NAMES, VARIATIONS, make_gymnax
+from metaobj.common.environments.adapters.jumanji import JUMANJI_NAMES, make_jumanji
 from metaobj.common.environments.cartpole_swingup import SWINGUP_NAMES, make_swingup
 from metaobj.common.environments.checking import check_environment
 from metaobj.common.environments.delayed_chain import CHAIN_NAMES, make_chain
@@ -19,11 +22,12 @@ from metaobj.common.types import PyTree
 
 
 def environment_names() -> list[str]:
-    """All names that `make_environment` knows, without those of users' own modules."""
+    """All names that `make_environment` knows, without Gymnasium's and those of users' own modules."""
     return (
         [f"grid/{name}" for name in GRID_NAMES]
         + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *BRAX_NAMES]
+        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES]
+        + [*JUMANJI_NAMES, *CRAFTAX_NAMES, *BRAX_NAMES]
     )
 
 
@@ -31,13 +35,14 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
     """An environment and the distribution of its `params` (a spec for `sample_params`).
 
     Args:
-        name: "grid/...", "chain/...", a gymnax name, or "module:object" for an environment of one's own: an instance
+        name: "grid/...", "chain/...", a gymnax name, "gymnasium/ID" for what Gymnasium knows by that id, others that
+            `environment_names` tells, or "module:object" for an environment of one's own: an instance
             of a class with `reset`, `step`, `observation_space` and `action_space`.
         split: which part of the distribution: "training" and "held_out" have nothing in common. Only native worlds
             have parts.
 
     Raises:
-        UserError: the name is unknown, or what it names is not an environment.
+        UserError: the name is unknown, what it names is not an environment, or an optional package is missing.
     """
     family, _, rest = name.partition("/")
     if family == "grid" and rest in GRID_NAMES:
@@ -50,11 +55,19 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_point_mass(name, split)
     if name in SWINGUP_NAMES:
         return make_swingup(name, split)
+    if name in JUMANJI_NAMES:
+        return make_jumanji(name)
+    if name in CRAFTAX_NAMES:
+        return make_craftax(name)
+    if family == "gymnasium" and rest:
+        return make_gymnasium(name)
     if name in BRAX_NAMES:
         return make_brax(name, split)
     if names_module(name):
         return _import(name), ()
-    raise UserError(f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, or module:object")
+    raise UserError(
+        f"environment: {name!r} is unknown; choose from {', '.join(environment_names())}, gymnasium/ID or module:object"
+    )
 
 
 def _import(name: str) -> Environment:

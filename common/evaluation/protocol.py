@@ -25,9 +25,11 @@ from metaobj.common.evaluation.curves import Curves, Reference
 from metaobj.common.evaluation.evaluation import Choice
 from metaobj.common.evaluation.journal import Journal
 from metaobj.common.evaluation.method import Method, Settings, beyond, edges
+from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.evaluation.suites import APART
 from metaobj.common.evaluation.training import Record, train_agents
-from metaobj.common.evaluation.worlds import draw_worlds
+from metaobj.common.evaluation.worlds import DrawnWorlds, draw_worlds
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import make_families
@@ -113,7 +115,7 @@ class Trials:
             # By name: a task has the same worlds in whatever suite it is.
             number = crc32(entry.environment.encode())
             worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(self.protocol.seed, purpose), number))
-            worlds = draw_worlds(family, entry.environment, worlds_key, count)
+            worlds = known_worlds(entry.environment, draw_worlds(family, entry.environment, worlds_key, count))
             record = train_agents(method.rule, method.weights, family, worlds, updates, settings, agents_key, bins)
             try:
                 self.cells.keep(inputs, record)
@@ -121,6 +123,15 @@ class Trials:
                 self.journal.warn(str(error))
         self.journal.end(label, work(method, entry, len(settings) * count), stored)
         return record.parts(len(settings))
+
+
+def known_worlds(name: str, worlds: DrawnWorlds) -> DrawnWorlds:
+    """With what is known by name of worlds whose returns could not be computed."""
+    known = known_returns(name)
+    if worlds.reference is not None or known is None or known.best is None:
+        return worlds
+    random, best = (np.full(worlds.count, value, np.float32) for value in (known.random, known.best))
+    return replace(worlds, reference=(random, best))
 
 
 def work(method: Method, entry: Entry, agents: int) -> float:
@@ -170,16 +181,10 @@ def evaluate(
     contestant: Contestant,
     suite: Sequence[Entry],
     settings: Mapping[str, Settings],
-    groups: Sequence[str] | None = None,
 ) -> Curves:
     """Train `protocol.seeds` fresh agents on each environment of the suite, with `settings` by its name.
 
-    Args:
-        trials: what trains them.
-        contestant: whose agents; for each of its methods as many.
-        suite: the environments.
-        settings: by an environment's name.
-        groups: the group that each task is told in.
+    Where no policy's return can be computed, what is known of the environment by name stands for it.
     """
     lives: list[Record] = []
     for entry in suite:
@@ -196,7 +201,6 @@ def evaluate(
         return np.stack([np.full(agents, np.nan) if one is None else one for one in values])
 
     known = [record.optimal is not None for record in lives]
-    groups = groups or [entry.environment.partition("/")[0] for entry in suite]
     return Curves(
         method=contestant.name,
         tasks=[entry.environment for entry in suite],
@@ -206,14 +210,23 @@ def evaluate(
             by_seed([record.random if record.optimal is not None else None for record in lives]),
             by_seed([record.optimal for record in lives]),
         ),
-        floor=by_seed([record.random for record in lives]),
+        floor=by_seed([_floor(entry, record) for entry, record in zip(suite, lives, strict=True)]),
         diverged=np.stack([record.diverged for record in lives]),
         meta_seeds=len(contestant.methods),
         groups=[
-            group if has_reference else entry.environment
-            for group, entry, has_reference in zip(groups, suite, known, strict=True)
+            entry.environment.partition("/")[0] if has_reference else entry.environment
+            for entry, has_reference in zip(suite, known, strict=True)
         ],
+        headline=[entry.environment not in APART for entry in suite],
     )
+
+
+def _floor(entry: Entry, record: Record) -> np.ndarray | None:
+    """What uniform actions earn: computed, measured with these agents, or known."""
+    known = known_returns(entry.environment)
+    if record.random is not None or known is None:
+        return record.random
+    return np.full(len(record.returns), known.random)
 
 
 def label(agent: AgentConfig) -> str:

@@ -1,15 +1,19 @@
-"""What objectives are evaluated on. Native worlds come from the held-out part, which no training can draw, except in
-suites whose names say so.
+"""What objectives are evaluated on: named lists of tasks, each with its budget and its agents' network.
+
+A suite has a version, which goes up whenever any of its tasks, budgets, worlds or networks changes, so that results
+with the same "NAME@VERSION" can be compared. Native worlds come from the held-out part, which no training can draw,
+except in suites whose names say so. `references.py` tells what there is to be earned in tasks whose worlds do not vary.
 """
 
+from dataclasses import dataclass
+
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.environments.registry import make_environment
+from metaobj.common.environments.names import needed_extra
+from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import (
     ACTOR_CRITIC,
-    CONV,
-    DENSE,
     NETWORK_RATES,
     POLICY_RATES,
     Entry,
@@ -17,67 +21,153 @@ from metaobj.common.lifetimes.distributions import (
     unknown,
 )
 
+SUITE_DENSE = AgentConfig("dense", hidden=(64, 64), optimiser="adam")
+SUITE_CONV = AgentConfig("conv", channels=(16,), hidden=(128,), optimiser="adam")
 
-def _held_out(name: str, updates: int, num_environments: int = 16) -> Entry:
-    return Entry(name, num_environments=num_environments, updates=updates, split="held_out")
+APART = {"DeepSea-bsuite": "exploration", "MountainCar-v0": "exploration", "MemoryChain-bsuite": "memory"}
+"""Tasks that no mean over tasks is to hold, and what they ask for besides learning: agents that do not explore on
+purpose hardly ever meet the rewards of the first two, and agents without memory cannot earn the third's. All methods
+stand alike there, whatever their rule."""
 
 
-def _network(name: str, updates: int, agent: AgentConfig, num_environments: int = 16) -> Entry:
-    return Entry(name, 1, num_environments, updates, NETWORK_RATES, agent, "any")
+@dataclass(frozen=True)
+class Suite:
+    """A fixed list of tasks."""
+
+    name: str
+    version: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The tasks that means over the suite are of: all but those in `APART`."""
+        return tuple(entry.environment for entry in self.entries if entry.environment not in APART)
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Optional extras of this package that its tasks need."""
+        return tuple(sorted({extra for entry in self.entries if (extra := needed_extra(entry.environment))}))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
-_CONTROL = tuple(_network(name, 1500, DENSE) for name in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"))
-_BSUITE = (_network("Catch-bsuite", 1000, DENSE), _network("DeepSea-bsuite", 1000, DENSE))
-_MINATAR = tuple(
-    _network(name, 3000, CONV)
-    for name in ("Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar")
+def _held_out(updates: int, *names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, num_environments=16, updates=updates, split="held_out") for name in names)
+
+
+def _network(updates: int, agent: AgentConfig, *names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, 1, 16, updates, NETWORK_RATES, agent, "any") for name in names)
+
+
+def _continuous(updates: int, split: Split, *names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, 1, 4, updates, POLICY_RATES, ACTOR_CRITIC, split) for name in names)
+
+
+_LAYOUTS = _held_out(250, "grid/small_layouts")
+_SMALL_WORLDS = _held_out(500, "grid/random_small_worlds")
+_GRIDS = (
+    *_LAYOUTS,
+    *_held_out(1000, "grid/dense", "grid/sparse", "grid/long_horizon", "grid/longer_horizon", "grid/long_dense"),
+    *_SMALL_WORLDS,
 )
-_GRIDS = tuple(
-    _held_out(f"grid/{name}", 1000) for name in ("dense", "sparse", "long_horizon", "longer_horizon", "long_dense")
+_CHAINS = _held_out(250, "chain/short", "chain/long", "chain/short_noisy", "chain/long_noisy")
+_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR = _network(1500, SUITE_DENSE, "CartPole-v1", "Acrobot-v1", "MountainCar-v0")
+_CATCH, _UMBRELLA, *_REST = _network(
+    1000,
+    SUITE_DENSE,
+    "Catch-bsuite",
+    "UmbrellaChain-bsuite",
+    "DiscountingChain-bsuite",
+    "DeepSea-bsuite",
+    "MemoryChain-bsuite",
 )
+_MINATAR = _network(3000, SUITE_CONV, "Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar")
+_PHYSICS = ("Pendulum-v1/varied", "control/point_mass/varied")
+_TRAINING_PHYSICS = _continuous(1200, "training", *_PHYSICS)
+_SWINGUP = _continuous(1600, "any", "control/cartpole_swingup")
+_BODIES = ("brax/halfcheetah", "brax/hopper", "brax/walker2d", "brax/ant")
 
-SUITES: dict[str, tuple[Entry, ...]] = {
-    "held-out-layouts": (_held_out("grid/small_layouts", 250),),
-    "held-out-grids": (_held_out("grid/small_layouts", 250), *_GRIDS, _held_out("grid/random_small_worlds", 500)),
-    "held-out-chains": tuple(
-        _held_out(f"chain/{name}", 250) for name in ("short", "long", "short_noisy", "long_noisy")
-    ),
-    "control": _CONTROL,
-    "bsuite": _BSUITE,
-    "minatar": _MINATAR,
-    "transfer": (_CONTROL[0], _CONTROL[1], _BSUITE[0], _MINATAR[0], _MINATAR[1]),
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite("held-out-layouts", 1, _LAYOUTS),
+        Suite("held-out-grids", 1, _GRIDS),
+        Suite("held-out-worlds", 1, _SMALL_WORLDS),
+        Suite("held-out-chains", 1, _CHAINS),
+        Suite("held-out", 1, _GRIDS + _CHAINS),
+        Suite("control", 1, (_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR)),
+        Suite("bsuite", 1, (_CATCH, _UMBRELLA, *_REST)),
+        Suite("minatar", 1, _MINATAR),
+        Suite("jumanji", 1, _network(3000, SUITE_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")),
+        # A million steps with rollouts of 20 of them, the smaller of Craftax's two budgets.
+        Suite("craftax", 1, _network(3125, SUITE_DENSE, "craftax/Craftax-Classic-Symbolic-v1")),
+        Suite("transfer", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA, *_MINATAR[:2])),
+        # The one kind that training draws from too: agents are fresh, worlds are not of another kind.
+        Suite("training-physics", 1, _TRAINING_PHYSICS),
+        Suite("held-out-physics", 1, _continuous(1200, "held_out", *_PHYSICS)),
+        Suite("unseen-control", 1, _SWINGUP),
+        Suite("small-control", 1, _TRAINING_PHYSICS + _SWINGUP),
+        Suite("brax", 1, _continuous(25_000, "any", *_BODIES)),
+        Suite("held-out-brax", 1, _continuous(25_000, "held_out", *(f"{name}/varied" for name in _BODIES))),
+    )
 }
-
-
-def _physics(split: Split) -> tuple[Entry, ...]:
-    names = ("Pendulum-v1/varied", "control/point_mass/varied")
-    return tuple(Entry(name, 1, 4, 1200, POLICY_RATES, ACTOR_CRITIC, split) for name in names)
-
-
-SUITES["training-physics"] = _physics("training")
-"""The one suite that training draws from too: agents are fresh, worlds are not of another kind."""
-SUITES["held-out-physics"] = _physics("held_out")
-SUITES["unseen-control"] = (Entry("control/cartpole_swingup", 1, 4, 1600, POLICY_RATES, ACTOR_CRITIC, "any"),)
-SUITES["small-control"] = SUITES["training-physics"] + SUITES["unseen-control"]
-SUITES["held-out"] = SUITES["held-out-grids"] + SUITES["held-out-chains"]
 
 
 def make_suite(name: str) -> tuple[Entry, ...]:
     """The entries of a suite; "a+b" joins suites, and an environment's name is a suite of its own.
 
+    "NAME@VERSION" is the same suite as "NAME", and asks for the version that there is.
+
     Raises:
-        UserError: the name is unknown.
+        UserError: the name is unknown, or the suite has another version.
     """
     entries: list[Entry] = []
     for part in name.split("+"):
-        if part in SUITES:
-            entries += SUITES[part]
-            continue
-        try:
-            environment, _ = make_environment(part, "held_out")
-        except UserError as error:
-            raise UserError(unknown("suite", part, SUITES, error)) from None
-        entries.append(Entry(part, updates=1000, split="held_out", **default_agent(environment)))
+        suite = _suite(part)
+        entries += suite.entries if suite is not None else [_single(part)]
     if len({entry.environment for entry in entries}) < len(entries):
         raise UserError(f"suite: {name!r} holds an environment twice")
     return tuple(entries)
+
+
+def groups_of(name: str) -> list[str]:
+    """For each entry of `make_suite`, the group it is told in: its suite, or its environment's family.
+
+    Raises:
+        UserError: a suite has another version.
+    """
+    groups: list[str] = []
+    for part in name.split("+"):
+        suite = _suite(part)
+        groups += [part.partition("/")[0]] if suite is None else [suite.name] * len(suite.entries)
+    return groups
+
+
+def versioned(name: str) -> str:
+    """The name that `make_suite` takes with the version of each suite in it.
+
+    Raises:
+        UserError: a suite has another version.
+    """
+    return "+".join(str(_suite(part) or part) for part in name.split("+"))
+
+
+def _suite(name: str) -> Suite | None:
+    """The suite of a name with or without its version; None where it is not a suite's."""
+    bare, at, version = name.partition("@")
+    suite = SUITES.get(bare)
+    if suite is not None and at and version != str(suite.version):
+        raise UserError(f"suite: {name!r} given; what there is now is {suite}")
+    return suite
+
+
+def _single(name: str) -> Entry:
+    """An environment as a suite of its own."""
+    try:
+        environment, _ = make_environment(name, "held_out")
+    except UserError as error:
+        if name in environment_names() or needed_extra(name):
+            raise  # it is known, and tells what is amiss
+        raise UserError(unknown("suite", name, SUITES, error)) from None
+    return Entry(name, updates=1000, split="held_out", **default_agent(environment))

@@ -29,8 +29,9 @@ from metaobj.common.evaluation.protocol import (
     tune,
     work,
 )
+from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
-from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.evaluation.suites import groups_of, make_suite, versioned
 from metaobj.common.files import atomic_write, make_folder, parse_json
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
@@ -119,10 +120,11 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
             settings = {entry.environment: best[entry.agent].setting for entry in suite}
             curves.append(evaluate(trials, contestant, suite, settings))
     absolute = score_diverged(curves)
-    curves = absolute if baseline is None else relative_to(absolute, baseline)
+    relative = absolute if baseline is None else relative_to(absolute, baseline)
+    curves = [_grouped(entry, groups_of(comparison.suite)) for entry in relative]
     rows = report.write(folder, curves, baseline=baseline, console=console)
     evaluation = Evaluation(
-        suite=comparison.suite,
+        suite=versioned(comparison.suite),
         protocol=protocol.told,
         curves=curves,
         rows=rows,
@@ -143,14 +145,26 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     return evaluation
 
 
+def _grouped(curves: Curves, groups: Sequence[str]) -> Curves:
+    """Tasks that have scores by suites; the others each for itself, as returns cannot be pooled."""
+    named = [
+        group if curves.has_reference(index) else task
+        for index, (group, task) in enumerate(zip(groups, curves.tasks, strict=True))
+    ]
+    return replace(curves, groups=named)
+
+
 def _sources(before: Curves, after: Curves, baseline: str | None) -> dict[str, str]:
     """By task, where the returns that scores of 0 and 1 stand for are from; `after` is relative to the baseline."""
     told = {}
     for index, task in enumerate(after.tasks):
+        known = known_returns(task)
         if before.has_reference(index):
-            told[task] = "computed for these worlds"
+            told[task] = known.source if known is not None else "computed for these worlds"
         elif after.has_reference(index):
-            told[task] = f"measured: uniform actions, and what {baseline} ends at"
+            told[task] = f"uniform actions, measured; 1 is what {baseline} ends at"
+        elif known is not None:
+            told[task] = known.source
     return told
 
 
@@ -193,7 +207,7 @@ def _inputs(name: str, protocol: EvaluationProtocol, field: Field, suite: Sequen
     """What the results follow from, as JSON data."""
     unit = field.contestants[0].methods[0].rollout_steps
     return {
-        "suite": name,
+        "suite": versioned(name),
         "steps": [entry.updates * entry.num_environments * unit for entry in suite],
         "protocol": asdict(protocol),
         "methods": {

@@ -10,6 +10,7 @@ import pytest
 from metaobj.common.environments.adapters.brax import TASKS
 from metaobj.common.environments.adapters.gymnax import NOT_IN_64_BITS
 from metaobj.common.environments.measured import uniform_action
+from metaobj.common.environments.names import needed_extra
 from metaobj.common.environments.protocol import sample_params
 from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.errors import UserError
@@ -17,7 +18,7 @@ from metaobj.common.experience.rollout import Policy, reset, rollout
 
 FEW = ["grid/dense", "grid/random_small", "chain/short_noisy", "CartPole-v1/varied", "Catch-bsuite", "Pendulum-v1"]
 FEW += ["Freeway-MinAtar", "control/point_mass/varied", "control/cartpole_swingup"]
-OURS = [name for name in environment_names() if not name.startswith("brax/")]
+OURS = [name for name in environment_names() if needed_extra(name) is None]
 
 
 def act(environment, spec, steps):
@@ -71,6 +72,8 @@ def test_one_process_may_use_both(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", environment_names())
 def test_it_runs(name, quick_compilation):
+    if (extra := needed_extra(name)) is not None:
+        pytest.importorskip(extra)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Brax's and MuJoCo's own
         environment, spec = make_environment(name)

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from metaobj.common.environments import GYMNAX_NAMES, Box, Discrete, GymnaxEnvironment
+from metaobj.common.environments.adapters.gymnax import LONGEST
 from metaobj.common.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 DISCRETE = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Catch-bsuite", "DeepSea-bsuite")
+DISCRETE += ("UmbrellaChain-bsuite", "DiscountingChain-bsuite", "MemoryChain-bsuite")
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"))
 
 
@@ -69,6 +71,47 @@ def test_mountain_car_is_truncated_at_its_limit():
 def test_end_at_the_time_limit_counts_as_the_world_ending():
     _, (_, _, terminated, truncated) = run(GymnaxEnvironment("DeepSea-bsuite"), 8, 2)
     assert terminated[-1].all() and not truncated.any()
+
+
+def test_the_umbrella_counts_at_the_end() -> None:
+    """Taken in the first step, needed in the tenth: 1 or -1, which ends the world; noise of 1 or -1 before."""
+    for action in (0, 1):
+        first, (observation, reward, terminated, _) = run(GymnaxEnvironment("UmbrellaChain-bsuite"), 10, 64, action)
+        needed = np.asarray(first[:, 0])
+        assert set(needed.tolist()) == {0, 1}
+        np.testing.assert_array_equal(observation[0, :, 1], np.full(64, action))
+        np.testing.assert_array_equal(reward[-1], np.where(needed == action, 1, -1))
+        assert (np.abs(reward[:-1]) == 1).all() and abs(np.mean(reward[:-1])) < 0.2
+        assert terminated[-1].all()
+
+
+@pytest.mark.parametrize(("chain", "pays", "at"), [(0, 1.1, 1), (1, 1, 3), (2, 1, 10), (3, 1, 30), (4, 1, 100)])
+def test_each_chain_pays_once_and_the_world_ends_after_100_steps(chain: int, pays: float, at: int) -> None:
+    environment = GymnaxEnvironment("DiscountingChain-bsuite")
+    _, (observation, reward, terminated, truncated) = run(environment, 100, 2, chain)
+    expected = np.zeros(100)
+    expected[at - 1] = pays
+    np.testing.assert_allclose(reward[:, 0], expected, rtol=1e-6)
+    assert (observation[..., 0] == chain).all() and environment.time_limit == 100
+    assert terminated[-1].all() and not terminated[:-1].any() and not truncated.any()
+
+
+def test_memory_is_asked_for_what_was_seen_at_first() -> None:
+    for action in (0, 1):
+        first, (observation, reward, terminated, _) = run(GymnaxEnvironment("MemoryChain-bsuite"), 6, 64, action)
+        seen = np.asarray(first[:, 2])
+        assert set(seen.tolist()) == {-1, 1}
+        np.testing.assert_array_equal(reward[-1], np.where((seen > 0) == action, 1, -1))
+        assert not reward[:-1].any() and not observation[1:, :, 2].any()
+        assert terminated[-1].all()
+
+
+@pytest.mark.parametrize("name", sorted(LONGEST))
+def test_how_long_episodes_last(name: str) -> None:
+    environment = GymnaxEnvironment(name)
+    _, (_, _, terminated, truncated) = run(environment, LONGEST[name], 8)
+    assert environment.time_limit == LONGEST[name]
+    assert terminated[-1].all() and not terminated[:-1].any() and not truncated.any()
 
 
 def test_same_numbers_as_gymnax():

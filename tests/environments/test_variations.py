@@ -104,4 +104,4 @@ def test_the_known_returns_of_uniform_actions(name):
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], sample_params(environment, jax.random.key(0), spec))
     (measured,) = uniform_returns(environment, params, episodes=20_000)
     expected = RETURNS[name][0]
-    assert abs(measured - expected) < (0.4 if name == "CartPole-v1" else 0.02)
+    assert abs(measured - expected) < {"CartPole-v1": 0.4, "UmbrellaChain-bsuite": 0.1}.get(name, 0.03)

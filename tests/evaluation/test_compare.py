@@ -13,7 +13,7 @@ from rich.console import Console
 
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import protocol as evaluation_protocol
-from metaobj.common.evaluation.suites import SUITES
+from metaobj.common.evaluation.suites import SUITES, Suite
 from metaobj.common.evaluation.training import Record
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import compare as module
@@ -137,7 +137,7 @@ def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path
 
 
 def test_methods_that_would_not_live_as_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SUITES, "odd", (Entry(TASKS[0], updates=50, split="held_out"),))
+    monkeypatch.setitem(SUITES, "odd", Suite("odd", 1, (Entry(TASKS[0], updates=50, split="held_out"),)))
     monkeypatch.setattr(module, "check_steps", lambda methods, suite: (_ for _ in ()).throw(UserError("not the same")))
     with pytest.raises(UserError, match="not the same"):
         compare(replace(COMPARISON, suite="odd", steps=None), tmp_path / "out")

@@ -9,7 +9,7 @@ import pytest
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
-from metaobj.common.evaluation.checks import check_sizes, check_steps
+from metaobj.common.evaluation.checks import check_sizes
 from metaobj.common.evaluation.curves import Curves, Reference
 from metaobj.common.evaluation.journal import Journal
 from metaobj.common.evaluation.method import FEW, Method, Settings, beyond, edges, few
@@ -23,9 +23,7 @@ from metaobj.common.evaluation.protocol import (
     tune,
 )
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
-from metaobj.common.evaluation.suites import SUITES, make_suite
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.rules.handwritten import A2C
 
 PROTOCOL = EvaluationProtocol(seeds=6, tuning_seeds=6, bins=4)
@@ -196,16 +194,3 @@ def test_sizes_are_held_against_memory_and_updates(method: Method) -> None:
     crowded = replace(LESSON, num_environments=2**31 - 1)  # as a stranger's file may say
     with pytest.raises(UserError, match="tuning_seeds: 6 given; so many agents of A2C on tests.worlds:LESSON take"):
         check_sizes(PROTOCOL, method, [LESSON], [crowded])
-
-
-@pytest.mark.parametrize("name", sorted(SUITES))
-def test_every_suite_has_a_kind_of_objective_whose_agents_can_live_there(name: str) -> None:
-    suite = make_suite(name)
-    kind = get_plugin("metagenrl" if suite[0].agent.torso == "actor-critic" else "lpg")
-    config = kind.presets[kind.default_preset]
-    methods = kind.baselines(config)
-    tables = any(entry.agent.torso == "tabular" for entry in suite)
-    check_steps([method for method in methods if not (tables and method.name == "PPO")], suite)
-    if tables:
-        with pytest.raises(UserError, match="tabular given; PPO's agents are dense or conv"):
-            check_steps(methods, suite)

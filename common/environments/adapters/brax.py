@@ -4,7 +4,6 @@ Brax is an optional extra (`pip install 'metaobj[brax]'`). Its tasks end by them
 limits are not Brax's own but its training wrappers', so they are kept here, and told apart from the ends.
 """
 
-import importlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from metaobj.common.environments.adapters.extras import import_extra
 from metaobj.common.environments.kept import kept
 from metaobj.common.environments.protocol import Box
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
-from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey, PyTree
 
 TASKS = (
@@ -71,12 +70,7 @@ def make_brax(name: str, split: Split) -> tuple["BraxEnvironment", PyTree]:
     Raises:
         UserError: Brax is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its age, at every import
-            importlib.import_module("brax.envs")
-    except ImportError as error:
-        raise UserError(f"environment: {name!r} needs Brax; install it with: pip install 'metaobj[brax]'") from error
+    import_extra(name, "brax.envs")
     _, task, *rest = name.split("/")
     varied = rest == ["varied"]
     backend = rest[0] if rest and not varied else "spring"

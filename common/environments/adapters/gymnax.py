@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metaobj.common.environments.adapters.arrays import bound, floats, strong
 from metaobj.common.environments.drawing import render_array
 from metaobj.common.environments.kept import kept
 from metaobj.common.environments.measured import uniform_returns
@@ -27,11 +28,26 @@ _BINARY = tuple(name for name in GYMNAX_NAMES if name.endswith("-MinAtar"))
 """Games whose planes are zeros and ones, which gymnax hands out as float32."""
 
 
-RETURNS = {"CartPole-v1": (22.2, 500.0), "Catch-bsuite": (-0.6, 1.0), "DeepSea-bsuite": (-0.28 / 256, 0.99)}
+RETURNS = {
+    "CartPole-v1": (22.2, 500.0),
+    "Catch-bsuite": (-0.6, 1.0),
+    "DeepSea-bsuite": (-0.28 / 256, 0.99),
+    "UmbrellaChain-bsuite": (0.0, 1.0),
+    "DiscountingChain-bsuite": (1.02, 1.1),
+    "MemoryChain-bsuite": (0.0, 1.0),
+}
 """(random, optimal). CartPole: the mean of 10^5 simulated episodes; 500 steps of reward 1, which a linear controller
-reaches in all varied worlds too. Catch: the ball falls in one
-of five columns, whatever the paddle does. DeepSea 8x8: one path in 256 finds the reward of 1; every move right costs
-0.01 / 8, and half of a random path's moves go right."""
+reaches in all varied worlds too. Catch: the ball falls in one of five columns, whatever the paddle does. DeepSea 8x8:
+one path in 256 finds the reward of 1; every move right costs 0.01 / 8, and half of a random path's moves go right.
+Umbrella and memory: the one action that counts is right, 1, or wrong, -1; the umbrella's chain pays 0 on the way, in
+the mean. Discounting: one of five chains pays 1.1, the others 1; gymnax makes it the one that pays at once."""
+
+LONGEST = {"Catch-bsuite": 9, "DeepSea-bsuite": 8, "UmbrellaChain-bsuite": 10, "MemoryChain-bsuite": 6}
+"""Steps of every episode of worlds that end long before gymnax's limit."""
+ENDS_AT_LIMIT = ("DiscountingChain-bsuite",)
+"""Where the limit is the world's own end, as bsuite has it, and gymnax calls it a truncation."""
+BOUNDS = {"MemoryChain-bsuite": (-1.0, 1.0)}
+"""Of observations that leave the space which gymnax declares."""
 
 VARIED = {
     "Pendulum-v1": ("g", "m", "l"),
@@ -93,7 +109,8 @@ class GymnaxEnvironment:
             if hasattr(space, "n"):
                 return Discrete(int(space.n))
             shape = jax.eval_shape(environment.reset_env, jax.random.key(0), params)[0].shape
-            return Box(tuple(shape), _bound(space.low), _bound(space.high))
+            low, high = BOUNDS.get(self.name, (space.low, space.high))
+            return Box(tuple(shape), bound(low), bound(high))
 
     @property
     def action_space(self) -> Space:
@@ -103,12 +120,12 @@ class GymnaxEnvironment:
             space = environment.action_space(params)
             if hasattr(space, "n"):
                 return Discrete(int(space.n))
-            return Box(tuple(space.shape), _bound(space.low), _bound(space.high))
+            return Box(tuple(space.shape), bound(space.low), bound(space.high))
 
     @property
     def time_limit(self) -> int:
         """Steps of the longest episode."""
-        return int(_make(self.name)[1].max_steps_in_episode)
+        return LONGEST.get(self.name) or int(_make(self.name)[1].max_steps_in_episode)
 
     def sample_params(self, key: PRNGKey, spec: PyTree = (0.0, 0.0)) -> PyTree:
         """The default parameters as arrays, varied as `spec` says."""
@@ -122,7 +139,7 @@ class GymnaxEnvironment:
     def reset(self, key: PRNGKey, params: PyTree) -> tuple[jax.Array, PyTree]:
         """Start an episode."""
         observation, state = _make(self.name)[0].reset_env(key, params)
-        return self._narrow(observation), jax.tree.map(_strong, state)
+        return self._narrow(observation), jax.tree.map(strong, state)
 
     def step(
         self, key: PRNGKey, state: PyTree, action: jax.Array, params: PyTree
@@ -130,13 +147,16 @@ class GymnaxEnvironment:
         """One step. `truncated` at `params.max_steps_in_episode`, unless the world ended in that step."""
         environment = _make(self.name)[0]
         observation, new_state, reward, terminated, _ = environment.step_env(key, state, action, params)
-        truncated = environment.is_truncated(new_state, params) & jnp.logical_not(terminated)
+        at_limit = environment.is_truncated(new_state, params)
+        if self.name in ENDS_AT_LIMIT:
+            terminated = terminated | at_limit
+        truncated = at_limit & jnp.logical_not(terminated)
         # Some environments let a number's type drift in their first step, which a scan would not accept.
         new_state = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_state, state)
         return (
             self._narrow(observation),
             new_state,
-            jnp.asarray(reward, jnp.result_type(float)),
+            floats(reward),
             jnp.asarray(terminated, bool),
             truncated,
             {},
@@ -163,16 +183,3 @@ class GymnaxEnvironment:
 def _make(name: str) -> tuple[Any, PyTree]:
     """(gymnax environment, default parameters)."""
     return gymnax.make(name)
-
-
-def _strong(x: Any) -> jax.Array:
-    """An array whose type does not bend to what it is combined with."""
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype)
-
-
-def _bound(bound: Any) -> float | tuple[float, ...]:
-    values = np.asarray(bound, float)
-    if np.all(values == values.flat[0]):
-        return float(values.flat[0])
-    return tuple(values.ravel().tolist())
