@@ -45,7 +45,8 @@ def _task_panel(evaluation: Evaluation, task: int, bins: FloatArray) -> Markup:
         x_label="environment steps",
         y_label="episode return",
         x_limits=(0.0, max(float(line.x[-1]) for line in lines)),
-        y_limits=padded(np.concatenate([*seen, [*levels.values()]])),
+        # Where nobody has a return of its own and nothing is known, there is nothing to make room for.
+        y_limits=padded(np.concatenate([*seen, [*levels.values()]]) if levels or any(map(len, seen)) else [0.0]),
         levels=levels,
     )
     remarks = [tag("span", text, class_="bad") for text in lost]
