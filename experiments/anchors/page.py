@@ -1,0 +1,96 @@
+"""What an anchor's curves amount to, and the page that says it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.anchors.catalogue import ANCHORS, SOURCES, Anchor, Contestant
+from experiments.anchors.measure import Curves, load
+from metaobj.common.evaluation.statistics import Interval, mean, stratified_bootstrap
+from metaobj.common.files import atomic_write
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Of one setting's curves, over its seeds. A diverged agent has the worst return that any of them had."""
+
+    final: Interval
+    """Mean of the last bin."""
+    best: float
+    """Highest mean of a bin."""
+    area: float
+    """Mean over all bins."""
+    diverged: int
+
+    def __str__(self) -> str:
+        lost = f", {self.diverged} diverged" if self.diverged else ""
+        return f"{_interval(self.final)}, best bin {self.best:.4g}, area {self.area:.4g}{lost}"
+
+    def inside(self, anchor: Anchor, contestant: Contestant) -> bool:
+        """Whether the last bin reaches the bar and has kept what it must of the best one."""
+        assert contestant.bar is not None
+        return bool(self.final.point >= contestant.bar and self.final.point >= anchor.keeps * self.best)
+
+
+def summarise(curves: Curves) -> Summary:
+    """Final mean with a 95 % bootstrap interval over seeds, best bin, area."""
+    returns = np.where(curves.diverged, np.nan, curves.returns)
+    returns = np.where(np.isfinite(returns), returns, np.nanmin(returns))
+    by_bin = returns.mean(0)
+    final = stratified_bootstrap(returns[None, :, -1], mean)
+    return Summary(final, float(by_bin.max()), float(by_bin.mean()), int(curves.diverged[:, -1].sum()))
+
+
+def chosen(curves: list[Curves]) -> Curves:
+    """The setting with the best sum of final and mean return, as the evaluation tunes."""
+    return max(curves, key=lambda one: float(summarise(one).final.point) + summarise(one).area)
+
+
+def write_page(folder: Path) -> None:
+    """README.md of all tables in the folder."""
+    lines = [_HEAD]
+    for name, anchor in ANCHORS.items():
+        path = folder / f"{name}.csv"
+        measured = load(path) if path.exists() else []
+        for contestant in anchor.contestants:
+            if own := [one for one in measured if one.method == contestant.method.name]:
+                lines.append(_row(anchor, contestant, own))
+    atomic_write(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def _row(anchor: Anchor, contestant: Contestant, curves: list[Curves]) -> str:
+    one = chosen(curves)
+    summary = summarise(one)
+    if contestant.bar is None:
+        verdict = "no bar"
+    else:
+        inside = sum(summarise(other).inside(anchor, contestant) for other in curves)
+        verdict = f"{contestant.bar:g}: {'yes' if summary.inside(anchor, contestant) else '**no**'}"
+        verdict += f" ({inside} of {len(curves)})"
+    published = "; ".join(f"{what} ([{source}]({SOURCES[source]}))" for what, source in anchor.published)
+    cells = (
+        one.environment,
+        one.method,
+        f"{one.env_steps[-1]:,}".replace(",", " "),
+        len(one.returns),
+        one.setting.replace(" ", ", "),
+        _interval(summary.final),
+        f"{summary.best:.4g}",
+        f"{summary.area:.4g}",
+        published,
+        verdict,
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.point:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+_HEAD = """# Anchors
+
+TODO
+
+| environment | method | env steps | seeds | setting | final | best bin | area | published | bar: reached (settings) |
+|---|---|---|---|---|---|---|---|---|---|"""
