@@ -12,7 +12,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, CONTROL_CONV, C
 
 ROLLOUT = 20
 """T of the on-policy agents' updates, as in the evaluation's suites."""
-CONTROL_AGENT = AgentSettings(windows=256, window_steps=1, critic_updates=1, policy_updates=4, replay_steps=200_000)
+CONTROL_AGENT = AgentSettings(windows=256, window_steps=1, critic_updates=1, policy_updates=4)
 """Off-policy agents as the field has them: batches of 256 single steps, a critic update for each environment step of
 four environments."""
 
@@ -37,8 +37,8 @@ class Anchor:
     published: tuple[tuple[str, str], ...]
     """(what is published, key of `SOURCES`)"""
     bins: int = 24
-    keeps: float = 0.0
-    """Least share of the best bin's return that the last bin has to have."""
+    keeps: float | None = None
+    """Least share of the best bin's return that the last bin has to have, where returns are positive."""
 
 
 SOURCES = {
@@ -59,7 +59,7 @@ def _on_policy(a2c_bar: float | None, ppo_bar: float | None) -> tuple[Contestant
     return (
         Contestant(
             a2c(ROLLOUT, 0.99, ValueConfig()),
-            {"learning_rate": (1e-3, 2e-3), "critic_learning_rate": (3e-3, 1e-2), "entropy_weight": entropy},
+            {"learning_rate": (1e-3,), "critic_learning_rate": (3e-3, 1e-2, 3e-2), "entropy_weight": entropy},
             a2c_bar,
         ),
         Contestant(discrete_ppo(ROLLOUT), {"learning_rate": (5e-4, 1e-3, 2e-3), "entropy_weight": entropy}, ppo_bar),
@@ -79,7 +79,7 @@ def _minatar(ppo_bar: float) -> tuple[Contestant, ...]:
 
 
 def _off_policy(bar: float | None) -> tuple[Contestant, ...]:
-    settings = {"learning_rate": (3e-4, 1e-3), "critic_learning_rate": (1e-3,), "exploration_noise": (0.1, 0.3)}
+    settings = {"learning_rate": (3e-4, 1e-3), "critic_learning_rate": (1e-3,), "exploration_noise": (0.1,)}
     methods = (td3(1, 0.99, CONTROL_AGENT), ddpg(1, 0.99, CONTROL_AGENT))
     return tuple(Contestant(method, settings, bar) for method in methods)
 

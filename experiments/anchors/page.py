@@ -30,7 +30,8 @@ class Summary:
     def inside(self, anchor: Anchor, contestant: Contestant) -> bool:
         """Whether the last bin reaches the bar and has kept what it must of the best one."""
         assert contestant.bar is not None
-        return bool(self.final.point >= contestant.bar and self.final.point >= anchor.keeps * self.best)
+        kept = anchor.keeps is None or self.final.point >= anchor.keeps * self.best
+        return bool(self.final.point >= contestant.bar and kept)
 
 
 def summarise(curves: Curves) -> Summary:
@@ -90,7 +91,20 @@ def _interval(interval: Interval) -> str:
 
 _HEAD = """# Anchors
 
-TODO
+The hand-written methods against figures that others have published for the same budget, so that what learned objectives
+are compared with is known to be at full strength. `python -m experiments.anchors all` runs everything; curves of each
+agent are in the tables beside this page.
+
+- Budgets are environment steps over all parallel environments of an agent.
+- A row is the setting with the best sum of final and mean return of those in its table; the same seeds have chosen and
+  judged it. How many settings reach the bar is told beside it.
+- *Final* is the last bin, a mean over seeds with a 95 % bootstrap interval; *best bin* the highest mean of a bin;
+  *area* the mean over the whole life. On-policy agents are taken as they act, with all exploration, by the episodes
+  that ended in a bin (about a twenty-fourth of the life); TD3 and DDPG are tested without noise in eight episodes.
+- Published figures of gymnax-blines are of one run each, read from the logs in its repository; those of RL Zoo are of
+  one trained agent without noise.
+- Brax's hopper has no published figure for this backend (spring of Brax 0.14) and these methods, so no bar; what there
+  is was measured on other simulators and tells an order of magnitude at most.
 
 | environment | method | env steps | seeds | setting | final | best bin | area | published | bar: reached (settings) |
 |---|---|---|---|---|---|---|---|---|---|"""
