@@ -19,7 +19,7 @@ A2C_RATES = (5e-4, 1e-3, 2e-3)
 VALUE_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 """Of A2C's value functions that are networks."""
 PPO_RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
-ACTOR_RATES = (3e-4, 1e-3, 3e-3)
+ACTOR_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 """Of deterministic policies."""
 CRITIC_RATES = (3e-4, 1e-3, 3e-3)
 """Of their critics."""

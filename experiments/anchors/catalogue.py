@@ -1,7 +1,7 @@
 """What the hand-written methods are measured against: tasks, budgets, settings, and what others have published."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.settings import AgentSettings
@@ -78,10 +78,11 @@ def _minatar(ppo_bar: float) -> tuple[Contestant, ...]:
     )
 
 
-def _off_policy(bar: float | None) -> tuple[Contestant, ...]:
-    settings = {"learning_rate": (3e-4, 1e-3), "critic_learning_rate": (1e-3,), "exploration_noise": (0.1,)}
-    methods = (td3(1, 0.99, CONTROL_AGENT), ddpg(1, 0.99, CONTROL_AGENT))
-    return tuple(Contestant(method, settings, bar) for method in methods)
+def _off_policy(
+    bar: float | None, agent: AgentSettings, rates: Sequence[float], noises: Sequence[float]
+) -> tuple[Contestant, ...]:
+    settings = {"learning_rate": rates, "critic_learning_rate": (1e-3,), "exploration_noise": noises}
+    return tuple(Contestant(method, settings, bar) for method in (td3(1, 0.99, agent), ddpg(1, 0.99, agent)))
 
 
 ANCHORS: dict[str, Anchor] = {
@@ -111,18 +112,18 @@ ANCHORS: dict[str, Anchor] = {
     ),
     "pendulum": Anchor(
         Entry("Pendulum-v1", 1, 4, 4750, agent=ACTOR_CRITIC, split="any"),  # 1000 steps at random, 20 000 in all
-        _off_policy(-200.0),
+        _off_policy(-200.0, CONTROL_AGENT, (3e-4, 1e-3), (0.1, 0.3)),
         (("TD3 -152, DDPG -152 at 20k steps", "RL Zoo"),),
         bins=19,
     ),
     "hopper": Anchor(
-        Entry("brax/hopper", 1, 4, 49_750, agent=ACTOR_CRITIC, split="any"),  # 200 000 steps
-        _off_policy(None),
+        Entry("brax/hopper", 1, 4, 24_750, agent=ACTOR_CRITIC, split="any"),  # 100 000 steps
+        _off_policy(None, replace(CONTROL_AGENT, windows=100), (1e-3,), (0.1,)),  # TD3's own batch
         (
             ("SAC and PPO below 500 on Brax's first backend, a spring as well", "Brax, issue 129"),
             ("TD3 2882 ± 863, DDPG 810 ± 717 at 1M steps, MuJoCo's Hopper-v5", "rl-blox"),
         ),
-        bins=20,
+        bins=10,
     ),
     "breakout": Anchor(
         _discrete("Breakout-MinAtar", 3125, CONTROL_CONV),  # 1M steps
