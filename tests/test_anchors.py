@@ -11,7 +11,6 @@ from experiments.anchors.measure import Curves, load, measure, save, shortened
 from experiments.anchors.page import chosen, summarise, write_page
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.evaluation.baselines import discrete_ppo
-from metaobj.common.evaluation.method import combinations
 from metaobj.common.evaluation.protocol import check_steps
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import CONTROL_CONV, CONTROL_DENSE, CONV, DENSE, Entry, make_distribution
@@ -100,8 +99,8 @@ def test_settings_and_seeds_are_agents_of_one_program():
     """Agents that do not learn have a third of the pay; the others more."""
     method = discrete_ppo(ROLLOUT)
     entry = Entry("tests.worlds:OBSERVED_LESSON", num_environments=8, updates=192, agent=AgentConfig("dense", (16,)))
-    settings = combinations({"learning_rate": (0.0, 3e-3), "entropy_weight": (0.01,)})
-    still, learns = measure(Anchor(entry, (), (), bins=6), method, settings, seeds=2)
+    contestant = Contestant(method, {"learning_rate": (0.0, 3e-3), "entropy_weight": (0.01,)})
+    still, learns = measure(Anchor(entry, (contestant,), (), bins=6), method, contestant.combinations, seeds=2)
     assert (still.setting, learns.setting) == (
         "learning_rate=0 entropy_weight=0.01",
         "learning_rate=0.003 entropy_weight=0.01",

@@ -44,9 +44,5 @@ class Method:
 
     def settings(self, agent: AgentConfig) -> list[Settings]:
         """All combinations of the grid."""
-        return combinations(self.grid(agent))
-
-
-def combinations(grid: Mapping[str, Sequence[float]]) -> list[Settings]:
-    """All combinations of the values of each hyperparameter."""
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+        grid = self.grid(agent)
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]

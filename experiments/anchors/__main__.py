@@ -19,7 +19,6 @@ from experiments.anchors.measure import load, measure, save, shortened
 from experiments.anchors.page import summarise, write_page
 from metaobj.common.devices import use_all_cores
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.method import combinations
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def main() -> None:
         if arguments.methods and contestant.method.name not in arguments.methods:
             continue
         method = contestant.method
-        settings = combinations(contestant.settings)
-        if arguments.whole_grid:
-            settings = method.settings(anchor.entry.agent)
+        settings = method.settings(anchor.entry.agent) if arguments.whole_grid else contestant.combinations
         say(begun, f"{name}: {method.name}, {len(settings)} settings, {arguments.seeds} seeds")
         curves = measure(anchor, method, settings, arguments.seeds)
         path = arguments.output / f"{name}.csv"

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.evaluation.baselines import a2c, ddpg, discrete_ppo, td3
-from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, CONTROL_CONV, CONTROL_DENSE, Entry
 
 ROLLOUT = 20
@@ -26,6 +27,11 @@ class Contestant:
     """Values of each hyperparameter; all combinations are run."""
     bar: float | None = None
     """Least mean return of the last bin; None where nothing comparable is published."""
+
+    @property
+    def combinations(self) -> list[Settings]:
+        """All combinations of the settings."""
+        return [dict(zip(self.settings, values, strict=True)) for values in product(*self.settings.values())]
 
 
 @dataclass(frozen=True, eq=False)
