@@ -28,7 +28,7 @@ class AgentConfig:
     """Widths of the dense layers after the torso (dense and conv)."""
     channels: tuple[int, ...] = (16,)
     """Channels of the 3x3 convolutions (conv)."""
-    optimiser: Literal["sgd", "adam"] = "sgd"
+    optimiser: Literal["sgd", "adam", "rmsprop"] = "sgd"
     adam_eps_root: float = 1e-8
     """Added under Adam's square root, so that the meta-gradient through it stays finite at a zero gradient."""
 

@@ -73,6 +73,8 @@ class NetworkAgent:
         """Without the learning rate, which is data."""
         if self.config.optimiser == "adam":
             return optax.scale_by_adam(eps_root=self.config.adam_eps_root)
+        if self.config.optimiser == "rmsprop":  # below 1e-5 gradients count as none
+            return optax.scale_by_rms(decay=0.99, eps=1e-10, bias_correction=True)
         return optax.identity()
 
     def init(self, key: PRNGKey) -> Learner:

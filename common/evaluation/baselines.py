@@ -8,39 +8,52 @@ from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.method import Method
-from metaobj.common.lifetimes.distributions import POLICY_RATES, TABULAR_RATES, Entry
+from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
 from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate
 
-NETWORK_RATES = (0.0005, 0.001, 0.002, 0.004, 0.008)
-CRITIC_RATES = (1e-3, 3e-3)
-"""Of off-policy critics."""
-VALUE_RATES = (3e-3, 1e-2)
-"""Of value functions that are networks."""
+A2C_RATES = (5e-4, 1e-3, 2e-3)
+"""Of policies that are networks."""
+VALUE_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+"""Of A2C's value functions that are networks."""
+PPO_RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+ACTOR_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+"""Of deterministic policies."""
+CRITIC_RATES = (3e-4, 1e-3, 3e-3)
+"""Of their critics."""
 ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
-NETWORK_ENTROPY_WEIGHTS = (0.0, 0.003, 0.01, 0.03)
+NETWORK_ENTROPY_WEIGHTS = (0.003, 0.01, 0.03)
 BASELINE_DISCOUNT = 0.99
 """Of the methods that people wrote, on worlds with networks: what the field uses there."""
 
 
 def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
-    """A2C with its grid: 20 settings for tables, 40 for networks."""
+    """A2C with its grid: 20 settings for tables, 36 for networks.
+
+    Policies that are networks learn by RMSProp, as in the paper: on CartPole they learn a sixth faster than by Adam, on
+    Acrobot alike, and with fewer that never find the goal. Clipped gradients, normalised advantages and Monte Carlo
+    returns were tried and help on the one task what they lose on the other.
+    """
 
     def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
         if agent.torso == "tabular":
             return {"learning_rate": TABULAR_RATES, "entropy_weight": ENTROPY_WEIGHTS}
-        rates = {"learning_rate": NETWORK_RATES, "critic_learning_rate": VALUE_RATES}
+        rates = {"learning_rate": A2C_RATES, "critic_learning_rate": VALUE_RATES}
         return {**rates, "entropy_weight": NETWORK_ENTROPY_WEIGHTS}
 
     rule = A2C()
 
     def programs(entry: Entry, environment: Environment) -> OnPolicy:
-        gamma = discount if entry.agent.torso == "tabular" else BASELINE_DISCOUNT
+        gamma = discount
+        if entry.agent.torso != "tabular":
+            gamma, entry = BASELINE_DISCOUNT, replace(entry, agent=replace(entry.agent, optimiser="rmsprop"))
         return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=value)(entry, environment)
 
-    return Method("A2C", rule, (), programs, grid, rollout_steps)
+    return Method(
+        "A2C", rule, (), programs, grid, rollout_steps, {"critic_learning_rate": 0.01, "entropy_weight": 0.01}
+    )
 
 
 def ddpg(
@@ -66,13 +79,13 @@ def _ascent(
 ) -> Method:
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {
-            "learning_rate": POLICY_RATES,
+            "learning_rate": ACTOR_RATES,
             "critic_learning_rate": critic_rates,
             "exploration_noise": (0.1, 0.3, 0.5),
         }
 
     programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
-    return Method(name, CriticAscent(), (), programs, grid, rollout_steps)
+    return Method(name, CriticAscent(), (), programs, grid, rollout_steps, {"exploration_noise": 0.1})
 
 
 def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
@@ -89,8 +102,8 @@ def discrete_ppo(rollout_steps: int) -> Method:
     """PPO for discrete actions and networks, as CleanRL has it: rollouts of 128 steps, 4 epochs of 4 minibatches."""
 
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
-        return {"learning_rate": NETWORK_RATES, "entropy_weight": NETWORK_ENTROPY_WEIGHTS}
+        return {"learning_rate": PPO_RATES, "entropy_weight": NETWORK_ENTROPY_WEIGHTS}
 
     settings = PPOSettings(horizon=128, epochs=4, minibatches=4)
     programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
-    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps)
+    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps, {"entropy_weight": 0.01})

@@ -14,15 +14,14 @@ from metaobj.common.environments.splits import Split
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import (
     ACTOR_CRITIC,
+    CONTROL_CONV,
+    CONTROL_DENSE,
     NETWORK_RATES,
     POLICY_RATES,
     Entry,
     default_agent,
     unknown,
 )
-
-SUITE_DENSE = AgentConfig("dense", hidden=(64, 64), optimiser="adam")
-SUITE_CONV = AgentConfig("conv", channels=(16,), hidden=(128,), optimiser="adam")
 
 APART = {"DeepSea-bsuite": "exploration", "MountainCar-v0": "exploration", "MemoryChain-bsuite": "memory"}
 """Tasks that no mean over tasks is to hold, and what they ask for besides learning: agents that do not explore on
@@ -72,17 +71,19 @@ _GRIDS = (
     *_SMALL_WORLDS,
 )
 _CHAINS = _held_out(250, "chain/short", "chain/long", "chain/short_noisy", "chain/long_noisy")
-_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR = _network(1500, SUITE_DENSE, "CartPole-v1", "Acrobot-v1", "MountainCar-v0")
+_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR = _network(1500, CONTROL_DENSE, "CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 _CATCH, _UMBRELLA, *_REST = _network(
     1000,
-    SUITE_DENSE,
+    CONTROL_DENSE,
     "Catch-bsuite",
     "UmbrellaChain-bsuite",
     "DiscountingChain-bsuite",
     "DeepSea-bsuite",
     "MemoryChain-bsuite",
 )
-_MINATAR = _network(3000, SUITE_CONV, "Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar")
+_MINATAR = _network(
+    3000, CONTROL_CONV, "Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar"
+)
 _PHYSICS = ("Pendulum-v1/varied", "control/point_mass/varied")
 _TRAINING_PHYSICS = _continuous(1200, "training", *_PHYSICS)
 _SWINGUP = _continuous(1600, "any", "control/cartpole_swingup")
@@ -99,9 +100,9 @@ SUITES: dict[str, Suite] = {
         Suite("control", 1, (_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR)),
         Suite("bsuite", 1, (_CATCH, _UMBRELLA, *_REST)),
         Suite("minatar", 1, _MINATAR),
-        Suite("jumanji", 1, _network(3000, SUITE_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")),
+        Suite("jumanji", 1, _network(3000, CONTROL_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")),
         # A million steps with rollouts of 20 of them, the smaller of Craftax's two budgets.
-        Suite("craftax", 1, _network(3125, SUITE_DENSE, "craftax/Craftax-Classic-Symbolic-v1")),
+        Suite("craftax", 1, _network(3125, CONTROL_DENSE, "craftax/Craftax-Classic-Symbolic-v1")),
         Suite("transfer", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA, *_MINATAR[:2])),
         # The one kind that training draws from too: agents are fresh, worlds are not of another kind.
         Suite("training-physics", 1, _TRAINING_PHYSICS),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.environments.protocol import Discrete, Environment
@@ -46,6 +46,10 @@ class Entry:
 
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
 CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
+CONTROL_DENSE = AgentConfig("dense", hidden=(64, 64), optimiser="adam")
+"""What the field uses for classic control, and what agents are evaluated with there."""
+CONTROL_CONV = AgentConfig("conv", channels=(16,), hidden=(128,), optimiser="adam")
+"""The network of MinAtar's authors (Young & Tian 2019, arXiv 1903.03176)."""
 TABULAR_RATES = (20.0, 40.0, 80.0, 160.0, 320.0)
 ACTOR_CRITIC = AgentConfig("actor-critic", hidden=())
 """Agents of off-policy objectives, whose sizes the objective's own configuration tells."""
@@ -107,7 +111,7 @@ def make_distribution(
             environment, _ = make_environment(part, "training")
         except UserError as error:
             raise UserError(unknown("distribution", part, known, error)) from None
-        entries.append(Entry(part, lifetimes=16, **default_agent(environment)))
+        entries.append(Entry(part, lifetimes=16, **default_agent(environment, DENSE, CONV)))
     return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)
 
 
@@ -121,12 +125,13 @@ def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> st
     return f"{field}: {name!r} is unknown; {hint} (`metaobj list` also tells the environments)"
 
 
-def default_agent(environment: Environment) -> dict[str, Any]:
-    """Agent and learning rates that suit an environment's observations."""
+def default_agent(
+    environment: Environment, dense: AgentConfig = CONTROL_DENSE, conv: AgentConfig = CONTROL_CONV
+) -> dict[str, Any]:
+    """Agent and learning rates that suit an environment's observations: a network is `dense` or `conv`."""
     if not isinstance(environment.action_space, Discrete):
         return {"agent": ACTOR_CRITIC, "learning_rates": POLICY_RATES}
     space = environment.observation_space
     if isinstance(space, Discrete):
         return {}
-    torso: Literal["conv", "dense"] = "conv" if len(space.shape) == 3 else "dense"
-    return {"agent": CONV if torso == "conv" else DENSE, "learning_rates": NETWORK_RATES}
+    return {"agent": conv if len(space.shape) == 3 else dense, "learning_rates": NETWORK_RATES}
