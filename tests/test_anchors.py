@@ -11,7 +11,7 @@ from experiments.anchors.measure import Curves, load, measure, save, shortened
 from experiments.anchors.page import chosen, summarise, write_page
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.evaluation.baselines import discrete_ppo
-from metaobj.common.evaluation.protocol import check_steps
+from metaobj.common.evaluation.checks import check_steps
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import CONTROL_CONV, CONTROL_DENSE, CONV, DENSE, Entry, make_distribution
 from metaobj.common.lifetimes.population import make_families
