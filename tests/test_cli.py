@@ -356,7 +356,7 @@ def test_evaluate(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(*line.split()) == 0
     assert "learning_rate 40" in capfd.readouterr().out
     record = json.loads((place / "run" / "evaluation-tiny-cli" / "evaluation.json").read_text())
-    assert record["inputs"]["suite"] == "tiny-cli" and record["inputs"]["protocol"]["seeds"] == 2
+    assert record["inputs"]["suite"] == "tiny-cli@1" and record["inputs"]["protocol"]["seeds"] == 2
 
 
 @pytest.mark.slow

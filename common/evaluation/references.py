@@ -45,13 +45,12 @@ REFERENCES: dict[str, TaskReference] = {
     "jumanji/Snake-6x6": TaskReference(0.14, 35.0, "optimal: the board is filled along a cycle through it"),
     "jumanji/Snake-v1": TaskReference(0.10, None, "not known: filling the board, 143, may take too long"),
     "craftax/Craftax-Classic-Symbolic-v1": TaskReference(
-        0.0, 19.8, "PPO after 10^9 steps, 90 % of the 22 achievements (Matthews et al. 2024, arXiv 2402.16801)"
+        1.38, 19.8, "PPO after 10^9 steps, 90 % of the 22 achievements (Matthews et al. 2024, arXiv 2402.16801)"
     ),
     "control/cartpole_swingup": TaskReference(-192.1, None, "not known: a task of this project, with returns below 0"),
-    "brax/halfcheetah": TaskReference(0.0, None, _NO_SUCH_BODY),
-    "brax/hopper": TaskReference(0.0, None, _NO_SUCH_BODY),
-    "brax/walker2d": TaskReference(0.0, None, _NO_SUCH_BODY),
-    "brax/ant": TaskReference(0.0, None, _NO_SUCH_BODY),
+    "brax/hopper": TaskReference(125.0, None, _NO_SUCH_BODY),
+    "brax/walker2d": TaskReference(222.0, None, _NO_SUCH_BODY),
+    "brax/ant": TaskReference(-264.0, None, _NO_SUCH_BODY),
 }
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.environments.names import needed_extra
 from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
@@ -117,7 +118,7 @@ def make_distribution(
 
 def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> str:
     """What to say of a name that is neither among `known` nor, for the reason in `error`, an environment's."""
-    if ":" in name:
+    if ":" in name or needed_extra(name):
         return f"{field}: {error}"
     names = [*known]
     similar = get_close_matches(name, [*names, *environment_names()], 3)
