@@ -36,7 +36,8 @@ def learned(loaded: Loaded[Any, Any]) -> Method:
         return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
 
     programs = loaded.plugin.programs(loaded.config, loaded.objective)
-    return Method(loaded.plugin.title, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
+    name = loaded.plugin.name_of(loaded.objective)
+    return Method(name, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
 
 
 def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:

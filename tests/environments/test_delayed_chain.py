@@ -143,7 +143,7 @@ def test_lengths_and_actions_of_the_splits():
 def test_named_chains():
     shown = ("short", "long", "short_noisy", "long_noisy", "state_distractor")
     aliased = tuple(f"aliased_{name}" for name in shown)
-    assert CHAIN_NAMES == (*shown, "short_costly", "long_costly", "short_narrow", *aliased)
+    assert (*shown, "short_costly", "long_costly", "short_narrow", *aliased) == CHAIN_NAMES
     for name in CHAIN_NAMES:
         environment, spec = make_chain(name)
         assert bool(spec.noisy) == ("noisy" in name) and bool(spec.narrow) == ("narrow" in name)
