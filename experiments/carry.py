@@ -178,14 +178,14 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     for name in ("units", "prediction_size"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=None)
-    parser.add_argument("--entropy", type=float, default=None, help="b0 of the meta-loss")
+    parser.add_argument("--policy-entropy", type=float, default=None, help="b0 of the meta-loss")
+    parser.add_argument("--policy-target", type=float, default=None, help="b2 of the meta-loss")
     arguments = vars(parser.parse_args())
     config = PRESETS[RULES[arguments.pop("rule")]]
     given = {name: value for name, value in arguments.items() if value is not None}
-    if entropy := given.pop("entropy", None):
-        config = replace(config, meta_loss=replace(config.meta_loss, policy_entropy=entropy))
+    weights = {name: given.pop(name) for name in ("policy_entropy", "policy_target") if name in given}
     network = {name: given.pop(name) for name in ("units", "prediction_size") if name in given}
-    config = replace(config, network=replace(config.network, **network))
+    config = replace(config, meta_loss=replace(config.meta_loss, **weights), network=replace(config.network, **network))
     seconds, save_every, output, start = (given.pop(n, None) for n in ("seconds", "save_every", "output", "start"))
     if log_every := given.get("log_every"):
         given |= {"meta_updates": log_every, "checkpoint_every": log_every}

@@ -59,10 +59,11 @@ GRIDS = LPGTraining(
     meta_updates=2000,
     discount=0.99,
     chunk=512,
+    learning_rate=5e-4,
     log_every=10,
     checkpoint_every=200,
     network=LPGConfig(units=64, prediction_size=16),
-    meta_loss=MetaLossConfig(policy_entropy=0.05, scale_advantages=True),
+    meta_loss=MetaLossConfig(policy_entropy=0.1, policy_target=0.005, scale_advantages=True),
     value=ValueConfig(learning_rate=1e-2, scale_rewards=True),
 )
 """For one accelerator: 2048 lifetimes in four programs, each of which is a long row of small kernels that cost the same
@@ -85,7 +86,11 @@ PRESETS: dict[str, LPGTraining] = {
         meta_loss=_CAREFUL,
     ),
     "lpg-grids": GRIDS,
-    "lpg-value": replace(GRIDS, network=replace(GRIDS.network, value_inputs=True)),
+    "lpg-value": replace(
+        GRIDS,
+        network=replace(GRIDS.network, value_inputs=True),
+        meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.05, policy_target=0.001),
+    ),
     "lpg-paper": LPGTraining(
         distribution="lpg-paper",
         scale=64,
