@@ -70,6 +70,13 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def launches_are_dear() -> bool:
+    """Whether starting a small operation takes longer than the operation does, as on accelerators: then few large
+    pieces are better than many small ones, even where they do more.
+    """
+    return jax.default_backend() != "cpu"
+
+
 def quick_to_compile() -> dict[str, Any] | None:
     """Compiler options that halve the compile time: on a CPU most of it is LLVM's, and asking it for less costs no
     speed that could be measured.

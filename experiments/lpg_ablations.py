@@ -1,10 +1,11 @@
 """What each part of LPG is for: the demo's objective without its value function, bootstrapping inputs or KL term.
 
-    python -m experiments.lpg_ablations [--worlds layouts|chains] [--seeds 3] [--out experiments/results/lpg_ablations]
+    python -m experiments.lpg_ablations [--worlds layouts|chains|aliased_chains] [--seeds 3]
 
 Each variant is meta-trained on small layouts from several seeds and judged as `metaobj evaluate` does: settings tuned
 on training layouts, fresh agents on held-out ones. In a layout of 5x5 cells nothing lies farther than the 20 steps of
-a rollout; in the chains, the reward for the first action is paid 5 to 50 steps later.
+a rollout; in the chains, the reward for the first action is paid 5 to 50 steps later, and in the aliased ones no state
+tells what it was.
 """
 
 import csv
@@ -44,6 +45,7 @@ VARIANTS: dict[str, LPGTraining] = {
 WORLDS = {  # training distribution, evaluation suite
     "layouts": ("small-layouts", "held-out-layouts"),
     "chains": ("chain/long", "chain/long"),
+    "aliased_chains": ("chain/aliased_long", "chain/aliased_long"),
 }
 
 
@@ -51,7 +53,7 @@ WORLDS = {  # training distribution, evaluation suite
 class Arguments:
     """Ablations of LPG."""
 
-    worlds: Literal["layouts", "chains"] = "layouts"
+    worlds: Literal["layouts", "chains", "aliased_chains"] = "layouts"
     """What is trained and judged on."""
     seeds: int = 3
     """Meta-training seeds per variant."""

@@ -1,7 +1,7 @@
 """LPG's configuration and presets."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
@@ -53,6 +53,23 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
 }
 """The fifteen training environments of Oh et al. 2020, equally often."""
 
+GRIDS = LPGTraining(
+    distribution="carry",
+    scale=32,
+    meta_updates=2000,
+    discount=0.99,
+    chunk=512,
+    learning_rate=5e-4,
+    log_every=10,
+    checkpoint_every=200,
+    network=LPGConfig(units=64, prediction_size=16),
+    meta_loss=MetaLossConfig(policy_entropy=0.1, policy_target=0.005, scale_advantages=True),
+    value=ValueConfig(learning_rate=1e-2, scale_rewards=True),
+)
+"""For one accelerator: 2048 lifetimes in four programs, each of which is a long row of small kernels that cost the same
+for many lifetimes as for few.
+"""
+
 PRESETS: dict[str, LPGTraining] = {
     "smoke": LPGTraining(
         distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5, network=_SMALL, meta_loss=_CAREFUL
@@ -67,6 +84,12 @@ PRESETS: dict[str, LPGTraining] = {
         checkpoint_every=200,
         network=_SMALL,
         meta_loss=_CAREFUL,
+    ),
+    "lpg-grids": GRIDS,
+    "lpg-value": replace(
+        GRIDS,
+        network=replace(GRIDS.network, value_inputs=True),
+        meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.05, policy_target=0.001),
     ),
     "lpg-paper": LPGTraining(
         distribution="lpg-paper",

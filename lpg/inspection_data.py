@@ -144,14 +144,14 @@ def _look(objective: LPG, program: OnPolicy, rollouts: int, eta: PyTree, agents:
         batch = jax.tree.map(lambda leaf: leaf[0], batches)
         steps = batch.rollout  # [T, B, ...]
         heads = apply(steps.observation)
-        pi_hat, y_hat = objective.network(eta, heads, apply(steps.next_observation), batch)
+        (pi_hat, log_y_hat), _ = objective.targets(eta, heads, apply(steps.next_observation), batch)
         pi = jnp.take_along_axis(jax.nn.softmax(heads["policy"]), steps.action[..., None], -1)[..., 0]
         states = apply(jnp.arange(space.n))["prediction"]  # [S, m]
         return Snapshot(
             batch=batch,
             phi=objective.embed(eta, heads["prediction"]),
             pi_hat=pi_hat,
-            y_hat=jax.nn.softmax(y_hat),
+            y_hat=jnp.exp(log_y_hat),
             pi=pi,
             steps=jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches.rollout),
             state_logits=states,
@@ -246,7 +246,10 @@ def _pulses(
     discount, progress, log_length = scalars
     batch = Batch(
         rollout=Rollout(nowhere, nowhere, rewards, never, never, nowhere),
+        values=jnp.zeros_like(rewards),
+        next_values=jnp.zeros_like(rewards),
         advantages=rewards,
+        advantage_size=jnp.ones(()),
         rewards_to_go=rewards,
         hyperparameters={},
         discount=discount,
@@ -254,6 +257,6 @@ def _pulses(
         log_length=log_length,
     )
     heads, next_heads = {"policy": policy, "prediction": y[:-1]}, {"policy": policy, "prediction": y[1:]}
-    pi_hat, _ = objective.network(eta, heads, next_heads, batch)  # [T, B]
+    (pi_hat, _), _ = objective.targets(eta, heads, next_heads, batch)  # [T, B]
     poor_end = 2 * (T + 1)
     return pi_hat[:, :T] - pi_hat[:, T : T + 1], pi_hat[:, poor_end:] - pi_hat[:, T + 1 : poor_end]

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
+from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
+from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
@@ -25,13 +27,15 @@ class LoadedLPG:
     eta: PyTree
     discount: float
     """gamma, which the objective reads."""
+    lambda_: float
+    """Of the advantages that an objective with `value_inputs` reads."""
     metadata: Mapping[str, Any]
     """What its file says of it."""
 
     @classmethod
     def of(cls, loaded: Loaded[LPGTraining, LPG]) -> Self:
         """What a file holds."""
-        return cls(loaded.objective, loaded.eta, loaded.config.discount, loaded.metadata)
+        return cls(loaded.objective, loaded.eta, loaded.config.discount, loaded.config.value.lambda_, loaded.metadata)
 
     def heads(self, num_actions: int) -> dict[str, int]:
         """The outputs that an agent must have: {"policy": logits, "prediction": logits}."""
@@ -44,9 +48,13 @@ class LoadedLPG:
         rollout: Rollout,
         progress: float | jax.Array = 0.0,
         lifetime_updates: float | jax.Array = 1.0,
+        values: tuple[jax.Array, jax.Array] | None = None,
+        advantage_size: float | jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """pi_hat [T, B] and log y_hat [T, B, m] for the agent's outputs at observations and next observations."""
-        batch = self._batch(rollout, 0.0, progress, lifetime_updates)
+        """pi_hat [T, B] and log y_hat [T, B, m] for the agent's outputs at observations and next observations; see
+        `gradient` for the rest.
+        """
+        batch = self._batch(rollout, 0.0, progress, lifetime_updates, values, advantage_size)
         return self.objective.targets(self.eta, heads, next_heads, batch)[0]
 
     def gradient(
@@ -57,6 +65,8 @@ class LoadedLPG:
         kl_weight: float | jax.Array = 0.5,
         progress: float | jax.Array = 0.0,
         lifetime_updates: float | jax.Array = 1.0,
+        values: tuple[jax.Array, jax.Array] | None = None,
+        advantage_size: float | jax.Array | None = None,
     ) -> PyTree:
         """The gradient that an agent descends, of the structure of `params`; for any optimiser, under jit and vmap.
 
@@ -67,8 +77,14 @@ class LoadedLPG:
             kl_weight: alpha_y, the weight of the prediction's loss.
             progress: share of the agent's updates that are behind it; read only by objectives with `lifetime_inputs`.
             lifetime_updates: how many updates it will make in all; likewise.
+            values: V(s_t) and V(s_{t+1}) [T, B] under a value function of the agent's own; objectives with
+                `value_inputs` need them, others do not read them.
+            advantage_size: a running root mean square of the agent's advantages; that of the rollout's by default.
+
+        Raises:
+            UserError: the objective needs values and there are none.
         """
-        batch = self._batch(rollout, kl_weight, progress, lifetime_updates)
+        batch = self._batch(rollout, kl_weight, progress, lifetime_updates, values, advantage_size)
         heads, next_heads = apply(params, rollout.observation), apply(params, rollout.next_observation)
         targets, _ = self.objective.targets(self.eta, heads, next_heads, batch)
         constant = jax.lax.stop_gradient(targets)
@@ -80,11 +96,23 @@ class LoadedLPG:
         kl_weight: float | jax.Array,
         progress: float | jax.Array,
         lifetime_updates: float | jax.Array,
+        values: tuple[jax.Array, jax.Array] | None,
+        advantage_size: float | jax.Array | None,
     ) -> Batch:
         nothing = jnp.zeros_like(rollout.reward)
+        if values is None and self.objective.config.value_inputs:
+            raise UserError("values: none given; this objective reads V(s_t) and V(s_{t+1}) of each step")
+        here, following = values or (nothing, nothing)
+        advantages = nothing
+        if values is not None:
+            advantages = lambda_returns(rollout, following, self.discount, self.lambda_) - here
+        size = jnp.sqrt(jnp.mean(advantages**2)) if advantage_size is None else jnp.asarray(advantage_size)
         return Batch(
             rollout=rollout,
-            advantages=nothing,
+            values=here,
+            next_values=jnp.where(rollout.terminated, 0.0, following),
+            advantages=advantages,
+            advantage_size=size,
             rewards_to_go=nothing,
             hyperparameters={"kl_weight": jnp.asarray(kl_weight)},
             discount=jnp.asarray(self.discount),

@@ -31,6 +31,10 @@ class MetaLossConfig:
     """b3, the weight against the squares of the prediction targets y_hat."""
     use_value: bool = True
     """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
+    scale_advantages: bool = False
+    """Divide the advantages by their running size in the lifetime: worlds in which little is to be gained count as
+    much as others, and entropy weighs the same in all.
+    """
 
     def __post_init__(self) -> None:
         weights = "policy_entropy prediction_entropy policy_target prediction_target"
@@ -49,6 +53,8 @@ def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metri
     log_pi = jax.nn.log_softmax(heads["policy"])
     log_pi_a = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]  # [T, B]
     advantages = jax.lax.stop_gradient(batch.advantages if config.use_value else batch.rewards_to_go)  # [T, B]
+    if config.scale_advantages:
+        advantages = advantages / jnp.maximum(batch.advantage_size, 1e-6)
     chex.assert_rank(log_pi_a, 2)
     chex.assert_equal_shape([log_pi_a, advantages, rollout.reward])
     policy_entropy = jnp.mean(entropy(heads["policy"]))

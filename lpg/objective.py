@@ -5,6 +5,7 @@ phi(y(s_{t+1}))] and gives each step a policy target pi_hat and a categorical pr
 ascends E[log pi(a|s) pi_hat - alpha_y KL(y(s) || y_hat)]; what its prediction y means is for the objective to discover.
 """
 
+import math
 from dataclasses import dataclass
 
 import chex
@@ -34,6 +35,11 @@ class LPGConfig:
     """Whether the network reads phi(y); without, an ablation."""
     lifetime_inputs: bool = False
     """Also read n / N and log N, the update's number and the lifetime's length (Jackson et al. 2024)."""
+    value_inputs: bool = False
+    """Lean on the lifetime's value function V ("LPG+V"): pi_hat = A + s net(x), where s is the running size of the
+    advantages A, and x also has A / s, V(s) / s, V(s') / s and the entropy of the policy. Rewards and these are read on
+    a logarithmic scale. At first net(x) is 0 and the policy learns by A2C.
+    """
 
     def __post_init__(self) -> None:
         check_numbers(self, "units prediction_size embedding_units", at_least=1, at_most=MOST, prefix="network.")
@@ -57,14 +63,17 @@ class LPG:
         phi_keys, lstm_key, policy_key, prediction_key = jax.random.split(key, 4)
         hidden_key, output_key = jax.random.split(phi_keys)
         config = self.config
-        features = 6 + 2 * config.lifetime_inputs
+        features = 6 + 2 * config.lifetime_inputs + 4 * config.value_inputs
+        policy = init_dense(policy_key, config.units, 1)
+        if config.value_inputs:
+            policy = jax.tree.map(jnp.zeros_like, policy)
         return {
             "phi": {
                 "hidden": init_dense(hidden_key, config.prediction_size, config.embedding_units),
                 "output": init_dense(output_key, config.embedding_units, 1),
             },
             "lstm": init_lstm(lstm_key, features, config.units),
-            "policy": init_dense(policy_key, config.units, 1),
+            "policy": policy,
             "prediction": init_dense(prediction_key, config.units, config.prediction_size),
         }
 
@@ -74,7 +83,8 @@ class LPG:
         return apply_dense(weights["phi"]["output"], hidden)[..., 0]
 
     def network(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """pi_hat [T, B] and the logits of y_hat [T, B, m].
+        """The network's first output [T, B], pi_hat where there are no `value_inputs`, and the logits of y_hat
+        [T, B, m].
 
         The carry is cut wherever an episode ends. After a termination there is nothing to bootstrap from, so
         phi(y_{t+1}) is 0 and d_t is 1; a truncated step reads its episode's last observation, as the last step of the
@@ -96,9 +106,19 @@ class LPG:
             next_phi = jnp.where(rollout.terminated, 0.0, next_phi)
         else:
             phi = next_phi = jnp.zeros(shape, dtype)
-        features = [rollout.reward, rollout.terminated, jnp.broadcast_to(batch.discount, shape), pi, phi, next_phi]
+        reward = rollout.reward
+        if self.config.value_inputs:
+            size = advantage_size(batch)
+            scaled = (reward, batch.advantages, batch.values, batch.next_values)
+            chex.assert_equal_shape(scaled)
+            reward, *of_value = (sign_log(x / size) for x in scaled)
+            spread = -jnp.sum(jnp.exp(log_pi) * log_pi, -1) / math.log(log_pi.shape[-1])
+            of_value.append(spread)
+        features = [reward, rollout.terminated, jnp.broadcast_to(batch.discount, shape), pi, phi, next_phi]
         if self.config.lifetime_inputs:
             features += [jnp.broadcast_to(value, shape) for value in (batch.progress, batch.log_length)]
+        if self.config.value_inputs:
+            features += of_value
         x = jnp.stack([feature.astype(dtype) for feature in features], -1)  # [T, B, D]
         keep = 1.0 - (rollout.terminated | rollout.truncated).astype(dtype)
         hidden = backward_lstm(weights["lstm"], x, keep)  # [T, B, H]
@@ -108,10 +128,11 @@ class LPG:
         return outputs[..., 0], outputs[..., 1:]
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
-        pi_hat, y_hat = self.network(weights, heads, next_heads, batch)
+        said, y_hat = self.network(weights, heads, next_heads, batch)
+        pi_hat = batch.advantages + advantage_size(batch) * said if self.config.value_inputs else said
         log_y_hat = jax.nn.log_softmax(y_hat)
         about = {
-            "pi_hat_squared": jnp.mean(pi_hat**2),
+            "pi_hat_squared": jnp.mean(said**2),
             "y_hat_squared": jnp.mean(jnp.sum(jnp.exp(2 * log_y_hat), -1)),
             "pi_hat_mean": jnp.mean(pi_hat),
             "kl": jnp.mean(kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)),
@@ -129,6 +150,16 @@ class LPG:
 
     def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
         return meta_loss(self.meta_loss_config, heads, batch, updates)
+
+
+def advantage_size(batch: Batch) -> jax.Array:
+    """The unit of what LPG+V reads and says; never 0."""
+    return jnp.maximum(batch.advantage_size, 1e-6)
+
+
+def sign_log(x: jax.Array) -> jax.Array:
+    """sign(x) log(1 + |x|): near 0 as it is, and large numbers still tell their order."""
+    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
 
 
 def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:

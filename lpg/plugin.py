@@ -67,6 +67,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(),
     suite="held-out-layouts",
     inspect=inspect,
+    name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(
         "value_loss",
         "policy_entropy",

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import on_policy
-from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.population import make_families, renew, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
@@ -119,6 +120,24 @@ def test_lifetimes_end_and_are_renewed(trainer, states):
         np.testing.assert_array_equal(drawn.all((1, 2)), new)
         assert int(after.step) == int(before.step) + 1
     assert finished > 0 and ended.any()
+
+
+def test_new_lives_are_the_same_one_by_one_and_all_at_once(trainer, states):
+    first, family = states[0], trainer.families[0]
+
+    @partial(jax.jit, static_argnums=2)
+    def after(population, ended, at_once):
+        return renew(family, trainer.sampler, first.sampler, population, ended, at_once)
+
+    population = states[1][-1].populations[0]
+    for ended in (jnp.arange(8) % 3 == 0, jnp.zeros(8, bool)):
+        one_by_one, at_once = (after(population, ended, way) for way in (False, True))
+        assert (np.asarray(at_once.steps) == 0).sum() == ended.sum()
+        jax.tree.map(np.testing.assert_array_equal, *map(_plain, (one_by_one, at_once)))
+
+
+def _plain(population):
+    return population.replace(key=jax.random.key_data(population.key))
 
 
 def test_shortened_lives_do_not_report(states):

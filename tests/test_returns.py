@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.experience.returns import lambda_returns
+from metaobj.common.experience.returns import lambda_returns, running_square
 from metaobj.common.types import Rollout
 
 GAMMA, LAMBDA = 0.5, 0.25
@@ -61,3 +61,10 @@ def test_environments_do_not_mix():
     for b in range(2):
         alone = Rollout(*(leaf[:, b : b + 1] for leaf in rollout))
         np.testing.assert_allclose(lambda_returns(alone, reward[:, b : b + 1] + 10, GAMMA, LAMBDA)[:, 0], both[:, b])
+
+
+def test_a_running_square_rises_at_once_and_falls_slowly():
+    square = jnp.zeros(())
+    for values, expected in (([3.0, -4.0], 12.5), ([0.0, 0.0], 0.9 * 12.5), ([10.0, 0.0], 50.0), ([1.0, 1.0], 45.1)):
+        square = running_square(square, jnp.array(values), 0.1)
+        np.testing.assert_allclose(square, expected, rtol=1e-6)

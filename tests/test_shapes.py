@@ -20,7 +20,8 @@ ZEROS = jnp.zeros((T, B))
 NONE = jnp.zeros((T, B), bool)
 INDEX = jnp.zeros((T, B), jnp.int32)
 ROLLOUT = Rollout(INDEX, INDEX, ZEROS, NONE, NONE, INDEX)
-BATCH = Batch(ROLLOUT, ZEROS, ZEROS, {"entropy_weight": 0.0}, jnp.ones(()), jnp.ones(()), jnp.ones(()))
+ONE = jnp.ones(())
+BATCH = Batch(ROLLOUT, ZEROS, ZEROS, ZEROS, ONE, ZEROS, {"entropy_weight": 0.0}, ONE, ONE, ONE)
 WRONG = [jnp.zeros((T, B, 1)), jnp.zeros((T, 1)), jnp.zeros(B), jnp.zeros((B, T))]
 
 

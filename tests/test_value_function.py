@@ -79,3 +79,32 @@ def test_a_tables_step_averages_over_a_states_visits():
 def test_bad_settings_are_named(wrong):
     with pytest.raises(UserError, match=f"value.{next(iter(wrong))}: "):
         ValueConfig(**wrong)
+
+
+def test_with_scaled_rewards_the_unit_that_they_are_paid_in_does_not_matter():
+    """What is learnt from is the same; what is reported is what was paid. Returns come to a size of about 1."""
+    config = ValueConfig(lambda_=0.5, scale_rewards=True)
+    (family,) = make_families(
+        [entry("tests.worlds:RING")], on_policy(A2C(), rollout_steps=8, discount=0.9, value=config)
+    )
+    program = family.program
+
+    @jax.jit
+    def live(unit):
+        params = RingParams(unit * jnp.asarray(REWARD), jnp.asarray(END), jnp.int32(2))
+        hyperparameters = {"learning_rate": jnp.zeros(()), "entropy_weight": jnp.zeros(())}
+        lifetime = program.start(jax.random.key(0), Birth(params, hyperparameters, 10))
+
+        def one(lifetime, _):
+            lifetime, batch, acted = program.act(lifetime)
+            return lifetime, (batch.advantages, batch.values, batch.rollout.reward, batch.advantage_size, acted.reward)
+
+        return jax.lax.scan(one, lifetime, None, length=30)[1]
+
+    ones, hundreds = live(1.0), live(100.0)
+    for one, hundred in zip(ones[:4], hundreds[:4], strict=True):
+        np.testing.assert_allclose(one, hundred, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(100 * ones[4], hundreds[4], rtol=1e-5)
+    advantages, values, *_, sizes, _ = ones
+    assert 0.3 < np.sqrt(np.mean((advantages + values)[-10:] ** 2)) < 1.2
+    assert (sizes >= 0.99 * np.sqrt(np.mean(advantages**2, axis=(1, 2)))).all()

@@ -24,6 +24,10 @@ class ValueConfig:
     """For networks: the learning rate of the value function's Adam, where the agents' hyperparameters tell none."""
     lambda_: float = 0.95
     """lambda of the returns that value functions learn and advantages are estimated by: 0 one step, 1 Monte Carlo."""
+    scale_rewards: bool = False
+    """Divide a lifetime's rewards by a running size of its returns before anything is learnt from them, so that the
+    unit that they are paid in does not matter. What is reported stays as it was paid.
+    """
 
     def __post_init__(self) -> None:
         check_numbers(self, "tabular_step_size", above=0, at_most=1, prefix="value.")

@@ -17,6 +17,7 @@ from metaobj.common.environments.names import names_module
 from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_mass
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.splits import Split
+from metaobj.common.environments.torque import TORQUE_NAMES, make_torque
 from metaobj.common.errors import UserError
 from metaobj.common.types import PyTree
 
@@ -26,7 +27,7 @@ def environment_names() -> list[str]:
     return (
         [f"grid/{name}" for name in GRID_NAMES]
         + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES]
+        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *TORQUE_NAMES]
         + [*JUMANJI_NAMES, *CRAFTAX_NAMES, *BRAX_NAMES]
     )
 
@@ -61,6 +62,8 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
         return make_craftax(name)
     if family == "gymnasium" and rest:
         return make_gymnasium(name)
+    if name in TORQUE_NAMES:
+        return make_torque(name, split)
     if name in BRAX_NAMES:
         return make_brax(name, split)
     if names_module(name):

@@ -11,7 +11,10 @@ class Batch(NamedTuple):
     """One rollout and all that is constant in an agent's update on it."""
 
     rollout: Rollout  # [T, B, ...]
-    advantages: jax.Array  # [T, B] under the lifetime's own value function
+    values: jax.Array  # [T, B] V(s_t) under the lifetime's own value function, before it learns from the rollout
+    next_values: jax.Array  # [T, B] of the true successor, 0 after a termination
+    advantages: jax.Array  # [T, B] under that value function
+    advantage_size: jax.Array  # [] a running root mean square of the lifetime's advantages, this rollout's among them
     rewards_to_go: jax.Array  # [T, B] discounted, within the rollout; what is left where there is no value function
     hyperparameters: Hyperparameters  # scalars
     discount: jax.Array  # []

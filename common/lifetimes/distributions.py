@@ -63,6 +63,8 @@ TABULAR_GRIDS = ("dense", "sparse", "long_horizon", "longer_horizon", "long_dens
 MOVING_GRIDS = ("random_dense", "random_long_horizon", "random_small", "random_small_sparse", "random_very_dense")
 TABULAR_CHAINS = ("short", "long", "short_noisy", "long_noisy")
 
+_CARRY_RATES = (20.0, 40.0, 80.0, 160.0)
+
 
 DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
     "small-layouts": (Entry("grid/small_layouts", lifetimes=32),),
@@ -75,6 +77,24 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("grid/random_small_worlds", lifetimes=17, updates=500),
         *(Entry(f"chain/{name}", lifetimes=2, updates=500) for name in TABULAR_CHAINS),
     ),
+    # Three programs beside the chains': worlds are many and of many kinds, and programs few. Lives are short and long.
+    "carry-small": (
+        Entry("grid/any_small", 8, 32, 500, _CARRY_RATES),
+        Entry("grid/survive", 4, 32, 1000, _CARRY_RATES),
+        Entry("grid/negative", 4, 32, 500, _CARRY_RATES),
+        Entry("chain/short", 2, 32, 250, _CARRY_RATES),
+        Entry("chain/long", 4, 32, 500, _CARRY_RATES),
+        Entry("chain/long_noisy", 2, 32, 1000, _CARRY_RATES),
+        Entry("chain/long_costly", 4, 32, 500, _CARRY_RATES),
+        Entry("chain/short_narrow", 4, 32, 500, _CARRY_RATES),
+    ),
+    "carry-networks": (
+        Entry("grid/moving_any_small", 8, 32, 1000, NETWORK_RATES, DENSE),
+        Entry("grid/moving_survive", 4, 32, 1500, NETWORK_RATES, DENSE),
+        Entry("grid/moving_negative", 4, 32, 500, NETWORK_RATES, DENSE),
+        Entry("control/balance/varied", 8, 32, 1500, NETWORK_RATES, CONTROL_DENSE),
+        Entry("control/swing/varied", 8, 32, 750, NETWORK_RATES, CONTROL_DENSE),
+    ),
     "random-grids": tuple(Entry(f"grid/{name}", 4, 16, 1000, NETWORK_RATES, DENSE) for name in MOVING_GRIDS),
     # Lives are half as long as in the suites: a loss has most to learn from young agents.
     "pendulums": (Entry("Pendulum-v1/varied", 8, 4, 600, POLICY_RATES, ACTOR_CRITIC),),
@@ -84,6 +104,11 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
         for name in ("Pendulum-v1/varied", "control/point_mass/varied")
     ),
 }
+
+DISTRIBUTIONS["carry"] = DISTRIBUTIONS["carry-small"] + DISTRIBUTIONS["carry-networks"]
+"""What a rule must have met to be of use on tasks of another kind: rewards of any size and sign, on every step or at
+the end of a long chain, tables and networks.
+"""
 
 
 def make_distribution(

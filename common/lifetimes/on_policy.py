@@ -12,12 +12,17 @@ from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.batches import Batch
-from metaobj.common.experience.returns import lambda_returns
+from metaobj.common.experience.returns import lambda_returns, running_square
 from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
+
+RETURNS_RATE, ADVANTAGES_RATE = 0.01, 0.05
+"""How fast the running sizes of returns and of advantages fall, per rollout; values are in units of the former."""
+SMALLEST = 1e-6
+"""Where returns are smaller, rewards are as good as none."""
 
 
 @struct.dataclass
@@ -26,6 +31,7 @@ class OnPolicyLifetime(Lifetime):
 
     learner: Learner
     value: PyTree
+    squares: jax.Array  # [2] running mean squares of its returns, as they were paid, and of its advantages
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class OnPolicy:
     lambda_: float
     critic_learning_rate: float
     """Of the value function, where the lifetime's hyperparameters tell none."""
+    scale_rewards: bool = False
+    """See `ValueConfig`."""
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
 
@@ -65,6 +73,7 @@ class OnPolicy:
             jnp.zeros(0),
             learner=self.agent.init(agent_key),
             value=self.value_function.init(value_key),
+            squares=jnp.zeros(2),
         )
 
     def act(self, lifetime: OnPolicyLifetime) -> tuple[OnPolicyLifetime, Batch, Acted]:
@@ -79,12 +88,24 @@ class OnPolicy:
             sampled(lambda observation: self.agent.apply(params, observation)["policy"]),
             self.rollout_steps,
         )
+        paid = steps.reward
         values = self.value_function.apply(lifetime.value, steps.observation)  # [T, B]
         next_values = self.value_function.apply(lifetime.value, steps.next_observation)  # [T, B]
+        square_of_returns, square_of_advantages = lifetime.squares
+        if self.scale_rewards:
+            # Values are in units of the size so far.
+            size = jnp.sqrt(square_of_returns)
+            returns = lambda_returns(steps, size * next_values, self.discount, self.lambda_)
+            square_of_returns = running_square(square_of_returns, returns, RETURNS_RATE)
+            steps = steps._replace(reward=paid / jnp.maximum(jnp.sqrt(square_of_returns), SMALLEST))
         returns = lambda_returns(steps, next_values, self.discount, self.lambda_)
+        square_of_advantages = running_square(square_of_advantages, returns - values, ADVANTAGES_RATE)
         batch = Batch(
             rollout=steps,
+            values=values,
+            next_values=jnp.where(steps.terminated, 0.0, next_values),
             advantages=returns - values,
+            advantage_size=jnp.sqrt(square_of_advantages),
             rewards_to_go=lambda_returns(steps, jnp.zeros_like(values), self.discount, 1.0),
             hyperparameters=lifetime.hyperparameters,
             discount=jnp.asarray(self.discount, values.dtype),
@@ -93,8 +114,9 @@ class OnPolicy:
         )
         rate = lifetime.hyperparameters.get("critic_learning_rate", self.critic_learning_rate)
         value = self.value_function.update(lifetime.value, steps.observation, returns, rate)
-        lifetime = lifetime.lived(worlds, steps.reward, key=key, value=value)
-        return lifetime, batch, Acted(jnp.mean(steps.reward), episodes)
+        squares = jnp.stack([square_of_returns, square_of_advantages])
+        lifetime = lifetime.lived(worlds, paid, key=key, value=value, squares=squares)
+        return lifetime, batch, Acted(jnp.mean(paid), episodes)
 
     def update(
         self, rule: UpdateRule, weights: PyTree, lifetime: OnPolicyLifetime
@@ -153,6 +175,7 @@ def on_policy(
             discount=discount,
             lambda_=value.lambda_,
             critic_learning_rate=value.learning_rate,
+            scale_rewards=value.scale_rewards,
             remat=remat,
         )
 

@@ -114,18 +114,39 @@ def _renewed(
 
 
 def renew(
-    family: Family[Any], sampler: Sampler, state: SamplerState, population: Lifetime, ended: jax.Array
+    family: Family[Any],
+    sampler: Sampler,
+    state: SamplerState,
+    population: Lifetime,
+    ended: jax.Array,
+    at_once: bool = False,
 ) -> Lifetime:
-    """Start the lifetimes in `ended` [L] anew, one by one in place: the cost follows the number of ends."""
+    """Start the lifetimes in `ended` [L] anew.
+
+    One by one in place, so that the cost follows the number of ends; or `at_once`, one for each of the population, most
+    of them for nothing: on an accelerator one new lifetime takes as long as many. Both give the same.
+    """
     member_of_task = np.zeros(max(family.tasks) + 1, np.int32)
     member_of_task[list(family.tasks)] = np.arange(len(family.tasks))
+
+    def one(key: PRNGKey, task: jax.Array) -> Lifetime:
+        member = jnp.asarray(member_of_task)[task]
+        full = jnp.asarray(family.updates)[member]
+        return _renewed(family, sampler, state, key, member, full, jnp.bool_(True))
+
+    def all_at_once() -> Lifetime:
+        def choose(old: jax.Array, new: jax.Array) -> jax.Array:
+            return jnp.where(ended.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+
+        return jax.tree.map(choose, population, jax.vmap(one)(population.key, population.task))
+
+    if at_once:
+        return jax.lax.cond(jnp.any(ended), all_at_once, lambda: population)
 
     def body(carry: tuple[Lifetime, jax.Array]) -> tuple[Lifetime, jax.Array]:
         population, left = carry
         i = jnp.argmax(left)
-        member = jnp.asarray(member_of_task)[population.task[i]]
-        full = jnp.asarray(family.updates)[member]
-        new = _renewed(family, sampler, state, population.key[i], member, full, jnp.bool_(True))
+        new = one(population.key[i], population.task[i])
         return jax.tree.map(lambda p, n: p.at[i].set(n), population, new), left.at[i].set(False)
 
     return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), body, (population, ended))[0]

@@ -11,7 +11,7 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from metaobj.common.devices import AXIS, everywhere, quick_to_compile, spread
+from metaobj.common.devices import AXIS, everywhere, launches_are_dear, quick_to_compile, spread
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
@@ -146,7 +146,7 @@ class MetaTrainer:
         sampler = self.sampler.update_all(sampler, *everyone)
         over = [end | ~m["finite"] for end, m in zip(ended, metrics, strict=True)]
         populations = tuple(
-            renew(family, self.sampler, sampler, population, which)
+            renew(family, self.sampler, sampler, population, which, at_once=launches_are_dear())
             for family, population, which in zip(self.families, lived, over, strict=True)
         )
         summary = self._summary(lived, metrics)

@@ -44,7 +44,7 @@ def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
         return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
 
     programs = loaded.plugin.programs(loaded.config, loaded.objective)
-    title = name or loaded.plugin.title
+    title = name or loaded.plugin.name_of(loaded.objective)
     return Method(title, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
 
 
@@ -125,7 +125,10 @@ def _is_group(name: str) -> bool:
 
 
 def _contestant(name: str, loaded: Sequence[Loaded[Any, Any]], alone: bool) -> Contestant:
-    title = loaded[0].plugin.title if alone else name.partition("=")[0] if _is_group(name) else title_of(name)
+    if alone:
+        title = loaded[0].plugin.name_of(loaded[0].objective)
+    else:
+        title = name.partition("=")[0] if _is_group(name) else title_of(name)
     if not title:
         raise UserError(f"{name}: a group needs a name before its =")
     first = loaded[0]

@@ -32,7 +32,7 @@ class Plugin(Generic[Config, Rule]):
     kind: str
     """Its name in commands and files."""
     title: str
-    """Its name in tables and pictures."""
+    """Its name in tables and pictures, where `name` tells no other."""
     summary: str
     presets: Mapping[str, Config]
     """Named configurations."""
@@ -58,10 +58,16 @@ class Plugin(Generic[Config, Rule]):
     """What is evaluated on where the user does not tell."""
     inspect: "Callable[[Loaded[Config, Rule], Path], list[Path]]"
     """Draw what the objective does, into a folder; the files written."""
+    name: Callable[[Rule], str] | None = None
+    """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()
     """Metrics that the picture of a run shows, after "reward"."""
     live: Mapping[str, str] = field(default_factory=dict)
     """Metrics that a run shows while it goes on, beside the reward: {name: format}."""
+
+    def name_of(self, rule: Rule) -> str:
+        """What a rule is called in tables and pictures."""
+        return self.title if self.name is None else self.name(rule)
 
     @property
     def configuration(self) -> type[Config]:

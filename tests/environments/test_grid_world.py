@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from metaobj.common.environments import GRID_NAMES, Discrete, GridParams, GridState, GridWorld, grid_spec, make_grid
-from metaobj.common.environments.grid.specs import FOUR_ROOMS_WALLS, LONGER_HORIZON_WALLS, MOVING, SMALL_WALLS, TABULAR
+from metaobj.common.environments.grid.specs import (
+    FOUR_ROOMS_WALLS,
+    LONGER_HORIZON_WALLS,
+    MOVING,
+    SMALL,
+    SMALL_MOVING,
+    SMALL_WALLS,
+    TABULAR,
+)
 from metaobj.common.errors import UserError
 from tests.environments.sampling import sample_worlds
 
@@ -34,6 +42,8 @@ def world(environment: GridWorld = WORLD, walls: tuple[tuple[int, int], ...] = (
         end_probability=jnp.array([0.0, 1.0, 0.0]),
         return_probability=jnp.array([1.0, 0.0, 0.0]),
         object_exists=jnp.array([True, True, False]),
+        step_reward=jnp.asarray(0.0),
+        slip=jnp.asarray(0.0),
         max_steps=jnp.asarray(20),
         free_cells=jnp.argsort(~jnp.asarray(free).ravel(), stable=True),
         num_free=jnp.asarray(int(free.sum())),
@@ -236,9 +246,46 @@ def test_fixed_numbers_are_exact():
     assert [row.count("1") for row in FOUR_ROOMS_WALLS] == [0, 1, 1, 1, 9, 1, 1, 0, 1, 1, 1]
 
 
+def test_every_step_pays_and_scales_go_over_all_rewards():
+    assert float(step(at(1, 1), STAY, world(step_reward=jnp.asarray(-0.5)))[2]) == -0.5
+    assert float(step(at(0, 2), RIGHT, world(step_reward=jnp.asarray(-0.5)))[2]) == 1.5
+    fields = {"height": 4, "width": 4, "objects": [(2, 0, 0.1)], "max_steps": 10, "step_reward": 0.5}
+    params = sample_worlds(TABULAR, grid_spec(TABULAR, reward_scale=(0.1, 10), **fields))
+    scale = np.asarray(params.step_reward) / 0.5
+    np.testing.assert_allclose(params.object_rewards[:, 0], 2 * scale, rtol=1e-6)
+    assert 0.1 <= scale.min() < 0.11 and 9 < scale.max() <= 10 and 0.8 < np.median(scale) < 1.25
+
+
+def test_a_slip_leads_to_every_neighbour_alike():
+    """Slips of probability 0.9: the chosen cell has 0.1 + 0.9 / 9 and each of the eight others 0.1."""
+    params = world(slip=jnp.asarray(0.9))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    move = jax.jit(jax.vmap(WORLD.step, (0, None, None, None)))
+    cells = np.asarray(move(keys, at(1, 1), jnp.asarray(RIGHT), params)[1].position) @ [3, 1]
+    shares = np.bincount(cells, minlength=9) / len(keys)
+    np.testing.assert_allclose(shares, np.where(np.arange(9) == 5, 0.2, 0.1), atol=0.03)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_small_worlds_that_pay_or_cost_on_every_step(moving):
+    prefix = "moving_" if moving else ""
+    environment, spec = make_grid(f"{prefix}survive", "training")
+    params = sample_worlds(environment, spec)
+    exists = np.asarray(params.object_exists)
+    assert (np.asarray(params.step_reward) > 0).all() and (np.asarray(params.slip) >= 0.05).all()
+    assert (np.asarray(params.end_probability)[exists] == 1).all() and (np.asarray(params.object_rewards) <= 0).all()
+    negative = sample_worlds(environment, make_grid(f"{prefix}negative", "training")[1])
+    assert (np.asarray(negative.step_reward) < 0).all()
+    any_small = sample_worlds(environment, make_grid(f"{prefix}any_small", "training")[1])
+    assert (np.asarray(any_small.object_rewards)[:, 0] > 0).all() and np.asarray(any_small.object_rewards).min() < -5
+    one = jax.tree.map(lambda leaf: leaf[:2], params)
+    random, optimal = environment.reference_returns(one)
+    assert (random > 0).all() and (random < optimal).all()
+
+
 def test_families_share_one_program():
     families = {make_grid(name)[0] for name in GRID_NAMES if name != "small_layouts"}
-    assert families == {TABULAR, MOVING}
+    assert families == {TABULAR, MOVING, SMALL, SMALL_MOVING}
     specs = [make_grid(name)[1] for name in GRID_NAMES if make_grid(name)[0] == TABULAR]
     shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), spec) for spec in specs]
     assert all(shape == shapes[0] for shape in shapes)
@@ -260,6 +307,9 @@ def test_families_share_one_program():
         ({"height": 2, "width": 2}, "free cells"),
         ({"height": 3, "width": 3, "split": "held_out"}, "too few"),
         ({"max_random_walls": -1}, "max_random_walls"),
+        ({"reward_scale": 0.0}, "reward_scale"),
+        ({"slip": (0.0, 1.5)}, "slip"),
+        ({"step_reward": float("nan")}, "step_reward"),
     ],
 )
 def test_bad_worlds_are_refused(change, word):

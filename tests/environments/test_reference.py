@@ -28,8 +28,18 @@ OBJECTS = [(1, 0.2, 0.3), (0.5, 0.0, 0.05), (-1, 0.5, 0.5)]
 def tiny(collect_action: bool, seed: int, max_steps: int = 5) -> tuple[GridWorld, GridParams]:
     """A 3x3 world with up to three objects and a wall, padded to 4x4 and four objects."""
     environment = GridWorld(4, 4, 4, 16 * 16, collect_action=collect_action)
+    slip = (0.0, 0.0, 0.3)[seed % 3]
     spec = grid_spec(
-        environment, height=3, width=3, objects=OBJECTS, min_objects=2, max_steps=max_steps, max_random_walls=2
+        environment,
+        height=3,
+        width=3,
+        objects=OBJECTS,
+        min_objects=2,
+        max_steps=max_steps,
+        max_random_walls=2,
+        step_reward=(-1, 1),
+        reward_scale=(0.5, 2),
+        slip=slip,
     )
     return environment, sample_world(environment, spec, seed)
 
@@ -43,12 +53,13 @@ def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> fl
         np.asarray(x, float).tolist()
         for x in (params.object_rewards, params.end_probability, params.return_probability)
     )
+    every_step, slip = float(params.step_reward), float(params.slip)
 
     @functools.cache
     def value(y: int, x: int, present: frozenset, left: int) -> float:
         if left == 0:
             return 0.0
-        outcomes = []
+        outcomes = []  # of moves 0 to 8, and of the same nine with collection
         for action in range(environment.action_space.n):
             to = (y + action % 9 // 3 - 1, x + action % 3 - 1)
             if not (0 <= to[0] < 4 and 0 <= to[1] < 4) or walls[to]:
@@ -62,8 +73,12 @@ def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> fl
                 after = present - {hit} if collects else present
                 after |= {i for i, b in zip(absent, back, strict=True) if b}
                 expected += probability * value(*to, frozenset(after), left - 1)
-            outcomes.append(rewards[hit] + (1 - ends[hit]) * expected if collects else expected)
-        return max(outcomes) if optimal else sum(outcomes) / len(outcomes)
+            outcomes.append(every_step + (rewards[hit] + (1 - ends[hit]) * expected if collects else expected))
+        # A slip changes the move and not whether it collects.
+        kinds = [outcomes[at : at + 9] for at in range(0, len(outcomes), 9)]
+        slipped = sum(map(max, *kinds)) / 9 if optimal and len(kinds) > 1 else sum(outcomes) / len(outcomes)
+        chosen = max(outcomes) if optimal else sum(outcomes) / len(outcomes)
+        return (1 - slip) * chosen + slip * slipped
 
     starts = [(y, x) for y, x in itertools.product(range(3), range(3)) if not walls[y, x] and (y, x) not in cells]
     return sum(value(*cell, frozenset(exists), int(params.max_steps)) for cell in starts) / len(starts)
@@ -73,6 +88,7 @@ def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> fl
 def test_equals_exhaustive_recursion(collect_action):
     worlds = [tiny(collect_action, seed) for seed in range(6)]
     assert {int(w.object_exists.sum()) for _, w in worlds} == {2, 3}
+    assert len({float(w.step_reward) for _, w in worlds}) == 6 and any(w.slip > 0 for _, w in worlds)
     environment = worlds[0][0]
     params = jax.tree.map(lambda *x: jnp.stack(x), *(w for _, w in worlds))
     random, optimal = reference_returns(environment, params)
@@ -88,7 +104,7 @@ def test_equals_exhaustive_recursion(collect_action):
 @pytest.mark.parametrize("moving", [False, True])
 def test_random_return_equals_simulation(moving):
     environment = GridWorld(4, 5, 3, 160, moving_objects=moving)
-    spec = grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20)
+    spec = grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20, step_reward=0.1, slip=0.5)
     params = sample_world(environment, spec)
 
     def uniform(observation):

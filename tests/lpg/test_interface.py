@@ -11,6 +11,8 @@ import metaobj
 from metaobj import lpg, metagenrl
 from metaobj.common.errors import UserError
 from metaobj.common.objectives import file
+from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.plugin import plugin
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -40,6 +42,28 @@ def test_another_kind_is_refused_in_one_line() -> None:
         lpg.load("pretrained:metagenrl-demo")
     with pytest.raises(UserError, match="is an objective of kind lpg; one of kind metagenrl is needed"):
         metagenrl.load("pretrained:lpg-cpu")
+
+
+def test_an_objective_that_reads_values_is_given_them() -> None:
+    """Before meta-training its policy targets are the advantages under those values."""
+    objective = LPG(LPGConfig(units=4, prediction_size=3, value_inputs=True))
+    loaded = lpg.LoadedLPG(objective, objective.init(jax.random.key(0)), 0.5, 0.0, {})
+    T, B = 3, 2
+    none, index = jnp.zeros((T, B), bool), jnp.zeros((T, B), int)
+    rollout = metaobj.Rollout(index, index, jnp.ones((T, B)), none.at[1, 0].set(True), none, index)
+    heads = {"policy": jnp.zeros((T, B, 2)), "prediction": jnp.zeros((T, B, 3))}
+    values = jnp.full((T, B), 2.0), jnp.full((T, B), 4.0)
+    pi_hat, _ = loaded.targets(heads, heads, rollout, values=values)
+    expected = np.full((T, B), 1 + 0.5 * 4 - 2)
+    expected[1, 0] = 1 - 2  # nothing follows a termination
+    np.testing.assert_allclose(pi_hat, expected, rtol=1e-6)
+    with pytest.raises(UserError, match="values: none given; this objective reads"):
+        loaded.targets(heads, heads, rollout)
+
+
+def test_variants_have_names_of_their_own() -> None:
+    names = [plugin.name_of(plugin.build(plugin.presets[preset])) for preset in ("lpg-grids", "lpg-value")]
+    assert names == ["LPG", "LPG+V"]
 
 
 def test_the_front_loads_any_kind() -> None:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
 WEIGHTS = MetaLossConfig(policy_entropy=0.3, prediction_entropy=0.2, policy_target=0.1, prediction_target=0.4)
 OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=M, embedding_units=3), WEIGHTS)
+LEANING = LPG(replace(OBJECTIVE.config, value_inputs=True), replace(WEIGHTS, scale_advantages=True))
 AGENTS = {
     "tabular": Entry("tests.worlds:RING", L, B, 100, (3.0,)),
     # A large eps_root keeps Adam's curvature at small gradients within reach of finite differences.
@@ -38,11 +39,17 @@ AGENTS = {
 class Case:
     """Agents of one kind in mid-life, an eta, and the true meta-gradient of the first lifetime."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, objective: LPG = OBJECTIVE):
         entry = AGENTS[name]
+        self.objective = objective
         (self.family,) = make_families(
             [entry],
-            on_policy(OBJECTIVE, rollout_steps=T, discount=GAMMA, value=ValueConfig(learning_rate=0.1)),
+            on_policy(
+                objective,
+                rollout_steps=T,
+                discount=GAMMA,
+                value=ValueConfig(learning_rate=0.1, scale_rewards=objective.config.value_inputs),
+            ),
         )
         self.program = self.family.program
         sampler = make_sampler(sampler_grids([entry], {"kl_weight": (0.7,)}), SamplerConfig())
@@ -53,7 +60,7 @@ class Case:
         params = perturbed(keys[1], population.learner.params, 1.0 if name == "tabular" else 0.5)
         self.population = population.replace(learner=population.learner.replace(params=params))
         self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
-        self.eta = perturbed(keys[3], jax.jit(OBJECTIVE.init)(keys[3]), 0.7)
+        self.eta = perturbed(keys[3], jax.jit(objective.init)(keys[3]), 0.7)
         self.differentiate = self.differentiator(self.program)
         self.value, self.gradient = self.differentiate(self.eta, self.lifetime)
         self.rollouts, self.actions = self.replay(self.eta)
@@ -62,7 +69,7 @@ class Case:
         """Compiled (eta, lifetime) -> (meta-loss, meta-gradient)."""
 
         def loss(eta, lifetime):
-            return program.meta_loss(OBJECTIVE, K, eta, lifetime, jnp.int32(0))[0]
+            return program.meta_loss(self.objective, K, eta, lifetime, jnp.int32(0))[0]
 
         return jax.jit(jax.value_and_grad(loss))
 
@@ -71,7 +78,7 @@ class Case:
         """The batches that the K updates and the meta-loss see, [K + 1, ...], and the actions in them."""
 
         def one(lifetime, _):
-            return self.program.update(OBJECTIVE, eta, lifetime)[0], self.program.act(lifetime)[1]
+            return self.program.update(self.objective, eta, lifetime)[0], self.program.act(lifetime)[1]
 
         lifetime, batches = jax.lax.scan(one, self.lifetime, None, length=K)
         last = self.program.act(lifetime)[1]
@@ -95,7 +102,13 @@ def networks(float64):
     return Case("network")
 
 
-@pytest.fixture(scope="module", params=["tables", "networks"])
+@pytest.fixture(scope="module")
+def leaning(float64):
+    """With value inputs, and everything scaled that can be."""
+    return Case("network", LEANING)
+
+
+@pytest.fixture(scope="module", params=["tables", "networks", "leaning"])
 def case(request):
     return request.getfixturevalue(request.param)
 
@@ -186,7 +199,14 @@ def of_actions(values, action):
     return jnp.sum(values * jax.nn.one_hot(action, values.shape[-1], dtype=values.dtype), -1)
 
 
-def plain_targets(eta, heads, next_heads, rollout):
+def sign_log(x):
+    return jnp.where(x > 0, jnp.log(1 + jnp.maximum(x, 0)), -jnp.log(1 + jnp.maximum(-x, 0)))
+
+
+def plain_targets(case, eta, heads, next_heads, batch):
+    """What the network says, pi_hat and y_hat."""
+    rollout = batch.rollout
+
     def phi(logits):
         hidden = jnp.maximum(jax.nn.softmax(logits) @ eta["phi"]["hidden"]["kernel"] + eta["phi"]["hidden"]["bias"], 0)
         return (hidden @ eta["phi"]["output"]["kernel"] + eta["phi"]["output"]["bias"])[..., 0]
@@ -194,10 +214,16 @@ def plain_targets(eta, heads, next_heads, rollout):
     pi = of_actions(jax.nn.softmax(heads["policy"]), rollout.action)
     next_phi = phi(next_heads["prediction"]) * (1 - rollout.terminated)
     discount = GAMMA * jnp.ones_like(pi)
-    x = jnp.stack([rollout.reward, 1.0 * rollout.terminated, discount, pi, phi(heads["prediction"]), next_phi], -1)
-    hidden = plain_lstm(eta["lstm"], x, 1.0 - (rollout.terminated | rollout.truncated))
-    pi_hat = (hidden @ eta["policy"]["kernel"] + eta["policy"]["bias"])[..., 0]
-    return pi_hat, jax.nn.softmax(hidden @ eta["prediction"]["kernel"] + eta["prediction"]["bias"])
+    x = [rollout.reward, 1.0 * rollout.terminated, discount, pi, phi(heads["prediction"]), next_phi]
+    if leaning := case.objective.config.value_inputs:
+        size, policy = batch.advantage_size, jax.nn.softmax(heads["policy"])
+        x[0] = sign_log(rollout.reward / size)
+        x += [sign_log(value / size) for value in (batch.advantages, batch.values, batch.next_values)]
+        x.append(-jnp.sum(policy * jnp.log(policy), -1) / np.log(2))
+    hidden = plain_lstm(eta["lstm"], jnp.stack(x, -1), 1.0 - (rollout.terminated | rollout.truncated))
+    said = (hidden @ eta["policy"]["kernel"] + eta["policy"]["bias"])[..., 0]
+    pi_hat = batch.advantages + size * said if leaning else said
+    return said, pi_hat, jax.nn.softmax(hidden @ eta["prediction"]["kernel"] + eta["prediction"]["bias"])
 
 
 def plain_meta_loss(case, eta, flow):
@@ -216,10 +242,10 @@ def plain_meta_loss(case, eta, flow):
         rollout = batch.rollout
         read = jax.tree.map(lambda p: flow * p + (1 - flow) * jax.lax.stop_gradient(p), theta)
         heads, next_heads = heads_of(read, rollout.observation), heads_of(read, rollout.next_observation)
-        pi_hat, y_hat = plain_targets(eta, heads, next_heads, rollout)
+        said, pi_hat, y_hat = plain_targets(case, eta, heads, next_heads, batch)
         squares.append(
             jnp.array([WEIGHTS.policy_target, WEIGHTS.prediction_target])
-            @ jnp.array([jnp.mean(pi_hat**2), jnp.mean(jnp.sum(y_hat**2, -1))])
+            @ jnp.array([jnp.mean(said**2), jnp.mean(jnp.sum(y_hat**2, -1))])
         )
 
         def loss(theta, rollout=rollout, pi_hat=pi_hat, y_hat=y_hat):
@@ -232,7 +258,8 @@ def plain_meta_loss(case, eta, flow):
     batch = jax.tree.map(lambda leaf: leaf[K], case.rollouts)
     heads = heads_of(theta, batch.rollout.observation)
     pi, y = jax.nn.softmax(heads["policy"]), jax.nn.softmax(heads["prediction"])
-    gain = jnp.mean(jnp.log(of_actions(pi, batch.rollout.action)) * batch.advantages)
+    unit = batch.advantage_size if case.objective.config.value_inputs else 1.0
+    gain = jnp.mean(jnp.log(of_actions(pi, batch.rollout.action)) * batch.advantages / unit)
     gain -= WEIGHTS.policy_entropy * jnp.mean(jnp.sum(pi * jnp.log(pi), -1))
     gain -= WEIGHTS.prediction_entropy * jnp.mean(jnp.sum(y * jnp.log(y), -1))
     return -gain + sum(squares) / K

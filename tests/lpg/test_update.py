@@ -21,7 +21,10 @@ def make_batch(rollout):
     shape = rollout.reward.shape
     return Batch(
         rollout=rollout,
+        values=jnp.zeros(shape),
+        next_values=jnp.zeros(shape),
         advantages=jnp.ones(shape),
+        advantage_size=jnp.ones(()),
         rewards_to_go=jnp.ones(shape),
         hyperparameters={"learning_rate": jnp.asarray(RATE), "kl_weight": jnp.asarray(KL_WEIGHT)},
         discount=jnp.asarray(0.9),
@@ -227,3 +230,23 @@ def test_the_meta_loss_is_the_formula(case):
     gain = (np.log(pi[..., 0]) * np.asarray(advantages)).mean()  # every action is 0
     gain += 0.3 * -(pi * np.log(pi)).sum(-1).mean() + 0.2 * -(y * np.log(y)).sum(-1).mean()
     np.testing.assert_allclose(loss, -(gain - 0.1 * 2.0 - 0.4 * 0.5), rtol=1e-12)
+
+
+def test_before_meta_training_value_inputs_leave_the_advantage(case):
+    """And once the network speaks, it does so in units of the advantages, whatever unit rewards are paid in."""
+    objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8, value_inputs=True))
+    weights = objective.init(jax.random.key(3))
+    _, heads, next_heads, batch = case
+    random = jax.random.normal(jax.random.key(4), (3, T, B))
+    batch = batch._replace(advantages=random[0], values=random[1], next_values=random[2])
+    say = jax.jit(lambda weights, batch: objective.targets(weights, heads, next_heads, batch)[0][0])
+    np.testing.assert_array_equal(say(weights, batch), batch.advantages)
+    weights["policy"]["kernel"] = jax.random.normal(jax.random.key(5), (5, 1))
+    answer = say(weights, batch)
+    assert float(jnp.abs(answer - batch.advantages).max()) > 0.1
+    in_cents = {name: 100 * getattr(batch, name) for name in ("advantages", "values", "next_values", "advantage_size")}
+    in_cents = with_rollout(batch, reward=100 * batch.rollout.reward)._replace(**in_cents)
+    np.testing.assert_allclose(say(weights, in_cents), 100 * answer, rtol=1e-9)
+    for name in ("advantages", "values", "next_values"):
+        changed = batch._replace(**{name: getattr(batch, name) + 1.0})
+        assert not np.allclose(say(weights, changed) - changed.advantages, answer - batch.advantages), name

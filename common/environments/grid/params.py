@@ -30,6 +30,8 @@ class GridParams:
     end_probability: jax.Array  # [N] that collecting the object ends the episode
     return_probability: jax.Array  # [N] per step, that an absent object comes back
     object_exists: jax.Array  # [N] bool, false for padding; those that exist come first
+    step_reward: jax.Array  # [] paid on every step, whatever happens in it
+    slip: jax.Array  # [] probability that a step's move is drawn uniformly, whatever was chosen
     max_steps: jax.Array  # [] int32
     free_cells: jax.Array  # [H * W] int32, y * W + x of the cells where an episode may place things, then zeros
     num_free: jax.Array  # [] int32 how many of `free_cells` are free
@@ -53,6 +55,9 @@ class GridSpec:
     object_rewards: np.ndarray  # [2, N], uniform
     end_probability: np.ndarray  # [2, N], log-uniform
     return_probability: np.ndarray  # [2, N], log-uniform
+    step_reward: np.ndarray  # [2], uniform
+    reward_scale: np.ndarray  # [2], log-uniform: all rewards of a world are multiplied by it
+    slip: np.ndarray  # [2], uniform
     max_steps: np.ndarray  # [2] int32, log-uniform
     split: np.ndarray  # [] int32: ANY, TRAINING or HELD_OUT
 
@@ -61,10 +66,12 @@ def sample_grid_params(key: PRNGKey, spec: GridSpec, moving_objects: bool) -> Gr
     """Draw a world of the distribution, by rejection until it belongs to `spec.split`."""
     number_key, layout_key = jax.random.split(key)
     N = spec.object_rewards.shape[-1]
-    u_steps, u_rewards, u_end, u_return = jnp.split(jax.random.uniform(number_key, (1 + 3 * N,)), (1, 1 + N, 1 + 2 * N))
+    u = jax.random.uniform(number_key, (4 + 3 * N,))
+    u_steps, u_rewards, u_end, u_return, (u_scale, u_step, u_slip) = jnp.split(u, (1, 1 + N, 1 + 2 * N, 1 + 3 * N))
     steps = jnp.asarray(spec.max_steps)
     max_steps = jnp.floor(_log_uniform(u_steps[0], steps[0], steps[1] + 1)).astype(jnp.int32)
     rewards = jnp.asarray(spec.object_rewards)
+    scale = _log_uniform(u_scale, *jnp.asarray(spec.reward_scale))
     split = jnp.asarray(spec.split, jnp.int32)
 
     def wanted(layout: Layout) -> jax.Array:
@@ -89,10 +96,12 @@ def sample_grid_params(key: PRNGKey, spec: GridSpec, moving_objects: bool) -> Gr
         width=width,
         walls=walls,
         object_positions=positions,
-        object_rewards=jnp.where(exists, rewards[0] + u_rewards * (rewards[1] - rewards[0]), 0.0),
+        object_rewards=jnp.where(exists, scale * _uniform(u_rewards, *rewards), 0.0),
         end_probability=jnp.where(exists, _log_uniform(u_end, *jnp.asarray(spec.end_probability)), 0.0),
         return_probability=jnp.where(exists, _log_uniform(u_return, *jnp.asarray(spec.return_probability)), 0.0),
         object_exists=exists,
+        step_reward=scale * _uniform(u_step, *jnp.asarray(spec.step_reward)),
+        slip=_uniform(u_slip, *jnp.asarray(spec.slip)),
         max_steps=jnp.clip(max_steps, steps[0], steps[1]),
         free_cells=_free_first(free.reshape(-1)),
         num_free=jnp.sum(free, dtype=jnp.int32),
@@ -144,6 +153,11 @@ def _free_first(free: jax.Array) -> jax.Array:
     """Indices of the true entries of [n] in ascending order, then zeros. (Compiles faster than a sort.)"""
     slots = jnp.where(free, jnp.cumsum(free) - 1, free.size)
     return jnp.zeros(free.size, jnp.int32).at[slots].set(jnp.arange(free.size, dtype=jnp.int32), mode="drop")
+
+
+def _uniform(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Uniform in [low, high] for u uniform in [0, 1)."""
+    return low + u * (high - low)
 
 
 def _uniform_integer(u: jax.Array, low: jax.Array | int, high: jax.Array | int) -> jax.Array:

@@ -80,8 +80,10 @@ def trimmed(params: GridParams) -> GridParams:
     )
 
 
-Backup = Callable[[list[jax.Array], jax.Array], jax.Array]
-"""(values of landing on each cell, one array [..., H, W] per kind of action; walls) -> values of being there."""
+Backup = Callable[[list[jax.Array], jax.Array, jax.Array], jax.Array]
+"""(values of landing on each cell, one array [..., H, W] per kind of action; walls; the probability that a move is
+drawn uniformly) -> values of being there.
+"""
 
 
 def _grid_return(world: Grid, params: GridParams, key: PRNGKey, backup: Backup) -> jax.Array:
@@ -117,7 +119,9 @@ def _fixed_objects_return(world: Grid, params: GridParams, backup: Backup) -> ja
             # A padding object lies on some cell where another may be: leave that cell alone.
             now = jnp.where(params.object_exists[i], now, collected[there])
             collected = collected.at[there].set(now)
-        return backup([landed, collected] if world.collect_action else [collected], params.walls)
+        landings = [landed, collected] if world.collect_action else [collected]
+        expected = params.step_reward + backup(landings, params.walls, params.slip)
+        return jnp.where(params.walls, 0.0, expected)
 
     values = jax.lax.fori_loop(0, params.max_steps, one_step, jnp.zeros(shape))
     present = tuple(params.object_exists.astype(jnp.int32))
@@ -134,16 +138,22 @@ def _after_returns(values: jax.Array, probability: jax.Array) -> jax.Array:
     return values
 
 
-def _best(landings: list[jax.Array], walls: jax.Array) -> jax.Array:
+def _best(landings: list[jax.Array], walls: jax.Array, slip: jax.Array) -> jax.Array:
     """Maximum over the moves. A blocked move stays, and staying is a move too, so walls just drop out."""
     values = functools.reduce(jnp.maximum, landings)
     best = _three_by_three(jnp.where(walls, -jnp.inf, values), jnp.maximum, -jnp.inf)
-    return jnp.where(walls, 0.0, best)
+    best = jnp.where(walls, 0.0, best)
+    return jax.lax.cond(slip > 0, lambda: best + slip * (_over_moves(values, walls) - best), lambda: best)
 
 
-def _mean(landings: list[jax.Array], walls: jax.Array) -> jax.Array:
-    """Mean over the moves, of which the blocked ones stay."""
-    values = jnp.where(walls, 0.0, sum(landings[1:], landings[0]) / len(landings))
+def _mean(landings: list[jax.Array], walls: jax.Array, slip: jax.Array) -> jax.Array:
+    """Mean over the moves, of which the blocked ones stay; slips change nothing."""
+    return _over_moves(sum(landings[1:], landings[0]) / len(landings), walls)
+
+
+def _over_moves(values: jax.Array, walls: jax.Array) -> jax.Array:
+    """Mean over the nine moves of the values of where they lead."""
+    values = jnp.where(walls, 0.0, values)
     blocked = 9.0 - _three_by_three(1.0 - walls, jnp.add, 0.0)  # [H, W]
     return (_three_by_three(values, jnp.add, 0.0) + blocked * values) / 9.0
 

@@ -22,6 +22,10 @@ Object: TypeAlias = tuple[Range, Range, Range]
 
 TABULAR = GridWorld(height=13, width=13, num_objects=7, num_states=2**7 * 7 * 9)
 """Holds all tabular worlds; "longer horizon" has the most states."""
+SMALL = GridWorld(height=7, width=7, num_objects=4, num_states=2**4 * 7 * 7)
+"""Holds the tabular worlds of up to 7x7 cells with up to four objects: hundreds of agents fit in little memory."""
+SMALL_MOVING = GridWorld(height=6, width=6, num_objects=3, num_states=0, moving_objects=True)
+"""Holds the worlds of up to 6x6 cells whose objects move."""
 MOVING = GridWorld(height=11, width=11, num_objects=4, num_states=0, moving_objects=True)
 """Holds all worlds whose objects move."""
 
@@ -47,6 +51,9 @@ def grid_spec(
     walls: Sequence[str] = (),
     max_random_walls: int = 0,
     min_objects: int | None = None,
+    step_reward: Range = 0.0,
+    reward_scale: Range = 1.0,
+    slip: Range = 0.0,
     split: Split = "any",
 ) -> GridSpec:
     """A distribution of worlds, padded for `environment`.
@@ -60,6 +67,9 @@ def grid_spec(
         walls: rows of "0" and "1" that are always walls.
         max_random_walls: up to so many more.
         min_objects: default all.
+        step_reward: paid on every step.
+        reward_scale: all rewards of a world are multiplied by it; (low, high) for a log-uniform draw.
+        slip: probability that a move is drawn uniformly, whatever was chosen.
         split: "training" and "held_out" have no world in common; "any" has both.
 
     Raises:
@@ -104,6 +114,16 @@ def grid_spec(
             ranges[:, i] = low, high
         return ranges
 
+    least_scale, most_scale = _pair(reward_scale)
+    if not 0 < least_scale <= most_scale < np.inf:
+        raise UserError(f"reward_scale: {reward_scale} is not a positive number or (low, high)")
+    least_slip, most_slip = _pair(slip)
+    if not 0 <= least_slip <= most_slip <= 1:
+        raise UserError(f"slip: {slip} is not a probability or (low, high)")
+    least_reward, most_reward = _pair(step_reward)
+    if not -np.inf < least_reward <= most_reward < np.inf:
+        raise UserError(f"step_reward: {step_reward} is not a finite number or (low, high)")
+
     return GridSpec(
         height=np.array(heights, np.int32),
         width=np.array(widths, np.int32),
@@ -113,6 +133,9 @@ def grid_spec(
         object_rewards=numbers(0, "reward", -np.inf, np.inf),
         end_probability=numbers(1, "end probability", 0.0, 1.0),
         return_probability=numbers(2, "return probability", 0.0, 1.0),
+        step_reward=np.array([least_reward, most_reward], np.float32),
+        reward_scale=np.array([least_scale, most_scale], np.float32),
+        slip=np.array([least_slip, most_slip], np.float32),
         max_steps=np.array(steps, np.int32),
         split=np.array(SPLITS[split], np.int32),
     )
@@ -214,6 +237,69 @@ def small_layouts(
     return environment, spec
 
 
+_SCALES = (0.1, 10.0)
+_HAZARD: Object = ((-1, 0), 1, 0)
+_GOAL: Object = ((0, 1), 1, 0)
+
+
+def any_small(environment: GridWorld, split: Split = "any") -> GridSpec:
+    """Small worlds with all numbers random, those of rewards included: how large they are, and a little on every step.
+
+    The first object's reward is positive.
+    """
+    most = environment.num_objects
+    first: Object = ((0.2, 1), *_ANY_OBJECT[1:])
+    return grid_spec(
+        environment,
+        height=(4, environment.height),
+        width=(4, environment.width),
+        objects=[first] + [_ANY_OBJECT] * (most - 1),
+        min_objects=1,
+        max_steps=(20, 500),
+        max_random_walls=6,
+        step_reward=(-0.1, 0.1),
+        reward_scale=_SCALES,
+        slip=(0, 0.3),
+        split=split,
+    )
+
+
+def survive(environment: GridWorld, split: Split = "any") -> GridSpec:
+    """Small worlds with a reward on every step until a hazard ends the episode. The agent slips: it must keep clear."""
+    most = environment.num_objects
+    return grid_spec(
+        environment,
+        height=(4, environment.height),
+        width=(4, environment.width),
+        objects=[_HAZARD] * most,
+        min_objects=most - 1,
+        max_steps=(50, 500),
+        max_random_walls=4,
+        step_reward=1.0,
+        reward_scale=_SCALES,
+        slip=(0.05, 0.4),
+        split=split,
+    )
+
+
+def negative(environment: GridWorld, split: Split = "any") -> GridSpec:
+    """Small worlds with a cost on every step until a goal is found; further goals may be worth more or less."""
+    return grid_spec(
+        environment,
+        height=(4, environment.height),
+        width=(4, environment.width),
+        objects=[_GOAL] * (environment.num_objects - 1),
+        min_objects=1,
+        max_steps=(50, 500),
+        max_random_walls=6,
+        step_reward=-1.0,
+        reward_scale=_SCALES,
+        slip=(0, 0.4),
+        split=split,
+    )
+
+
+_SMALL_SPECS = {"any_small": any_small, "survive": survive, "negative": negative}
 _TABULAR_SPECS = {
     "dense": dense,
     "sparse": sparse,
@@ -229,7 +315,13 @@ _MOVING_SPECS = {
     "random_small_sparse": random_small_sparse,
     "random_very_dense": random_very_dense,
 }
-GRID_NAMES = (*_TABULAR_SPECS, *_MOVING_SPECS, "small_layouts")
+GRID_NAMES = (
+    *_TABULAR_SPECS,
+    *_MOVING_SPECS,
+    "small_layouts",
+    *_SMALL_SPECS,
+    *(f"moving_{name}" for name in _SMALL_SPECS),
+)
 
 
 def make_grid(name: str, split: Split = "any") -> tuple[GridWorld, GridSpec]:
@@ -244,6 +336,10 @@ def make_grid(name: str, split: Split = "any") -> tuple[GridWorld, GridSpec]:
         return MOVING, _MOVING_SPECS[name](split)
     if name == "small_layouts":
         return small_layouts(split=split)
+    if name in _SMALL_SPECS:
+        return SMALL, _SMALL_SPECS[name](SMALL, split)
+    if (kind := name.removeprefix("moving_")) in _SMALL_SPECS:
+        return SMALL_MOVING, _SMALL_SPECS[kind](SMALL_MOVING, split)
     raise UserError(f"grid: {name!r} is unknown; choose from {', '.join(GRID_NAMES)}")
 
 

@@ -3,9 +3,9 @@
 In a *tabular* world the objects' cells are fixed for a lifetime and the observation is the index of the state. With
 `moving_objects` ("random" worlds) cells are drawn anew for each episode and the observation is a stack of planes.
 
-Order of events in a step: the agent moves (into a wall or the edge: it stays), collects what is on its new cell, the
-collected object may end the episode, and objects that were absent before the step may come back, on their cell. So an
-object collected in this step returns in the next one at the earliest.
+Order of events in a step: the agent moves (into a wall or the edge: it stays), perhaps not where it chose to, collects
+what is on its new cell, the collected object may end the episode, and objects that were absent before the step may
+come back, on their cell. So an object collected in this step returns in the next one at the earliest.
 """
 
 from dataclasses import dataclass, replace
@@ -88,8 +88,12 @@ class GridWorld:
 
     def step(self, key: PRNGKey, state: GridState, action: jax.Array, params: GridParams) -> Step:
         """Move, collect, perhaps end, let objects return. `truncated` at `params.max_steps`, unless it ended."""
-        u = jax.random.uniform(key, (self.num_objects + 1,))
-        move = jnp.asarray(action, jnp.int32) % 9
+        u = jax.random.uniform(key, (self.num_objects + 2,))
+        u_return, u_end, u_slip = u[:-2], u[-2], u[-1]
+        # One draw tells both whether and where to: below `slip` it is uniform again, stretched.
+        slips = u_slip < params.slip
+        slipped = _scaled(u_slip / jnp.where(slips, params.slip, 1.0), jnp.int32(9))
+        move = jnp.where(slips, slipped, jnp.asarray(action, jnp.int32) % 9)
         target = state.position + jnp.stack([move // 3 - 1, move % 3 - 1])
         y, x = target[0], target[1]
         inside = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
@@ -100,9 +104,9 @@ class GridWorld:
         collected = state.present & jnp.all(cells == position, axis=-1)  # [N], at most one
         if self.collect_action:
             collected = collected & (action >= 9)
-        reward = jnp.sum(jnp.where(collected, params.object_rewards, 0.0))
-        terminated = u[-1] < jnp.sum(jnp.where(collected, params.end_probability, 0.0))
-        returned = ~state.present & params.object_exists & (u[:-1] < params.return_probability)
+        reward = params.step_reward + jnp.sum(jnp.where(collected, params.object_rewards, 0.0))
+        terminated = u_end < jnp.sum(jnp.where(collected, params.end_probability, 0.0))
+        returned = ~state.present & params.object_exists & (u_return < params.return_probability)
         time = state.time + 1
         truncated = (time >= params.max_steps) & ~terminated
         state = GridState(position, (state.present & ~collected) | returned, state.object_positions, time)
