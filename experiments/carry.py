@@ -69,7 +69,8 @@ def prepare(config: LPGTraining, start: Path | None) -> tuple[TimedTrainer, Trai
             compiling = pool.submit(trainer.run_chunk.lower(placed(trainer)).compile)
             state = trainer.init()
             compiled = compiling.result()
-        needed = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
+        analysis = compiled.memory_analysis()
+        needed = analysis.temp_size_in_bytes if analysis is not None else 0
         told = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
         say(f"compiled in {time.monotonic() - begun:.0f} s; chunk {config.chunk} takes {needed / 2**30:.2f} GiB")
         if needed < 0.9 * told or config.chunk == 1:
