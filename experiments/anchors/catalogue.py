@@ -60,15 +60,14 @@ def _discrete(environment: str, updates: int, agent: AgentConfig) -> Entry:
     return Entry(environment, 1, 16, updates, agent=agent, split="any")
 
 
-def _on_policy(a2c_bar: float | None, ppo_bar: float | None) -> tuple[Contestant, ...]:
-    entropy = (0.003, 0.01)
+def _on_policy(a2c_bar: float, ppo_bar: float) -> tuple[Contestant, ...]:
     return (
         Contestant(
             a2c(ROLLOUT, 0.99, ValueConfig()),
-            {"learning_rate": (1e-3,), "critic_learning_rate": (3e-3, 1e-2, 3e-2), "entropy_weight": entropy},
+            {"learning_rate": (1e-3,), "critic_learning_rate": (3e-3, 1e-2, 3e-2), "entropy_weight": (0.003, 0.01)},
             a2c_bar,
         ),
-        Contestant(discrete_ppo(ROLLOUT), {"learning_rate": (5e-4, 1e-3, 2e-3), "entropy_weight": entropy}, ppo_bar),
+        Contestant(discrete_ppo(ROLLOUT), {"learning_rate": (1e-3, 2e-3), "entropy_weight": (0.01,)}, ppo_bar),
     )
 
 
@@ -79,7 +78,7 @@ def _minatar(ppo_bar: float) -> tuple[Contestant, ...]:
         ),
         Contestant(
             a2c(ROLLOUT, 0.99, ValueConfig()),
-            {"learning_rate": (5e-4, 1e-3, 2e-3), "critic_learning_rate": (1e-3, 3e-3), "entropy_weight": (0.01,)},
+            {"learning_rate": (5e-4, 1e-3, 2e-3), "critic_learning_rate": (3e-3, 1e-2), "entropy_weight": (0.01,)},
         ),
     )
 

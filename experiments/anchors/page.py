@@ -50,40 +50,38 @@ def chosen(curves: list[Curves]) -> Curves:
 
 
 def write_page(folder: Path) -> None:
-    """README.md of all tables in the folder."""
+    """README.md of all tables in the folder; what none of them holds is told to be missing."""
     lines = [_HEAD]
     for name, anchor in ANCHORS.items():
         path = folder / f"{name}.csv"
         measured = load(path) if path.exists() else []
         for contestant in anchor.contestants:
-            if own := [one for one in measured if one.method == contestant.method.name]:
-                lines.append(_row(anchor, contestant, own))
+            own = [one for one in measured if one.method == contestant.method.name]
+            published = "; ".join(f"{what} ([{source}]({SOURCES[source]}))" for what, source in anchor.published)
+            cells = [anchor.entry.environment, contestant.method.name, *_cells(own)]
+            lines.append("| " + " | ".join([*cells, published, _verdict(anchor, contestant, own)]) + " |")
     atomic_write(folder / "README.md", "\n".join(lines) + "\n")
 
 
-def _row(anchor: Anchor, contestant: Contestant, curves: list[Curves]) -> str:
+def _cells(curves: list[Curves]) -> list[str]:
+    """Steps, seeds, setting, final, best bin, area."""
+    if not curves:
+        return ["not measured", *5 * [""]]
     one = chosen(curves)
     summary = summarise(one)
+    steps, setting = f"{one.env_steps[-1]:,}".replace(",", " "), one.setting.replace(" ", ", ")
+    figures = (_interval(summary.final), f"{summary.best:.4g}", f"{summary.area:.4g}")
+    return [steps, str(len(one.returns)), setting, *figures]
+
+
+def _verdict(anchor: Anchor, contestant: Contestant, curves: list[Curves]) -> str:
     if contestant.bar is None:
-        verdict = "no bar"
-    else:
-        inside = sum(summarise(other).inside(anchor, contestant) for other in curves)
-        verdict = f"{contestant.bar:g}: {'yes' if summary.inside(anchor, contestant) else '**no**'}"
-        verdict += f" ({inside} of {len(curves)})"
-    published = "; ".join(f"{what} ([{source}]({SOURCES[source]}))" for what, source in anchor.published)
-    cells = (
-        one.environment,
-        one.method,
-        f"{one.env_steps[-1]:,}".replace(",", " "),
-        len(one.returns),
-        one.setting.replace(" ", ", "),
-        _interval(summary.final),
-        f"{summary.best:.4g}",
-        f"{summary.area:.4g}",
-        published,
-        verdict,
-    )
-    return "| " + " | ".join(map(str, cells)) + " |"
+        return "no bar"
+    if not curves:
+        return f"{contestant.bar:g}"
+    best = summarise(chosen(curves)).inside(anchor, contestant)
+    inside = sum(summarise(one).inside(anchor, contestant) for one in curves)
+    return f"{contestant.bar:g}: {'yes' if best else '**no**'} ({inside} of {len(curves)})"
 
 
 def _interval(interval: Interval) -> str:
@@ -104,6 +102,8 @@ agent are in the tables beside this page.
   that ended in a bin (about a twenty-fourth of the life); TD3 and DDPG are tested without noise in eight episodes.
 - Published figures of gymnax-blines are of one run each, read from the logs in its repository; those of RL Zoo are of
   one trained agent without noise.
+- gymnax-blines plays MinAtar with two dense layers of 256, 64 environments and a discount of 0.999; here it is one
+  convolution of 16 channels and a layer of 128, 16 environments and 0.99.
 - Brax's hopper has no published figure for this backend (spring of Brax 0.14) and these methods, so no bar; what there
   is was measured on other simulators and tells an order of magnitude at most.
 
