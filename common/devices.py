@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -34,6 +35,18 @@ def use_all_cores() -> None:
     ):
         with contextlib.suppress(RuntimeError):  # JAX is in use already, with the devices that it has
             jax.config.update("jax_num_cpu_devices", cores)
+
+
+def hardware() -> str:
+    """What programs run on, in words."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{len(jax.devices())} x {device.device_kind}"
+    model = "CPU"
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{len(os.sched_getaffinity(0))} cores of {model}"
 
 
 def join_cluster() -> None:

@@ -36,6 +36,8 @@ usage: metaobj COMMAND ...
                          train fresh agents by it on tasks it never saw
   compare METHOD METHOD ... [--suite NAME] [--steps N] [--out DIR]
                          the same for any number of objectives and baselines
+  matrix KIND --families A B ... [--preset NAME] [--run-dir DIR]
+                         train on each family, evaluate on all
   inspect OBJECTIVE [--out DIR]
                          pictures of what it does
   list                   presets, distributions, environments, suites, objectives
@@ -108,6 +110,27 @@ class CompareArguments(ComparisonArguments):
     or a baseline such as A2C."""
     baseline: Annotated[str | None, _called("NAME")] = None
     """The one that the others are compared with; by default the first that is not learned, else the last."""
+
+
+@dataclass(frozen=True)
+class MatrixArguments:
+    """Meta-train on each of several families, evaluate every objective on all of them."""
+
+    families: tuple[str, ...] = ()
+    """Distributions, two or more; worlds of each are drawn from the training part for one and the held-out for the
+    other."""
+    preset: Annotated[str | None, _called("NAME")] = None
+    """A named configuration, whose values are the defaults below."""
+    run_dir: Annotated[Path, _called("DIR")] = Path("runs/matrix")
+    """Where the runs, the evaluations, matrix.csv and matrix.png go; run again, it goes on where it was."""
+    seeds: Annotated[int | None, _called("INT")] = None
+    """Agents per task; by default what suits the kind."""
+    tuning_seeds: Annotated[int | None, _called("INT")] = None
+    """Agents per setting and environment in tuning; by default likewise."""
+    steps: Annotated[int | None, _called("INT")] = None
+    """Environment steps of every agent on every task."""
+    tuning: Literal["training", "suite"] = "suite"
+    """What settings are chosen on, as for `metaobj compare`."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +209,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "compare": _compare,
+        "matrix": _matrix,
         "inspect": _inspect,
         "list": _list,
         "demo": _demo,
@@ -312,6 +336,31 @@ def _compare(arguments: list[str], console: Console) -> int:
     return _run_comparison(chosen, chosen.names, chosen.baseline, suite, console)
 
 
+def _matrix(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.matrix import Sizes, train_and_test
+    from metaobj.common.objectives.plugin import get_plugin
+
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: metaobj matrix KIND --families A B ...; `metaobj matrix KIND --help` tells more")
+        return 0
+    plugin = get_plugin(arguments[0])
+    rest = arguments[1:]
+    chosen = last_value(rest, "--preset")
+    if chosen is not None and chosen not in plugin.presets:
+        raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
+    default: Any = plugin.presets[chosen or plugin.default_preset]
+    configuration = type(default)
+    both: Any = tuple[
+        Annotated[MatrixArguments, tyro.conf.arg(name="")],
+        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
+    ]
+    matrix, config = parse(both, rest, f"matrix {plugin.kind}", (MatrixArguments(), default))
+    _check_out(matrix.run_dir)
+    sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)
+    train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)
+    return 0
+
+
 def _run_comparison(
     chosen: ComparisonArguments, names: Sequence[str], baseline: str | None, suite: str, console: Console
 ) -> int:
@@ -331,10 +380,20 @@ def _run_comparison(
         trust=chosen.trust,
         overwrite=chosen.overwrite,
         page=chosen.report,
-        command=" ".join(["metaobj", *map(shlex.quote, sys.argv[1:])]),
+        command=_told(sys.argv[1:]),
     )
     compare(comparison, folder, console)
     return 0
+
+
+def _told(arguments: Sequence[str]) -> str:
+    """The command, without the folder that results go to: they do not depend on it."""
+    kept = [
+        word
+        for before, word in zip(["", *arguments], arguments, strict=False)
+        if word != "--out" and before != "--out" and not word.startswith("--out=")
+    ]
+    return " ".join(["metaobj", *map(shlex.quote, kept)])
 
 
 def _inspect(arguments: list[str], console: Console) -> int:

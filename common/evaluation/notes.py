@@ -25,7 +25,7 @@ def general_notes(rows: Sequence[SummaryRow]) -> list[str]:
         notes.append(f"return: raw episode return, {why}{left_out}: {', '.join(raw)}.")
     alone = list(dict.fromkeys(row.task for row in rows if row.kind == "task" and not row.headline))
     if alone:
-        why = "without exploration beyond chance, which no method here has, they do not separate methods"
+        why = "they ask for exploration or for memory more than for a way of learning"
         notes.append(f"Left out of the means over tasks: {', '.join(alone)}; {why}.")
     if any(row.meta_seeds > 1 for row in rows):
         notes.append("Intervals redraw meta-seeds, the same on every task, and then the agents of each.")

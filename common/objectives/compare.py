@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.devices import hardware
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.cells import Cells, digest, versions
@@ -243,7 +244,7 @@ def _provenance(comparison: Comparison, protocol: EvaluationProtocol) -> dict[st
         "seed": str(protocol.seed),
         "agents": f"{protocol.seeds} a task, {protocol.tuning_seeds} a setting in tuning",
         "versions": ", ".join(f"{name} {found[name]}" for name in ("metaobj", "jax")),
-        "hardware": found["device"],
+        "hardware": hardware(),
     }
 
 

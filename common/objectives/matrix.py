@@ -31,7 +31,6 @@ class Sizes:
     seeds: int | None = None
     tuning_seeds: int | None = None
     steps: int | None = None
-    seed: int = 0
     tuning: Tuning = "suite"
 
 
@@ -89,7 +88,7 @@ def train_and_test(
             suite=suite,
             seeds=sizes.seeds,
             tuning_seeds=sizes.tuning_seeds,
-            seed=sizes.seed,
+            seed=config.seed,
             tuning=sizes.tuning,
             baseline=baseline,
             steps=sizes.steps,
