@@ -214,7 +214,7 @@ WRONG: dict[str, str] = {
     "compare": "METHOD: missing",
     "compare A2C PPO": "suite: missing; baselines alone have no suite of their own",
     "compare run@7": "run@7: the run has kept no objective of that step; there are 1",
-    "compare run pretrained:metagenrl-demo --suite tiny-cli": "chain/short: action_space: Discrete(n=2) given; this objective",
+    "compare run pretrained:metagenrl-demo --suite tiny-cli": "chain/short: action_space: Discrete(n=2) given; this",
     "compare run A2C --baseline TD3 --suite tiny-cli": "baseline: 'TD3' given; choose from LPG, A2C",
     "matrix lpg --families small-layouts": "families: small-layouts given; must be two or more, all different",
     "matrix lpg --families small-layouts moon": "distribution: 'moon' is unknown",
