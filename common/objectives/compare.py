@@ -90,8 +90,9 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
         suite = tuple(_shortened(entry, comparison.steps, field.contestants[0]) for entry in suite)
     baseline = _baseline(comparison.baseline, field)
     agents = list(dict.fromkeys(entry.agent for entry in suite))
+    trained_on = field.trained_on() if protocol.tuning == "training" else ()
     tuned_on: dict[AgentConfig, list[Entry]] = {
-        agent: tuning_entries(field.trained_on, agent, protocol.longest_tuning_life)
+        agent: tuning_entries(trained_on, agent, protocol.longest_tuning_life)
         if protocol.tuning == "training"
         else [entry for entry in suite if entry.agent == agent]
         for agent in agents

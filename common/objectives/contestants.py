@@ -25,8 +25,19 @@ class Field:
     """The names of those that are learned objectives."""
     plugin: Plugin[Any, Any]
     """Of the first of them; of the baselines where there is none."""
-    trained_on: tuple[Entry, ...]
-    """What that objective was trained on; what its kind trains on by default where there is none."""
+    first: Loaded[Any, Any] | None = None
+    """The first objective; None where there are baselines alone."""
+
+    def trained_on(self) -> tuple[Entry, ...]:
+        """What the first objective was trained on; what its kind trains on by default where there is none.
+
+        Raises:
+            UserError: the objective's file names a Python module and is not trusted.
+        """
+        if self.first is not None:
+            return self.first.environments()
+        name = self.plugin.presets[self.plugin.default_preset].distribution
+        return make_distribution(name, 1, self.plugin.distributions)
 
 
 def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
@@ -70,11 +81,10 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
     }
     first = next(iter(objectives.values()), [None])[0]
     if first is not None:
-        plugin, config, trained_on = first.plugin, first.config, first.environments()
+        plugin, config = first.plugin, first.config
     else:
         plugin = _plugin_of(names, suite)
         config = plugin.presets[plugin.default_preset]
-        trained_on = make_distribution(config.distribution, 1, plugin.distributions)
     baselines = {method.name.lower(): method for method in plugin.baselines(config)}
     contestants = []
     for name in names:
@@ -97,9 +107,7 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
         replace(one, methods=tuple(replace(method, rollout_steps=steps) for method in one.methods))
         for one in contestants
     )
-    return Field(
-        same, tuple(c.name for n, c in zip(names, contestants, strict=True) if n in objectives), plugin, trained_on
-    )
+    return Field(same, tuple(c.name for n, c in zip(names, contestants, strict=True) if n in objectives), plugin, first)
 
 
 def usual_suite(names: Sequence[str]) -> str:

@@ -92,6 +92,7 @@ def train_and_test(
             tuning=sizes.tuning,
             baseline=baseline,
             steps=sizes.steps,
+            trust=True,  # the families were named by the user
         )
         evaluation = compare(comparison, folder / f"on-{_plain(family)}", console)
         names = (*families, baseline)

@@ -61,7 +61,7 @@ def test_tuning_is_on_what_was_trained_on_most() -> None:
 def test_one_objective_beside_a_baseline_goes_by_its_kind() -> None:
     field = find_contestants(["pretrained:lpg-cpu", "a2c"], TABLES)
     assert [one.name for one in field.contestants] == ["LPG", "A2C"] and field.learned == ("LPG",)
-    assert field.plugin.kind == "lpg" and field.trained_on[0].environment == "grid/small_layouts"
+    assert field.plugin.kind == "lpg" and field.trained_on()[0].environment == "grid/small_layouts"
     assert {method.rollout_steps for one in field.contestants for method in one.methods} == {20}
 
 
@@ -78,7 +78,7 @@ def test_several_go_by_their_own_names(runs: Path) -> None:
 def test_baselines_alone_are_of_the_kind_whose_agents_can_live_there() -> None:
     field = find_contestants(["PPO"], POINTS)
     assert field.plugin.kind == "metagenrl" and field.learned == ()
-    assert field.trained_on, "what that kind trains on, for tuning"
+    assert field.trained_on(), "what that kind trains on, for tuning"
     assert find_contestants(["a2c"], TABLES).plugin.kind == "lpg"
 
 
