@@ -53,7 +53,7 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
         return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=value)(entry, environment)
 
     return Method(
-        "A2C", rule, (), programs, grid, rollout_steps, {"critic_learning_rate": 0.01, "entropy_weight": 0.01}
+        "A2C", rule, (), programs, grid, rollout_steps, {"critic_learning_rate": 0.03, "entropy_weight": 0.003}
     )
 
 
