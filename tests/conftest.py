@@ -18,6 +18,7 @@ HEAVY = (
     "test_meta_step",
     "lpg/test_meta_gradient",
     "evaluation/test_protocol",
+    "evaluation/test_compare",
     "test_cli",
     "test_readme",
     "test_checkpoint",

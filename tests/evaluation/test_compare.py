@@ -21,7 +21,7 @@ from metaobj.common.objectives.compare import Comparison, compare
 from tests.quick import quick_programs
 
 TASKS = ("tests.worlds:LESSON", "tests.worlds:PAIR")
-COMPARISON = Comparison(("pretrained:lpg-cpu", "A2C"), "+".join(TASKS), 3, 2, tuning="suite", steps=5 * 20 * 16 * 5)
+COMPARISON = Comparison(("pretrained:lpg-cpu", "A2C"), "+".join(TASKS), 2, 2, tuning="suite", steps=5 * 20 * 16 * 5)
 TABLES = ("summary.csv", "curves.csv")
 
 
@@ -64,7 +64,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("cells", [0, 1, 4])
+@pytest.mark.parametrize("cells", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 4])
 def test_a_killed_comparison_goes_on_and_ends_with_the_same_bytes(
     cells: int, whole: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,9 +88,9 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_bytes(
     assert len(computed) == total, "nothing twice"
     compare(COMPARISON, tmp_path / "out")
     assert len(computed) == total
-    # Two more seeds are new agents of both methods; their tuning is there.
-    compare(replace(COMPARISON, seeds=5, overwrite=True), tmp_path / "out")
-    assert len(computed) == total + 4
+    if cells == 0:  # other agents of both methods, whose tuning is there
+        compare(replace(COMPARISON, seeds=3, overwrite=True), tmp_path / "out")
+        assert len(computed) == total + 4
 
 
 def test_a_folder_that_holds_another_evaluation_is_left_alone(whole: tuple[Path, str]) -> None:
@@ -117,7 +117,7 @@ def test_all_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation_protocol, "train_agents", lost)
     evaluation = compare(COMPARISON, tmp_path)
     rows = [row for row in evaluation.rows if row.kind == "task"]
-    assert rows and all(row.diverged == 3 and row.measure == "return" for row in rows)
+    assert rows and all(row.diverged == 2 and row.measure == "return" for row in rows)
 
 
 @pytest.mark.parametrize(
