@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import protocol as evaluation_protocol
 from metaobj.common.evaluation.suites import SUITES, Suite
@@ -58,6 +59,24 @@ def test_what_is_left_and_told(whole: tuple[Path, str]) -> None:
     log = (folder / "evaluation.log").read_text().splitlines()
     assert len(log) >= 8 and all(re.match(r"[0-9-]{10} [0-9:]{8}  (tuning )?(LPG|A2C) on ", line) for line in log)
     assert len(list((folder / "cells").iterdir())) == len(log)
+
+
+@pytest.mark.slow
+def test_rules_whose_updates_span_different_steps_on_two_suites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All live the same steps, and tasks are told by suite."""
+    dense = AgentConfig("dense", (8,), (), "adam")
+    for name, version, world, updates in (("first", 1, "LESSON", 200), ("second", 2, "RING", 250)):
+        entry = Entry(f"tests.worlds:OBSERVED_{world}", 1, 4, updates, agent=dense)
+        monkeypatch.setitem(SUITES, name, Suite(name, version, (entry,)))
+    names = ("pretrained:lpg-cpu", "A2C", "PPO")
+    evaluation = compare(Comparison(names, "first+second@2", 2, 2, tuning="suite"), tmp_path)
+    assert [entry.method for entry in evaluation.curves] == ["LPG", "A2C", "PPO"]
+    for entry in evaluation.curves:
+        np.testing.assert_array_equal(np.asarray(entry.env_steps)[:, -1], [200 * 20 * 4, 250 * 20 * 4])
+    assert evaluation.suite == "first@1+second@2" and evaluation.baseline == "A2C"
+    assert {row.task for row in evaluation.rows if row.kind == "task"} == set(evaluation.curves[0].tasks)
 
 
 class Killed(BaseException):
