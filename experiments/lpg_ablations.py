@@ -79,7 +79,7 @@ def judge(config: LPGTraining, suite_name: str, protocol: EvaluationProtocol) ->
     scores = evaluate(trials, contestant, suite, {suite[0].environment: best}).normalised  # [1, seeds, bins]
     return {
         "final": float(interquartile_mean(final_score(scores))),
-        "auc": float(interquartile_mean(area_under_curve(scores))),
+        "area": float(interquartile_mean(area_under_curve(scores))),
         "training_reward": rows[-1]["reward"],
         "value_loss": rows[-1]["value_loss"],
         "not_finite": sum(row["not_finite"] for row in rows),
@@ -108,11 +108,11 @@ def main() -> None:
                 writer.writeheader()
                 writer.writerows(rows)
     title = f"Held-out {arguments.worlds}, mean (min to max) over seeds"
-    table = Table("Variant", "Final", "AUC", "Training reward per step", title=title)
+    table = Table("Variant", "Final", "Area", "Training reward per step", title=title)
     for name in VARIANTS:
         own = [row for row in rows if row["variant"] == name]
         cells = []
-        for key in ("final", "auc", "training_reward"):
+        for key in ("final", "area", "training_reward"):
             values = np.array([row[key] for row in own])
             cells.append(f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})")
         table.add_row(name, *cells)
