@@ -61,6 +61,14 @@ def make_folder(path: str | Path) -> None:
         raise UserError(f"{path}: cannot be made: {error.strerror}") from error
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is such a file or folder; a name that no system takes is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def parse_json(text: str | bytes) -> Any:
     """JSON data of any origin.
 

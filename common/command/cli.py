@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from zlib import crc32
 
 import tyro
 from rich.console import Console
@@ -24,6 +25,7 @@ from rich.padding import Padding
 from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
+from metaobj.common.files import is_there
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
 
@@ -298,10 +300,15 @@ def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
 
 
 def _beside(objective: str, name: str) -> Path:
+    """The folder of results: in the objective's run folder, beside its file, or under runs/."""
+    name = name if len(name) <= 100 else f"{name[:90]}-{crc32(name.encode()):08x}"
+    run, _, step = objective.rpartition("@")
+    if step.isdecimal() and is_there(run) and Path(run).is_dir():
+        return Path(run) / f"{name}@{step}"
+    if not is_there(objective):
+        return Path("runs") / objective.partition("=")[0].replace(":", "-")[:100] / name
     path = Path(objective)
-    if path.is_dir():
-        return path / name
-    return (path.parent if path.exists() else Path("runs") / objective.replace(":", "-")) / name
+    return path / name if path.is_dir() else path.parent / name
 
 
 def _check_out(folder: Path) -> None:
@@ -380,20 +387,9 @@ def _run_comparison(
         trust=chosen.trust,
         overwrite=chosen.overwrite,
         page=chosen.report,
-        command=_told(sys.argv[1:]),
     )
     compare(comparison, folder, console)
     return 0
-
-
-def _told(arguments: Sequence[str]) -> str:
-    """The command, without the folder that results go to: they do not depend on it."""
-    kept = [
-        word
-        for before, word in zip(["", *arguments], arguments, strict=False)
-        if word != "--out" and before != "--out" and not word.startswith("--out=")
-    ]
-    return " ".join(["metaobj", *map(shlex.quote, kept)])
 
 
 def _inspect(arguments: list[str], console: Console) -> int:

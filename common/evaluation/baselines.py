@@ -44,6 +44,9 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
         rates = {"learning_rate": A2C_RATES, "critic_learning_rate": VALUE_RATES}
         return {**rates, "entropy_weight": A2C_ENTROPY_WEIGHTS}
 
+    def usual(agent: AgentConfig) -> Mapping[str, float]:
+        return {} if agent.torso == "tabular" else {"critic_learning_rate": 0.03, "entropy_weight": 0.003}
+
     rule = A2C()
 
     def programs(entry: Entry, environment: Environment) -> OnPolicy:
@@ -52,9 +55,7 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
             gamma, entry = BASELINE_DISCOUNT, replace(entry, agent=replace(entry.agent, optimiser="rmsprop"))
         return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=value)(entry, environment)
 
-    return Method(
-        "A2C", rule, (), programs, grid, rollout_steps, {"critic_learning_rate": 0.03, "entropy_weight": 0.003}
-    )
+    return Method("A2C", rule, (), programs, grid, rollout_steps, usual)
 
 
 def ddpg(
@@ -86,7 +87,7 @@ def _ascent(
         }
 
     programs = off_policy(rollout_steps=rollout_steps, discount=discount, agent=agent)
-    return Method(name, CriticAscent(), (), programs, grid, rollout_steps, {"exploration_noise": 0.1})
+    return Method(name, CriticAscent(), (), programs, grid, rollout_steps, lambda config: {"exploration_noise": 0.1})
 
 
 def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
@@ -107,4 +108,4 @@ def discrete_ppo(rollout_steps: int) -> Method:
 
     settings = PPOSettings(horizon=128, epochs=4, minibatches=4)
     programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
-    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps, {"entropy_weight": 0.01})
+    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})

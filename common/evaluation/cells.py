@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from importlib import metadata
@@ -18,11 +19,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from metaobj.common.environments.names import names_module
 from metaobj.common.evaluation.training import Record
 from metaobj.common.files import atomic_write, make_folder
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
+_PACKAGES = ("metaobj", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "brax", "jumanji", "craftax", "gymnasium")
 
 
 class Cells:
@@ -71,10 +74,35 @@ def versions() -> dict[str, str]:
     device = jax.devices()[0]
     return {
         "cells": str(FORMAT_VERSION),
-        **{name: metadata.version(name) for name in ("metaobj", "jax", "jaxlib")},
+        **{name: _version(name) for name in _PACKAGES},
         "device": device.device_kind,
         "x64": str(jax.config.values["jax_enable_x64"]),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def source_of(environment: str) -> str:
+    """Digest of the module that an environment of one's own is from; empty for those of this package."""
+    if not names_module(environment):
+        return ""
+    module = sys.modules.get(environment.partition(":")[0])
+    try:
+        return _hash(Path(str(getattr(module, "__file__", ""))).read_bytes()).decode()
+    except OSError:
+        return ""
+
+
+def is_stable(described: Any) -> bool:
+    """Whether a description tells all: what was only shown as text may differ in what the text leaves out."""
+    if isinstance(described, Mapping):
+        return "text" not in described and all(map(is_stable, described.values()))
+    return isinstance(described, str) or not isinstance(described, Sequence) or all(map(is_stable, described))
 
 
 def digest(tree: PyTree) -> str:
@@ -103,7 +131,7 @@ def describe(value: Any) -> Any:
         return entries if isinstance(value, Sequence) else sorted(entries, key=_text)
     if isinstance(value, np.ndarray | jax.Array):
         return {"array": digest(value)}
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (hasattr(value, "__qualname__") and "<" not in value.__qualname__):
         return _name(value)
     return {"type": _name(type(value)), "text": re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
 

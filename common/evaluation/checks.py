@@ -1,19 +1,14 @@
 """What can be said of an evaluation before time is spent on it."""
 
-import math
 from collections.abc import Sequence
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.method import Method, Settings
+from metaobj.common.evaluation.memory_of import agent_bytes
+from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Lifetime
-from metaobj.common.lifetimes.population import Family, make_families
-from metaobj.common.memory import least_memory, memory, size_of
+from metaobj.common.lifetimes.population import make_families
+from metaobj.common.memory import memory
 
 
 def check_sizes(
@@ -51,18 +46,3 @@ def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
         if len(set(lives.values())) > 1:
             told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
             raise UserError(f"{entry.environment}: agents would not live the same number of steps: {told}")
-
-
-def agent_bytes(method: Method, family: Family[Any], setting: Settings) -> float:
-    """Bytes that an agent takes at least, itself and what an update or a test of it keeps of its steps."""
-    program = family.program
-
-    def live(lifetime: Lifetime) -> Any:
-        return program.update(method.rule, method.weights, lifetime), program.test(lifetime)
-
-    try:
-        scalars = {name: jnp.float32(value) for name, value in setting.items()}
-        lifetime = jax.eval_shape(family.start, jax.random.key(0), jax.random.key(1), scalars, 1)
-        return size_of(lifetime) + least_memory(jax.make_jaxpr(live)(lifetime).jaxpr)
-    except OverflowError:  # a dimension that is no 32-bit integer
-        return math.inf

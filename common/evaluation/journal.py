@@ -58,7 +58,7 @@ class Journal:
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(f"{stamp}  {line}\n")
-        except OSError:  # what is computed does not depend on its being told
+        except (OSError, UnicodeError):  # what is computed does not depend on its being told
             self._path = None
 
 

@@ -1,7 +1,7 @@
 """A way of learning that is compared with others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -28,8 +28,8 @@ class Method:
     """The grid for a kind of agent; "learning_rate" is in it."""
     rollout_steps: int
     """T of the entries' updates: each stands for T steps of each environment, whatever the method's own takes."""
-    usual: Mapping[str, float] = field(default_factory=dict)
-    """Values of hyperparameters where only the learning rate is tuned; the middle of the grid for those not named."""
+    usual: Callable[[AgentConfig], Mapping[str, float]] = lambda agent: {}
+    """For a kind of agent, hyperparameters where only the learning rate is tuned; the middle of the grid for others."""
 
     def updates(self, entry: Entry, program: Program[Any, Any]) -> int:
         """How many of its updates an agent of this method makes in an entry's life.
@@ -54,16 +54,16 @@ class Method:
     def few_settings(self, agent: AgentConfig) -> list[Settings]:
         """`FEW` learning rates, all else as usual: the same effort for every method."""
         grid = self.grid(agent)
-        rest = {name: self.usual.get(name, sorted(values)[len(values) // 2]) for name, values in grid.items()}
+        rest = {name: sorted(values)[(len(values) - 1) // 2] for name, values in grid.items()} | dict(self.usual(agent))
         return [{**rest, "learning_rate": rate} for rate in few(grid["learning_rate"])]
 
 
 def few(rates: Sequence[float], number: int = FEW) -> list[float]:
     """`number` values over the range of a geometric grid; a smaller grid is carried on at both ends by its ratio."""
-    values = sorted(set(rates))
+    values = sorted({rate for rate in rates if rate > 0} or {*rates})
     if len(values) >= number:
         return [values[round(at * (len(values) - 1) / (number - 1))] for at in range(number)]
-    ratio = values[-1] / values[-2] if len(values) > 1 and values[-2] > 0 else 4.0
+    ratio = values[-1] / values[-2] if len(values) > 1 else 4.0
     while len(values) < number:
         values = [*values, values[-1] * ratio]
         if len(values) < number:
@@ -71,28 +71,31 @@ def few(rates: Sequence[float], number: int = FEW) -> list[float]:
     return values
 
 
-def beyond(settings: Sequence[Settings], best: Settings) -> list[Settings]:
-    """Settings just outside the grid, where the best one lies on its edge: a step further by the grid's own ratio, at
-    most four times, along each hyperparameter that several values were tried of. 0 is no edge: nothing is below it.
+def edges(grid: Sequence[Settings], tried: Sequence[Settings], best: Settings) -> dict[str, str]:
+    """The hyperparameters of which the best setting has the "lowest" or the "highest" value: at the end of the grid or
+    beyond it, and nothing further was tried beside the best setting's other values. 0 is no edge: nothing is below it.
     """
-    more = []
-    for name, kind in edges(settings, best).items():
-        values = sorted({setting[name] for setting in settings})
-        inner = values[1] if kind == "lowest" else values[-2]
-        ratio = min(values[-1] / inner, 4.0) if kind == "highest" and inner > 0 else 4.0
-        if kind == "lowest":
-            ratio = 1 / min(inner / values[0], 4.0)
-        more.append({**best, name: best[name] * ratio})
-    return more
-
-
-def edges(settings: Sequence[Settings], best: Settings) -> dict[str, str]:
-    """The hyperparameters of which the best setting has the lowest or the highest value that was tried."""
     found = {}
     for name, value in best.items():
-        values = sorted({setting[name] for setting in settings})
-        if len(values) > 1 and value == values[-1]:
+        values = sorted({setting[name] for setting in grid})
+        beside = [s[name] for s in tried if all(s[other] == best[other] for other in best if other != name)]
+        if len(values) > 1 and value >= values[-1] and value == max(beside):
             found[name] = "highest"
-        elif len(values) > 1 and value == values[0] > 0:
+        elif len(values) > 1 and 0 < value <= values[0] and value == min(beside):
             found[name] = "lowest"
     return found
+
+
+def beyond(grid: Sequence[Settings], tried: Sequence[Settings], best: Settings) -> list[Settings]:
+    """The settings one step beyond each edge that the best one lies on: by the ratio at that end of the grid, at most
+    four times as much or as little.
+    """
+    more = []
+    for name, end in edges(grid, tried, best).items():
+        values = sorted({setting[name] for setting in grid})
+        if end == "highest":
+            factor = min(values[-1] / values[-2], 4.0) if values[-2] > 0 else 4.0
+        else:
+            factor = 1 / min(values[1] / values[0], 4.0)
+        more.append({**best, name: best[name] * factor})
+    return more

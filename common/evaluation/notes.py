@@ -16,7 +16,7 @@ def general_notes(rows: Sequence[SummaryRow]) -> list[str]:
     groups = {row.group: row for row in rows if row.kind == "group"}
     if any(row.measure == "score" for row in rows):
         notes.append(
-            "score: return normalised per task, 0 = random agent, 1 = optimal, or the baseline where that is unknown."
+            "score: return per task; 0 is random, 1 the best known, or what the baseline ends at where that is unknown."
         )
     raw = [row.group for row in groups.values() if row.measure == "return"]
     if raw:
@@ -58,7 +58,7 @@ def task_notes(rows: Sequence[SummaryRow]) -> list[str]:
     """What the reader of the table of tasks must know."""
     notes = []
     if any(row.random is not None or row.optimal is not None for row in rows):
-        notes.append("random, optimal: the returns that scores of 0 and 1 stand for.")
+        notes.append("random, score 1: the returns that scores of 0 and 1 stand for.")
     lost: dict[str, int] = {}
     for row in rows:
         if row.measure == "return" and row.diverged:

@@ -1,6 +1,6 @@
 """The evaluation protocol: choose settings by tuning, then train fresh agents on a suite.
 
-Every method gets the same worlds, networks, rollouts and environment steps. Its hyperparameters are chosen per kind of
+Every method gets the same worlds, kinds of network and environment steps. Its hyperparameters are chosen per kind of
 agent, by the best sum of final and mean score, under one of two rules:
 
     training    the whole grid, on environments of the training part: the suite is not looked at
@@ -20,19 +20,21 @@ import numpy as np
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import MOST, UserError, check_numbers
-from metaobj.common.evaluation.cells import Cells, describe, digest, versions
+from metaobj.common.evaluation.cells import Cells, describe, digest, is_stable, source_of, versions
 from metaobj.common.evaluation.curves import Curves, Reference
 from metaobj.common.evaluation.evaluation import Choice
 from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.memory_of import agent_bytes
 from metaobj.common.evaluation.method import Method, Settings, beyond, edges
 from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.suites import APART
 from metaobj.common.evaluation.training import Record, train_agents
-from metaobj.common.evaluation.worlds import DrawnWorlds, draw_worlds
+from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import make_families
+from metaobj.common.memory import memory
 
 Tuning: TypeAlias = Literal["training", "suite"]
 ROUNDS = 2
@@ -100,7 +102,7 @@ class Trials:
             "rule": describe(method.rule),
             "weights": digest(method.weights),
             "program": describe(family.program),
-            "environment": [entry.environment, entry.split],
+            "environment": [entry.environment, entry.split, source_of(entry.environment)],
             "sizes": [count, updates, bins],
             "settings": list(settings),
             "keys": [self.protocol.seed, purpose],
@@ -115,23 +117,38 @@ class Trials:
             # By name: a task has the same worlds in whatever suite it is.
             number = crc32(entry.environment.encode())
             worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(self.protocol.seed, purpose), number))
-            worlds = known_worlds(entry.environment, draw_worlds(family, entry.environment, worlds_key, count))
-            record = train_agents(method.rule, method.weights, family, worlds, updates, settings, agents_key, bins)
+            worlds = draw_worlds(family, entry.environment, worlds_key, count)
+            at_once = max(int(0.5 * memory() / max(count * agent_bytes(method, family, settings[0]), 1)), 1)
+            parts = [
+                train_agents(
+                    method.rule,
+                    method.weights,
+                    family,
+                    worlds,
+                    updates,
+                    settings[at : at + at_once],
+                    agents_key,
+                    bins,
+                )
+                for at in range(0, len(settings), at_once)
+            ]
+            record = Record.joined(parts)
             try:
-                self.cells.keep(inputs, record)
+                if is_stable(inputs):
+                    self.cells.keep(inputs, record)
             except UserError as error:  # what was computed is told all the same
                 self.journal.warn(str(error))
         self.journal.end(label, work(method, entry, len(settings) * count), stored)
-        return record.parts(len(settings))
+        return [with_known(entry.environment, part) for part in record.parts(len(settings))]
 
 
-def known_worlds(name: str, worlds: DrawnWorlds) -> DrawnWorlds:
-    """With what is known by name of worlds whose returns could not be computed."""
+def with_known(name: str, record: Record) -> Record:
+    """With what is known by name of an environment whose returns could not be computed."""
     known = known_returns(name)
-    if worlds.reference is not None or known is None or known.best is None:
-        return worlds
-    random, best = (np.full(worlds.count, value, np.float32) for value in (known.random, known.best))
-    return replace(worlds, reference=(random, best))
+    if record.optimal is not None or known is None or known.best is None:
+        return record
+    random, best = (np.full(len(record.returns), value) for value in (known.random, known.best))
+    return record._replace(random=random, optimal=best)
 
 
 def work(method: Method, entry: Entry, agents: int) -> float:
@@ -151,7 +168,7 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
     score. Where no reference returns are known, scores are scaled to [0, 1] by the best and worst agent met.
     """
     protocol, agent = trials.protocol, entries[0].agent
-    settings = planned_settings(protocol, contestant.methods[0], agent)
+    settings = grid = planned_settings(protocol, contestant.methods[0], agent)
     if protocol.tuning == "training":
         entries = [replace(entry, split="training") for entry in entries]
 
@@ -167,13 +184,13 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
     totals = _totals(records)
     for _ in range(ROUNDS):
         # One at a time: they share the program of the agents that are reported, where these are as many.
-        for setting in beyond(settings, settings[int(np.argmax(totals))]):
+        for setting in beyond(grid, settings, settings[int(np.argmax(totals))]):
             settings = [*settings, setting]
             records = [[*old, *new] for old, new in zip(records, measure([setting]), strict=True)]
         totals = _totals(records)
     best = settings[int(np.argmax(totals))]
     tried = list(zip(settings, totals.tolist(), strict=True))
-    return Choice(contestant.name, label(agent), best, edges(settings, best), tried)
+    return Choice(contestant.name, label(agent), best, edges(grid, settings, best), tried)
 
 
 def evaluate(
@@ -200,7 +217,7 @@ def evaluate(
     def by_seed(values: Sequence[np.ndarray | None]) -> np.ndarray:
         return np.stack([np.full(agents, np.nan) if one is None else one for one in values])
 
-    known = [record.optimal is not None for record in lives]
+    counted = [entry.environment not in APART for entry in suite]
     return Curves(
         method=contestant.name,
         tasks=[entry.environment for entry in suite],
@@ -213,11 +230,8 @@ def evaluate(
         floor=by_seed([_floor(entry, record) for entry, record in zip(suite, lives, strict=True)]),
         diverged=np.stack([record.diverged for record in lives]),
         meta_seeds=len(contestant.methods),
-        groups=[
-            entry.environment.partition("/")[0] if has_reference else entry.environment
-            for entry, has_reference in zip(suite, known, strict=True)
-        ],
-        headline=[entry.environment not in APART for entry in suite],
+        groups=[entry.environment for entry in suite],
+        headline=counted if any(counted) else None,
     )
 
 

@@ -99,7 +99,7 @@ def task_table(rows: Sequence[SummaryRow]) -> Table:
             ]
             lost = [Text(f"{row.diverged} of {row.seeds}" if row.diverged else "0", style)] if diverged else []
             lines.append([Text(row.method, style), *numbers, *lost])
-        known = {"random": returns[0].random, "optimal": returns[0].optimal}
+        known = {"random": returns[0].random, "score 1": returns[0].optimal}
         ends = {label: value for label, value in known.items() if value is not None}
         for label, value in ends.items():
             number = Text(digits(value, max(map(abs, ends.values()))), "dim")

@@ -114,7 +114,7 @@ def updates_by_bin(updates: int, bins: int) -> np.ndarray:
 
 def steps_after(program: Program[Any, Any], updates: np.ndarray | int) -> np.ndarray:
     """Environment steps of one agent after so many updates."""
-    return program.first_steps + np.asarray(updates) * program.steps_per_update
+    return program.first_steps + np.asarray(updates, np.int64) * program.steps_per_update
 
 
 @quick_jit(static_argnums=(0, 1))

@@ -1,18 +1,19 @@
 """Objectives and rules that people wrote on a suite: tuning, fresh agents, report."""
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import hardware
-from metaobj.common.errors import UserError
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.cells import Cells, digest, versions
 from metaobj.common.evaluation.checks import check_sizes, check_steps
@@ -32,12 +33,14 @@ from metaobj.common.evaluation.protocol import (
 )
 from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
-from metaobj.common.evaluation.suites import groups_of, make_suite, versioned
+from metaobj.common.evaluation.suites import APART, groups_of, make_suite, versioned
 from metaobj.common.files import atomic_write, make_folder, parse_json
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
 
 RECORD = "evaluation.json"
+UNFINISHED = "unfinished.json"
+"""Stands beside the cells of an evaluation until it has come to its end."""
 PAGE = "report.html"
 LOG = "evaluation.log"
 CELLS = "cells"
@@ -66,8 +69,15 @@ class Comparison:
     """Whether the tables of another evaluation in the folder may be replaced."""
     page: bool = True
     """Whether an HTML page is written beside the tables."""
-    command: str = ""
-    """What the user typed, for the page."""
+
+    @property
+    def command(self) -> str:
+        """What a user types for it; the results do not depend on the folder they go to."""
+        words = ["metaobj", "compare", *self.names, "--suite", self.suite]
+        for field in ("baseline", "seeds", "tuning_seeds", "steps", "tuning", "seed"):
+            if (value := getattr(self, field)) != getattr(type(self), field):
+                words += [f"--{field.replace('_', '-')}", str(value)]
+        return shlex.join([*words, *(["--trust"] if self.trust else [])])
 
     def protocol_of(self, usual: EvaluationProtocol) -> EvaluationProtocol:
         """The protocol that is usual for a kind of objective, with what is asked for."""
@@ -83,34 +93,18 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
         UserError: a name, the suite or a size cannot be used, or the folder holds another evaluation.
     """
     console = console or Console(quiet=True)
-    suite = make_suite(comparison.suite)
-    field = find_contestants(comparison.names, suite, comparison.trust)
-    protocol = comparison.protocol_of(field.plugin.protocol)
-    if comparison.steps is not None:
-        suite = tuple(_shortened(entry, comparison.steps, field.contestants[0]) for entry in suite)
-    baseline = _baseline(comparison.baseline, field)
-    agents = list(dict.fromkeys(entry.agent for entry in suite))
-    trained_on = field.trained_on() if protocol.tuning == "training" else ()
-    tuned_on: dict[AgentConfig, list[Entry]] = {
-        agent: tuning_entries(trained_on, agent, protocol.longest_tuning_life)
-        if protocol.tuning == "training"
-        else [entry for entry in suite if entry.agent == agent]
-        for agent in agents
-    }
-    methods = [method for contestant in field.contestants for method in contestant.methods]
-    for method in methods:  # refuses what cannot be run before time is spent
-        check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
-    check_steps(methods, suite)
-    inputs = _inputs(comparison.suite, protocol, field, suite)
+    plan = prepare(comparison)
+    protocol, suite, field, baseline, tuned_on = plan
+    inputs = _inputs(comparison.suite, plan)
     make_folder(folder)
     _check_folder(folder, inputs, comparison.overwrite)
-    atomic_write(folder / RECORD, json.dumps({"inputs": inputs}, indent=1) + "\n")
+    atomic_write(folder / UNFINISHED, json.dumps({"inputs": inputs}, indent=1) + "\n")
 
     with console.status("evaluating") as status:
         journal = Journal(
             _planned_work(protocol, field.contestants, suite, tuned_on),
             say=lambda line: console.print(Text(line, style="dim"), soft_wrap=True),
-            live=status.update,
+            live=lambda text: status.update(Text(text)),
             path=folder / LOG,
         )
         trials = Trials(protocol, Cells(folder / CELLS), journal)
@@ -124,6 +118,8 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     absolute = score_diverged(curves)
     relative = absolute if baseline is None else relative_to(absolute, baseline)
     curves = [_grouped(entry, groups_of(comparison.suite)) for entry in relative]
+    for name in (PAGE, "profiles.png"):  # another evaluation's must not stand beside these tables
+        (folder / name).unlink(missing_ok=True)
     rows = report.write(folder, curves, baseline=baseline, console=console)
     evaluation = Evaluation(
         suite=versioned(comparison.suite),
@@ -141,10 +137,53 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     tuning = [asdict(choice) for choice in choices]
     record = {"inputs": inputs, "tuning": tuning, "provenance": dict(evaluation.provenance)}
     atomic_write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    (folder / UNFINISHED).unlink(missing_ok=True)
     console.print(Text(f"Settings: {protocol.told}."))
     for choice in choices:
         console.print(Text(_told(choice)), soft_wrap=True)
     return evaluation
+
+
+class Plan(NamedTuple):
+    """A comparison that can be made."""
+
+    protocol: EvaluationProtocol
+    suite: tuple[Entry, ...]
+    field: Field
+    baseline: str | None
+    tuned_on: Mapping[AgentConfig, Sequence[Entry]]
+
+
+def prepare(comparison: Comparison) -> Plan:
+    """Everything that can be said before time is spent.
+
+    Raises:
+        UserError: a name, the suite or a size cannot be used.
+    """
+    suite = make_suite(comparison.suite)
+    field = find_contestants(comparison.names, suite, comparison.trust)
+    protocol = comparison.protocol_of(field.plugin.protocol)
+    if comparison.steps is not None:
+        check_numbers(comparison, "steps", at_least=1, at_most=MOST)
+        suite = tuple(_of_length(entry, comparison.steps, field.contestants[0]) for entry in suite)
+    trained_on = field.trained_on() if protocol.tuning == "training" else ()
+    tuned_on: dict[AgentConfig, list[Entry]] = {}
+    for agent in dict.fromkeys(entry.agent for entry in suite):
+        if protocol.tuning == "training":
+            tuned_on[agent] = tuning_entries(trained_on, agent, protocol.longest_tuning_life)
+        else:  # tasks that are in no mean choose nothing, unless there are no others
+            same = [entry for entry in suite if entry.agent == agent]
+            tuned_on[agent] = [entry for entry in same if entry.environment not in APART] or same
+    methods = [method for contestant in field.contestants for method in contestant.methods]
+    try:
+        for method in methods:
+            check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
+        check_steps(methods, suite)
+    except UserError as error:
+        if comparison.steps is None or not any(word in str(error) for word in ("bins", "steps", "updates")):
+            raise
+        raise UserError(f"steps: {comparison.steps} given; {error}") from None
+    return Plan(protocol, suite, field, _baseline(comparison.baseline, field), tuned_on)
 
 
 def _grouped(curves: Curves, groups: Sequence[str]) -> Curves:
@@ -170,8 +209,8 @@ def _sources(before: Curves, after: Curves, baseline: str | None) -> dict[str, s
     return told
 
 
-def _shortened(entry: Entry, steps: int, contestant: Contestant) -> Entry:
-    """The entry with at most so many environment steps, a whole number of everyone's updates."""
+def _of_length(entry: Entry, steps: int, contestant: Contestant) -> Entry:
+    """The entry with at most so many environment steps, a whole number of the first one's updates."""
     unit = contestant.methods[0].rollout_steps * entry.num_environments
     if steps < unit:
         raise UserError(f"steps: {steps} given; one update on {entry.environment} takes {unit}")
@@ -205,13 +244,15 @@ def _planned_work(
     return total
 
 
-def _inputs(name: str, protocol: EvaluationProtocol, field: Field, suite: Sequence[Entry]) -> dict[str, Any]:
+def _inputs(name: str, plan: Plan) -> dict[str, Any]:
     """What the results follow from, as JSON data."""
+    protocol, suite, field, baseline, _ = plan
     unit = field.contestants[0].methods[0].rollout_steps
     return {
         "suite": versioned(name),
         "steps": [entry.updates * entry.num_environments * unit for entry in suite],
         "protocol": asdict(protocol),
+        "baseline": baseline,
         "methods": {
             contestant.name: [digest(method.weights)[:16] for method in contestant.methods]
             for contestant in field.contestants
@@ -223,13 +264,16 @@ def _check_folder(folder: Path, inputs: Mapping[str, Any], overwrite: bool) -> N
     """Raises:
     UserError: the folder holds another evaluation, which would be written over.
     """
-    try:
-        there = parse_json((folder / RECORD).read_bytes())["inputs"]
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError):
-        there = {}
-    different = [name for name in inputs if not isinstance(there, dict) or there.get(name) != inputs[name]]
+    different: list[str] = []
+    for name in (RECORD, UNFINISHED):
+        try:
+            there = parse_json((folder / name).read_bytes())["inputs"]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            there = {}
+        different += [key for key in inputs if not isinstance(there, dict) or there.get(key) != inputs[key]]
+    different = list(dict.fromkeys(different))
     if different and not overwrite:
         raise UserError(
             f"out: {folder} holds another evaluation ({' and '.join(different)} differ); give another --out, or "
@@ -240,7 +284,7 @@ def _check_folder(folder: Path, inputs: Mapping[str, Any], overwrite: bool) -> N
 def _provenance(comparison: Comparison, protocol: EvaluationProtocol) -> dict[str, str]:
     found = versions()
     return {
-        "command": comparison.command or f"metaobj compare {' '.join(comparison.names)} --suite {comparison.suite}",
+        "command": comparison.command,
         "date": time.strftime("%Y-%m-%d"),
         "seed": str(protocol.seed),
         "agents": f"{protocol.seeds} a task, {protocol.tuning_seeds} a setting in tuning",

@@ -9,6 +9,7 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Contestant
+from metaobj.common.files import is_there
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.file import PRETRAINED
@@ -72,10 +73,11 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
         UserError: a name says nothing, two say the same, or a group is of objectives that differ in more than weights.
     """
     written = _written()
+    for name in names:
+        if name.lower() in written and is_there(name):
+            raise UserError(f"{name}: is a baseline and a path; write ./{name} for the path")
     objectives = {
-        name: [load_objective(part, trust=trust) for part in name.partition("=")[2].split(",")]
-        if _is_group(name)
-        else [load_objective(name, trust=trust)]
+        name: [load_objective(part, trust=trust) for part in _members(name)]
         for name in names
         if name.lower() not in written
     }
@@ -100,7 +102,11 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
     titles = [contestant.name for contestant in contestants]
     for title in titles:
         if titles.count(title) > 1:
-            raise UserError(f"{title}: given twice, or the name of two objectives; tell them apart as NAME={title}")
+            raise UserError(f"{title}: the name of two of them; tell objectives apart as NAME=PATH")
+        try:
+            title.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{title!a}: cannot be written; give it a name as NAME=PATH") from error
     # An entry's updates are the first one's, so that a suite is as many environment steps for everyone.
     steps = contestants[0].methods[0].rollout_steps
     same = tuple(
@@ -118,8 +124,7 @@ def usual_suite(names: Sequence[str]) -> str:
     """
     for name in names:
         if name.lower() not in _written():
-            first = name.partition("=")[2].split(",")[0] if _is_group(name) else name
-            return load_objective(first).plugin.suite
+            return load_objective(_members(name)[0]).plugin.suite
     raise UserError("suite: missing; baselines alone have no suite of their own")
 
 
@@ -129,7 +134,16 @@ def _written() -> set[str]:
 
 
 def _is_group(name: str) -> bool:
-    return "=" in name and not Path(name).exists()
+    run, at, step = name.rpartition("@")
+    return "=" in name and not is_there(name) and not (at and step.isdecimal() and is_there(run))
+
+
+def _members(name: str) -> list[str]:
+    """The objectives that a name stands for."""
+    members = name.partition("=")[2].split(",") if _is_group(name) else [name]
+    if not all(members):
+        raise UserError(f"{name}: an objective is missing between the commas")
+    return members
 
 
 def _contestant(name: str, loaded: Sequence[Loaded[Any, Any]], alone: bool) -> Contestant:
@@ -153,10 +167,10 @@ def title_of(name: str) -> str:
     if name.startswith(PRETRAINED):
         return name.removeprefix(PRETRAINED)
     path, at, step = name.rpartition("@")
-    if at and step.isdecimal() and not Path(name).exists():
+    if at and step.isdecimal() and not is_there(name):
         return f"{Path(path).resolve().name}@{step}"
     found = Path(name).resolve()
-    if found.suffix and found.is_file():
+    if found.suffix and is_there(found) and found.is_file():
         return found.parent.name if found.stem == "objective" else found.stem
     return found.name
 

@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from metaobj.common.errors import UserError
-from metaobj.common.files import atomic_write, parse_json
+from metaobj.common.files import atomic_write, is_there, parse_json
 from metaobj.common.types import PyTree
 
 FORMAT_VERSION = 1
@@ -137,19 +137,23 @@ def _resolve(path_or_name: str | Path) -> Path:
         return Path(str(resources.files("metaobj.common.objectives") / "pretrained" / (name + SUFFIX)))
     path = Path(path_or_name)
     run, at, step = str(path_or_name).rpartition("@")
-    if at and step.isdecimal() and not path.exists():
-        return _of_step(Path(run), int(step))
-    if path.is_dir():
+    if at and step.isdecimal() and (_kept(Path(run), step).is_file() or not is_there(path)):
+        return _of_step(Path(run), step)
+    if is_there(path) and path.is_dir():
         path = path / "objective.safetensors"
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         raise UserError(f"{path}: no such file; give an objective file, a run folder, or pretrained:NAME")
     return path
 
 
-def _of_step(run: Path, step: int) -> Path:
+def _kept(run: Path, step: str) -> Path:
+    return run / STEPS / f"{step}{SUFFIX}"
+
+
+def _of_step(run: Path, step: str) -> Path:
     """What a run had learned by then."""
-    path = run / STEPS / f"{step}{SUFFIX}"
-    if not path.is_file():
+    path = _kept(run, step)
+    if not is_there(path):
         steps = sorted(int(one.stem) for one in (run / STEPS).glob(f"*{SUFFIX}") if one.stem.isdecimal())
         there = f"there are {', '.join(map(str, steps))}" if steps else "there are none"
         raise UserError(f"{run}@{step}: the run has kept no objective of that step; {there}")

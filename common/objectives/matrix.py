@@ -18,7 +18,7 @@ from metaobj.common.evaluation.curves import Curves, final_score
 from metaobj.common.evaluation.protocol import Tuning
 from metaobj.common.files import write_csv
 from metaobj.common.lifetimes.distributions import make_distribution
-from metaobj.common.objectives.compare import Comparison, compare
+from metaobj.common.objectives.compare import Comparison, compare, prepare
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.objectives.train import meta_train
 from metaobj.common.pictures.heat_map import heat_map
@@ -39,6 +39,7 @@ class MatrixCell(NamedTuple):
 
     trained_on: str  # or the baseline's name
     tested_on: str
+    measure: str  # "score", or "return" where nothing is known that would make it one
     final: float  # interquartile mean over tasks and agents
     final_low: float
     final_high: float
@@ -74,16 +75,8 @@ def train_and_test(
     suites = [suite_of(family, plugin) for family in families]
     baseline = plugin.baselines(config)[0].name
     runs = [folder / _plain(family) for family in families]
-    for family, run in zip(families, runs, strict=True):
-        console.print(Rule(f"meta-training on {family}"))
-        resume = (run / "config.json").exists()
-        outcome = meta_train(plugin, replace(config, distribution=family), run, resume=resume, console=console)
-        if not outcome.finished:
-            raise UserError(f"{run}: stopped at step {outcome.step} and saved; the same command goes on from there")
-    cells: list[MatrixCell] = []
-    for family, suite in zip(families, suites, strict=True):
-        console.print(Rule(f"agents on {family}"))
-        comparison = Comparison(
+    comparisons = [
+        Comparison(
             names=(*map(str, runs), baseline),
             suite=suite,
             seeds=sizes.seeds,
@@ -94,6 +87,20 @@ def train_and_test(
             steps=sizes.steps,
             trust=True,  # the families were named by the user
         )
+        for suite in suites
+    ]
+    for comparison in comparisons:  # refuses what cannot be evaluated before anything is trained
+        prepare(replace(comparison, names=(baseline,)))
+    for family, run in zip(families, runs, strict=True):
+        console.print(Rule(f"meta-training on {family}"))
+        resume = (run / "config.json").exists()
+        outcome = meta_train(plugin, replace(config, distribution=family), run, resume=resume, console=console)
+        if outcome.signal is not None:
+            console.print(f"stopped at step {outcome.step} and saved; the same command goes on from there")
+            raise SystemExit(128 + outcome.signal)
+    cells: list[MatrixCell] = []
+    for family, comparison in zip(families, comparisons, strict=True):
+        console.print(Rule(f"agents on {family}"))
         evaluation = compare(comparison, folder / f"on-{_plain(family)}", console)
         names = (*families, baseline)
         cells += [_cell(name, family, curves) for name, curves in zip(names, evaluation.curves, strict=True)]
@@ -115,10 +122,11 @@ def _plain(name: str) -> str:
 
 
 def _cell(trained_on: str, tested_on: str, curves: Curves) -> MatrixCell:
-    scores = curves.normalised if np.isfinite(curves.normalised).all() else curves.returns
-    finals = final_score(scores)  # [tasks, seeds]
+    group = curves.pooled or curves.group_names[0]
+    finals = final_score(curves.values(group))  # [tasks, seeds]
     final, low, high = map(float, stratified_bootstrap(finals, meta_seeds=curves.meta_seeds))
-    return MatrixCell(trained_on, tested_on, final, low, high, *finals.shape)
+    measure = "score" if curves.pooled else "return"
+    return MatrixCell(trained_on, tested_on, measure, final, low, high, *finals.shape)
 
 
 def _arrays(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
@@ -136,7 +144,7 @@ def _draw(path: Path, cells: Sequence[MatrixCell], rows: Sequence[str], columns:
         rows,
         columns,
         f"{title}: final score by what it was trained on and what it is tested on",
-        "interquartile mean over tasks and agents, with 95 % intervals",
+        "interquartile mean over tasks and agents, with 95 % intervals; darker is better",
         "meta-trained on",
         "tested on",
     )

@@ -124,12 +124,16 @@ def _run(
 
     def save(step: int, state: TrainingState, spent: Spent) -> None:
         checkpoints.save(step, state, {**spent._asdict(), "config": run.config})
+        keep(step, state, spent)
+
+    def keep(step: int, state: TrainingState, spent: Spent) -> None:
+        """What was learned by a checkpoint, beside it; a run may be killed between the two."""
         if step >= furthest:
             save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
         if step > 0:
             make_folder(run.path / file.STEPS)
-            kept = run.path / file.STEPS / f"{step}{file.SUFFIX}"
-            save_objective(kept, plugin, trainer, state, spent.environment_steps)
+            path = run.path / file.STEPS / f"{step}{file.SUFFIX}"
+            save_objective(path, plugin, trainer, state, spent.environment_steps)
 
     log = None
     try:
@@ -143,8 +147,7 @@ def _run(
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise UserError(f"{run.checkpoints}: step {step} does not tell what was spent ({error!r})") from error
             console.print(f"resumed from step {step}", highlight=False)
-            if step >= furthest:  # the run may have been killed just before that
-                save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+            keep(step, state, spent)
         elif run.resumed:
             check_nothing_learned(run, furthest)
         log = MetricsLog(run.metrics, list(sinks(run, step)))

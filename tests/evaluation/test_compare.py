@@ -18,7 +18,7 @@ from metaobj.common.evaluation.suites import SUITES, Suite
 from metaobj.common.evaluation.training import Record
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import compare as module
-from metaobj.common.objectives.compare import Comparison, compare
+from metaobj.common.objectives.compare import Comparison, compare, prepare
 from tests.quick import quick_programs
 
 TASKS = ("tests.worlds:LESSON", "tests.worlds:PAIR")
@@ -118,7 +118,8 @@ def test_a_folder_that_holds_another_evaluation_is_left_alone(whole: tuple[Path,
     for other, differs in (
         (replace(COMPARISON, seed=1), "protocol"),
         (replace(COMPARISON, suite=TASKS[0]), "suite and steps"),
-        (replace(COMPARISON, names=("A2C",)), "methods"),
+        (replace(COMPARISON, names=("A2C",)), "baseline and methods"),
+        (replace(COMPARISON, baseline="LPG"), "baseline"),
     ):
         with pytest.raises(UserError, match=rf"holds another evaluation \({differs} differ\); give another --out"):
             compare(other, folder)
@@ -144,7 +145,11 @@ def test_all_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"baseline": "TD3"}, "baseline: 'TD3' given; choose from LPG, A2C"),
         ({"steps": 10}, "steps: 10 given; one update on tests.worlds:LESSON takes 320"),
-        ({"steps": 320 * 24}, "bins: 25 given; an agent of LPG has 24 updates on tests.worlds:LESSON"),
+        (
+            {"steps": 320 * 24},
+            "steps: 7680 given; bins: 25 given; an agent of LPG has 24 updates on tests.worlds:LESSON",
+        ),
+        ({"steps": 10**30}, "steps: 1000000000000000000000000000000 given; must be at least 1 and at most 2147483647"),
         ({"seeds": 0}, "seeds: 0 given; must be at least 1"),
         ({"names": ("pretrained:lpg-cpu", "pretrained:metagenrl-demo")}, "tests.worlds:LESSON: "),
     ],
@@ -153,6 +158,25 @@ def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path
     with pytest.raises(UserError, match=f"^{says}"):
         compare(replace(COMPARISON, **changes), tmp_path / "out")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_that_is_told_makes_the_same_comparison() -> None:
+    assert COMPARISON.command == (
+        f"metaobj compare pretrained:lpg-cpu A2C --suite {COMPARISON.suite} --seeds 2 --tuning-seeds 2 --steps 8000 "
+        "--tuning suite"
+    )
+    odd = Comparison(("a b", "A2C"), "control", seed=3, baseline="A2C", trust=True)
+    assert odd.command == "metaobj compare 'a b' A2C --suite control --baseline A2C --seed 3 --trust"
+
+
+def test_a_suite_of_tasks_that_are_in_no_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told by these tasks, page and all; beside others they choose no setting."""
+    monkeypatch.setattr("metaobj.common.evaluation.protocol.APART", dict.fromkeys(TASKS, "exploration"))
+    monkeypatch.setattr(module, "APART", {TASKS[0]: "exploration"})
+    assert [entry.environment for entry in prepare(COMPARISON).tuned_on[AgentConfig()]] == [TASKS[1]]
+    evaluation = compare(replace(COMPARISON, suite=TASKS[0]), tmp_path)
+    assert {row.task for row in evaluation.rows if row.kind == "task"} == {TASKS[0]}
+    assert "LPG" in (tmp_path / "report.html").read_text()
 
 
 def test_methods_that_would_not_live_as_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

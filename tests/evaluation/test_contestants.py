@@ -89,12 +89,16 @@ def test_baselines_alone_are_of_the_kind_whose_agents_can_live_there() -> None:
         (["one", "TD3"], "TD3: is no baseline of LPG; choose from A2C, PPO"),
         (["one@7"], "one@7: the run has kept no objective of that step; there are 5, 10"),
         (["nowhere@7"], "nowhere@7: the run has kept no objective of that step; there are none"),
-        (["one", "./one"], "one: given twice, or the name of two objectives"),
-        (["A2C", "a2c"], "A2C: given twice"),
+        (["one", "./one"], "one: the name of two of them; tell objectives apart as NAME=PATH"),
+        (["A2C", "a2c"], "A2C: the name of two of them"),
         (
             ["both=one,pretrained:metagenrl-demo"],
             "both: pretrained:metagenrl-demo is of another kind",
         ),
+        (["both=one,,two"], "both=one,,two: an objective is missing between the commas"),
+        (["x" * 300], "x+: no such file"),
+        (["LPG=" + ",".join(["one"] * 99 + ["x" * 300])], "x+: no such file"),
+        (["\udcff=one"], "'.udcff': cannot be written; give it a name as NAME=PATH"),
         (["=one,two"], "=one,two: a group needs a name before its ="),
         (["A2C", "TD3"], "A2C TD3: no kind of objective is compared with all of these"),
         (["TD3"], "tests.worlds:LESSON: "),
@@ -103,6 +107,21 @@ def test_baselines_alone_are_of_the_kind_whose_agents_can_live_there() -> None:
 def test_names_that_say_nothing(names: list[str], says: str, runs: Path) -> None:
     with pytest.raises(UserError, match=f"^{says}"):
         find_contestants(names, TABLES)
+
+
+def test_a_run_that_is_called_as_a_baseline_is(runs: Path) -> None:
+    (runs / "one").rename(runs / "A2C")
+    with pytest.raises(UserError, match="A2C: is a baseline and a path; write ./A2C for the path"):
+        find_contestants(["A2C"], TABLES)
+    assert find_contestants(["./A2C", "PPO"], POINTS[:0]).learned == ("LPG",)
+
+
+def test_what_a_run_had_learned_stays_to_be_found(runs: Path) -> None:
+    """Also beside a folder of that very name, and in one whose name has an equals sign."""
+    (runs / "one@5").mkdir()
+    (runs / "two").rename(runs / "lr=0.1")
+    field = find_contestants(["one@5", "lr=0.1@10", "lr=0.1"], TABLES)
+    assert [one.name for one in field.contestants] == ["one@5", "lr=0.1@10", "lr=0.1"]
 
 
 def test_the_usual_suite(runs: Path) -> None:

@@ -191,7 +191,7 @@ def test_single_tasks_have_returns_beside_scores(methods):
     parsed = Parsed(page(evaluation(methods)))
     for measure, part in (("Final", slice(-2, None)), ("Area", slice(None))):
         table = parsed.table(f"{measure}: mean over seeds")
-        assert table[0][:3] == ["Task", "Random", "Best known"] and table[1] == ["return", "score"] * 2
+        assert table[0][:3] == ["Task", "Random", "Score 1"] and table[1] == ["return", "score"] * 2
         lines = {line[0]: line[1:] for line in table[2:]}
         assert set(lines) == {*methods[0].tasks, "held-out grids", "delayed chains", "CartPole"}
         random, optimal, *cells, source = lines["dense"]
@@ -261,7 +261,7 @@ def test_one_bin_and_one_value(make_curves):
 def test_pictures_name_what_they_show(methods):
     text = page(evaluation(methods))
     first = plots(text)[0]
-    assert [word.text for word in first.iter("text") if word.get("class") == "halo"] == ["random", "best known"]
+    assert [word.text for word in first.iter("text") if word.get("class") == "halo"] == ["random", "score 1"]
     assert first.get("aria-label", "").startswith("Learning curves on dense. Mean return at the end: LPG ")
     strips = [title.text for title in first.iter("title")]
     assert len(strips) == 20 and strips[-1].splitlines()[0] == "20k environment steps"

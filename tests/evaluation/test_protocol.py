@@ -23,7 +23,7 @@ from metaobj.common.evaluation.protocol import (
     tune,
 )
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
-from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.distributions import CONTROL_DENSE, Entry
 from metaobj.common.rules.handwritten import A2C
 
 PROTOCOL = EvaluationProtocol(seeds=6, tuning_seeds=6, bins=4)
@@ -77,7 +77,7 @@ def test_all_settings_in_one_program_are_each_alone(method: Method) -> None:
 def test_on_the_suite_itself_the_same_few_rates_for_everyone(method: Method) -> None:
     """And the agents that are reported are others than those a rate was chosen by."""
     protocol = replace(PROTOCOL, tuning="suite")
-    settings = planned_settings(protocol, replace(method, usual={"entropy_weight": 0.5}), LESSON.agent)
+    settings = planned_settings(protocol, replace(method, usual=lambda agent: {"entropy_weight": 0.5}), LESSON.agent)
     assert len(settings) == FEW and {setting["entropy_weight"] for setting in settings} == {0.5}
     trials = Trials(protocol)
     setting = {"learning_rate": 20.0, "entropy_weight": 0.0}
@@ -92,6 +92,7 @@ def test_on_the_suite_itself_the_same_few_rates_for_everyone(method: Method) -> 
         ((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0), [1, 4, 16, 64, 256]),
         ((2.0, 4.0, 8.0), [1, 2, 4, 8, 16]),
         ((3.0,), [0.1875, 0.75, 3, 12, 48]),
+        ((0.0, 0.1, 0.2), [0.05, 0.1, 0.2, 0.4, 0.8]),
     ],
 )
 def test_few_rates(rates: tuple[float, ...], wanted: list[float]) -> None:
@@ -100,12 +101,25 @@ def test_few_rates(rates: tuple[float, ...], wanted: list[float]) -> None:
 
 def test_what_lies_beyond_an_edge() -> None:
     grid = [{"rate": rate, "weight": weight} for rate in (1.0, 2.0, 8.0) for weight in (0.0, 0.1)]
-    assert edges(grid, {"rate": 2.0, "weight": 0.0}) == {}, "nothing is below 0"
-    assert edges(grid, {"rate": 8.0, "weight": 0.1}) == {"rate": "highest", "weight": "highest"}
-    more = beyond(grid, {"rate": 8.0, "weight": 0.1})
+    assert edges(grid, grid, {"rate": 2.0, "weight": 0.0}) == {}, "nothing is below 0"
+    corner = {"rate": 8.0, "weight": 0.1}
+    assert edges(grid, grid, corner) == {"rate": "highest", "weight": "highest"}
+    more = beyond(grid, grid, corner)
     assert more == [{"rate": 32.0, "weight": 0.1}, {"rate": 8.0, "weight": 0.4}]
-    assert beyond(grid, {"rate": 1.0, "weight": 0.0}) == [{"rate": 0.5, "weight": 0.0}]
-    assert beyond([{"rate": 5.0}], {"rate": 5.0}) == [], "one value is no grid"
+    # From the corner one step along the rate: further weights were tried at the old rate alone.
+    assert edges(grid, [*grid, *more], more[0]) == {"rate": "highest", "weight": "highest"}
+    assert beyond(grid, [*grid, *more], more[0])[1] == {"rate": 32.0, "weight": 0.4}
+    assert edges(grid, [*grid, *more], corner) == {}, "further ones were tried and are no better"
+    assert beyond(grid, grid, {"rate": 1.0, "weight": 0.0}) == [{"rate": 0.5, "weight": 0.0}]
+    assert beyond([{"rate": 5.0}], [{"rate": 5.0}], {"rate": 5.0}) == [], "one value is no grid"
+
+
+def test_usual_values_are_the_middle_of_the_grid(method: Method) -> None:
+    wide = replace(method, grid=lambda agent: {"learning_rate": (1.0,), "entropy_weight": (0.3, 0.5)})
+    assert {setting["entropy_weight"] for setting in wide.few_settings(LESSON.agent)} == {0.3}
+    tables, networks = (a2c(8, 0.9, ValueConfig()).few_settings(agent) for agent in (LESSON.agent, CONTROL_DENSE))
+    assert {setting["entropy_weight"] for setting in tables} == {0.01}
+    assert {setting["critic_learning_rate"] for setting in networks} == {0.03}
 
 
 def test_a_setting_on_the_edge_is_followed_and_told(method: Method) -> None:

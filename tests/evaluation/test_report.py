@@ -94,7 +94,7 @@ def test_returns_stand_beside_scores(methods):
     cells = [f"{number:.3f}" for row in both for number in (row.final, row.area, row.best)]
     assert _line(table, "dense") == " ".join(["dense", "LPG", *cells])
     after = [line.split() for line in table[table.index("dense") :].splitlines()[2:4]]
-    assert after == [["random", "1.000"], ["optimal", "5.000"]]
+    assert after == [["random", "1.000"], ["score", "1", "5.000"]]
     raw = rows["CartPole-v1", "return", "LPG"]
     assert _line(table, "CartPole-v1") == f"CartPole-v1 LPG {raw.final:.1f} {raw.area:.1f} {raw.best:.1f}"
     assert "No agent diverged." in text
@@ -121,7 +121,7 @@ def test_meta_seeds_are_told(make_curves):
 def test_tasks_that_are_not_in_the_means_are_told(methods):
     curves = [dataclasses.replace(entry, headline=[True, True, False, False]) for entry in methods]
     text = re.sub(r"\s+", " ", _told(curves, baseline="A2C"))
-    assert "Left out of the means over tasks: chain 10, CartPole-v1; without exploration" in text
+    assert "Left out of the means over tasks: chain 10, CartPole-v1; they ask for exploration" in text
     assert "all normalised" not in text and text.count("chain 10") == 2  # there, and among the single tasks
     none = [dataclasses.replace(entry, headline=[False] * 4) for entry in methods]
     text = _told(none, baseline="A2C")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.protocol import known_worlds
-from metaobj.common.evaluation.worlds import DrawnWorlds, draw_worlds
+from metaobj.common.evaluation.protocol import with_known
+from metaobj.common.evaluation.training import Record
+from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.lifetimes.population import Family
 
 
@@ -50,10 +51,11 @@ def test_worlds_that_cannot_be_scored_are_refused_by_name(from_: float) -> None:
 
 
 def test_what_is_known_by_name_stands_for_what_cannot_be_computed() -> None:
-    bare = DrawnWorlds(3, (), None)
-    known = known_worlds("Acrobot-v1", bare).reference
-    assert known is not None and known[0].shape == (3,) and (known[0] < -490).all() and (known[1] > -70).all()
-    assert known_worlds("Breakout-MinAtar", bare).reference is None, "its best is not known"
-    assert known_worlds("nowhere", bare).reference is None
-    computed = DrawnWorlds(1, (), (np.zeros(1), np.ones(1)))
-    assert known_worlds("Acrobot-v1", computed) is computed
+    bare = Record(np.zeros((3, 2)), np.array([1, 2]), None, None, np.zeros((3, 2), bool))
+    known = with_known("Acrobot-v1", bare)
+    assert known.random is not None and known.optimal is not None and known.random.shape == (3,)
+    assert (known.random < -490).all() and (known.optimal > -70).all()
+    assert with_known("Breakout-MinAtar", bare) is bare, "its best is not known"
+    assert with_known("nowhere", bare) is bare
+    computed = bare._replace(random=np.zeros(3), optimal=np.ones(3))
+    assert with_known("Acrobot-v1", computed) is computed

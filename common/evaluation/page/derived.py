@@ -19,9 +19,9 @@ def headline_group(entry: Curves) -> str:
 
 
 def levels(entry: Curves, task: int) -> dict[str, float]:
-    """The task's random and its best known return, means over seeds; empty where they are not known."""
+    """The returns that scores of 0 and 1 stand for, means over seeds; empty where they are not known."""
     pair = reference_array(entry)[:, task].mean(axis=-1)
-    return dict(zip(("random", "best known"), pair.tolist(), strict=True)) if np.isfinite(pair).all() else {}
+    return dict(zip(("random", "score 1"), pair.tolist(), strict=True)) if np.isfinite(pair).all() else {}
 
 
 def task_rows(evaluation: Evaluation) -> dict[tuple[str, str, str], SummaryRow]:

@@ -21,7 +21,7 @@ def learning_curves(evaluation: Evaluation) -> Markup:
     first = evaluation.curves[0]
     count = first.returns.shape[-1]
     bins = np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).round().astype(int))
-    dashed = " Dashed: the random and the best known return." if first.reference is not None else ""
+    dashed = " Dashed: the returns that scores of 0 and 1 stand for." if first.reference is not None else ""
     drawn = f" Drawn at {len(bins)} of {count} bins." if len(bins) < count else ""
     intro = f"Mean return over seeds against environment steps; bands are 95 % bootstrap intervals.{dashed}{drawn}"
     panels = [_task_panel(evaluation, task, bins) for task in range(len(first.tasks))]

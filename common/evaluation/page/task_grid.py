@@ -30,12 +30,12 @@ def _grid(evaluation: Evaluation, rows: Rows, measure: str) -> Markup:
         bodies.append(body(lines, "" if own else group, columns=4 + len(evaluation.curves) * len(units)))
     top = [
         tag("th", "Task", scope="col", rowspan=2),
-        *(tag("th", name, scope="col", rowspan=2, class_="number") for name in ("Random", "Best known")),
+        *(tag("th", name, scope="col", rowspan=2, class_="number") for name in ("Random", "Score 1")),
         *(
             tag("th", swatch(number), breakable(entry.method), scope="colgroup", colspan=len(units), class_="method")
             for number, entry in enumerate(evaluation.curves)
         ),
-        tag("th", "Random and best known are from", scope="col", rowspan=2),
+        tag("th", "Where these are from", scope="col", rowspan=2),
     ]
     below = [tag("th", unit, scope="col", class_="number") for _ in evaluation.curves for unit in units]
     caption = f"{measure.capitalize()}: mean over seeds, with 95 % intervals. The highest of a task is bold."
@@ -47,7 +47,7 @@ def _line(evaluation: Evaluation, rows: Rows, measure: str, units: tuple[str, ..
     task = first.tasks[index]
     levels = derived.levels(first, index)
     largest = max(map(abs, levels.values()), default=0)
-    known = [text_cell(digits(levels[name], largest) if levels else "", "number") for name in ("random", "best known")]
+    known = [text_cell(digits(levels[name], largest) if levels else "", "number") for name in ("random", "score 1")]
     highest = {
         unit: max(
             (row.interval(measure)[0] for (name, _, of), row in rows.items() if (name, of) == (task, unit)), default=0

@@ -76,7 +76,8 @@ def glossary(evaluation: Evaluation) -> dict[str, str]:
         "Run": "One agent that learns from nothing on one task, for that task's whole budget of environment steps.",
         "Return": "The sum of rewards in an episode, averaged over the episodes that end within a bin of the lifetime.",
         "Score": "The return on a scale of the task's own: 0 is the return of uniformly random actions, 1 the optimal "
-        "or the best known return. It is not clipped: a score can be below 0 and above 1.",
+        "or the best known return, or, where neither is known, what the baseline ends at (the table of single tasks "
+        "tells which). It is not clipped: a score can be below 0 and above 1.",
         "Final": "The mean of the last tenth of a run's learning curve: how well it does once it has learned.",
         "Area": "The mean over the whole learning curve: it is high for a run that learns well and early.",
         "Best": "The task's best bin, the one in which the mean over seeds is highest: what was reached, kept or not.",
