@@ -19,7 +19,7 @@ import metaobj.metagenrl
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.command.cli import main
 from metaobj.common.errors import UserError
-from metaobj.common.objectives import evaluate as evaluation
+from metaobj.common.objectives import contestants as evaluation
 from metaobj.common.objectives import file as objective_file
 from metaobj.common.objectives import plugin
 from metaobj.common.objectives.loading import load_objective
