@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
-from metaobj.common.objectives.plugin import Loaded
+from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.lpg import inspection_plots
+from metaobj.lpg.bootstrap import bootstrapping, verdict
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.inspection_data import (
     DISCOUNTS,
@@ -41,7 +42,7 @@ class Number:
     discount: float | None = None
 
 
-def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = None) -> list[Path]:
+def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = None) -> Inspection:
     """Train fresh agents on held-out worlds by the objective and draw what it did and what it would do.
 
     Args:
@@ -50,7 +51,8 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
         size: how much is simulated.
 
     Returns:
-        rollout.png, prediction.png, bootstrapping.png, and inspection.csv with the numbers behind them.
+        rollout.png, prediction.png, bootstrapping.png, and inspection.csv with the numbers behind them; bootstrap.png
+        and bootstrap.csv; and whether the rule bootstraps.
     """
     size = size or Size()
     folder = Path(folder)
@@ -58,7 +60,8 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
     objective, eta = loaded.objective, loaded.eta
     setup = make_setup(loaded, size)
     program = setup.family.program
-    ages = look_at_ages(objective, eta, setup, size, stream(0, "inspection"))
+    key = stream(0, "inspection")
+    ages = look_at_ages(objective, eta, setup, size, key)
     values = [true_values(snapshot, program.discount) for _, snapshot in ages]
     numbers: list[Number] = []
     for (updates, snapshot), value in zip(ages, values, strict=True):
@@ -77,12 +80,22 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
     numbers.append(Number("value_difference_of_rich_and_poor_states", float(high - low), updates, VALUE_DISCOUNT))
 
     table = {(number.quantity, number.updates, number.discount): number.value for number in numbers}
-    paths = [folder / name for name in ("rollout.png", "prediction.png", "bootstrapping.png", "inspection.csv")]
+    names = ("rollout.png", "prediction.png", "bootstrapping.png", "inspection.csv", "bootstrap.png", "bootstrap.csv")
+    paths = [folder / name for name in names]
     inspection_plots.rollout_picture(paths[0], (updates, snapshot), value, table, [age for age, _ in ages])
     inspection_plots.prediction_picture(paths[1], ages, values, table, VALUE_DISCOUNT)
     inspection_plots.bootstrapping_picture(paths[2], answers, pi, VALUE_DISCOUNT)
     write_csv(paths[3], ("quantity", "agent_updates", "discount", "value"), map(_row, numbers))
-    return paths
+
+    found = bootstrapping(loaded, size, stream(key, "evaluation"))
+    said = verdict(found)
+    inspection_plots.bootstrap_picture(paths[4], found, said)
+    rows = [
+        (variant.name, world, *(f"{float(value):.6g}" for value in score), found.seeds)
+        for (variant, world), score in found.scores.items()
+    ]
+    write_csv(paths[5], ("variant", "world", "score", "low", "high", "seeds"), rows)
+    return Inspection(paths, (said,))
 
 
 def follow_numbers(updates: int, snapshot: Snapshot, values: Values) -> list[Number]:

@@ -23,7 +23,7 @@ from metaobj.lpg.objective import LPG
 ENVIRONMENT = "grid/small_layouts"
 DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99)
 """Of the values that predictions are compared with."""
-_HYPERPARAMETERS = {"learning_rate": 40.0, "kl_weight": 0.5}
+_USUAL = {"learning_rate": 40.0, "kl_weight": 0.5}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Size:
     """A lifetime's length; None takes the one of the training distribution."""
     rollouts: int = 20
     """How many rollouts of each agent its true values are taken from; the first is the one that is drawn."""
+    chain_agents: int = 16
+    """In chains longer than a rollout: agents in each kind of them, by each cut of the rule."""
+    chain_updates: int = 250
+    """A lifetime's length there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,17 +86,25 @@ class Pulses(NamedTuple):
 
 def make_setup(loaded: Loaded[LPGTraining, LPG], size: Size) -> Setup:
     """Held-out worlds of `ENVIRONMENT`, with the hyperparameters that meta-training settled on where it knew it."""
-    config, names = loaded.config, [entry.environment for entry in loaded.entries]
-    at = names.index(ENVIRONMENT) if ENVIRONMENT in names else None
-    known = loaded.entries[at] if at is not None else Entry(ENVIRONMENT)
-    chosen = loaded.settings[at] if at is not None and at < len(loaded.settings) else {}
+    config, entries = loaded.config, {entry.environment: entry for entry in loaded.entries}
+    known = entries.get(ENVIRONMENT, Entry(ENVIRONMENT))
     entry = Entry(ENVIRONMENT, num_environments=known.num_environments, updates=known.updates, split="held_out")
     programs = on_policy(
         loaded.objective, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value
     )
     (family,) = make_families([entry], programs)
-    hyperparameters = {name: float(chosen.get(name, value)) for name, value in _HYPERPARAMETERS.items()}
-    return Setup(family, hyperparameters, size.updates or entry.updates)
+    return Setup(family, settled(loaded, (ENVIRONMENT,), _USUAL), size.updates or entry.updates)
+
+
+def settled(
+    loaded: Loaded[LPGTraining, LPG], environments: Sequence[str], usual: Mapping[str, float]
+) -> dict[str, float]:
+    """The hyperparameters that meta-training settled on in the first of these environments in which that is known, or
+    the usual ones.
+    """
+    found = dict(zip((entry.environment for entry in loaded.entries), loaded.settings, strict=False))
+    chosen = next((found[name] for name in environments if name in found), {})
+    return {name: float(chosen.get(name, value)) for name, value in usual.items()}
 
 
 def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRNGKey) -> list[tuple[int, Snapshot]]:
@@ -100,11 +112,11 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
     program = setup.family.program
     hyperparameters = {name: jnp.float32(value) for name, value in setup.hyperparameters.items()}
     length = jnp.int32(setup.updates)
-    agents = _begin(setup.family, jax.random.split(key, size.agents), hyperparameters, length)
+    agents = begin(setup.family, jax.random.split(key, size.agents), hyperparameters, length)
     seen, done = [], 0
     for share in size.ages:
         until = max(1, round(share * setup.updates))
-        agents = _train(objective, program, eta, agents, jnp.int32(until - done))
+        agents = train(objective, program, eta, agents, jnp.int32(until - done))
         done = until
         looked = _look(objective, program, size.rollouts, eta, agents)
         seen.append((done, jax.tree.map(np.asarray, looked)))
@@ -112,9 +124,11 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
 
 
 @quick_jit(static_argnums=0)
-def _begin(
+def begin(
     family: Family[OnPolicy], keys: PRNGKey, hyperparameters: Hyperparameters, length: jax.Array
 ) -> OnPolicyLifetime:
+    """Fresh agents, one for each key, in worlds of the family's first task."""
+
     def one(key: PRNGKey) -> OnPolicyLifetime:
         world_key, life_key = jax.random.split(key)
         return family.start(world_key, life_key, hyperparameters, length)
@@ -123,9 +137,10 @@ def _begin(
 
 
 @quick_jit(static_argnums=(0, 1))
-def _train(
+def train(
     objective: LPG, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime, updates: jax.Array
 ) -> OnPolicyLifetime:
+    """The agents after so many updates more."""
     one_update = jax.vmap(lambda agent: program.update(objective, eta, agent)[0])
     return jax.lax.fori_loop(0, updates, lambda _, agents: one_update(agents), agents)
 

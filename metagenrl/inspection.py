@@ -14,7 +14,7 @@ from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.objectives.plugin import Loaded
+from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.common.pictures.style import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.types import PRNGKey, PyTree
 from metaobj.metagenrl.config import MetaGenRLTraining
@@ -132,7 +132,7 @@ def follow(loaded: Loaded[MetaGenRLTraining, MetaGenRL], size: Size, key: PRNGKe
     return Life(*map(np.asarray, seen))
 
 
-def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, size: Size | None = None) -> list[Path]:
+def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, size: Size | None = None) -> Inspection:
     """Draw what the loss does: loss.png, lifetime.png, and inspection.csv with the numbers behind them."""
     objective, eta, size = loaded.objective, loaded.eta, size or Size()
     folder = Path(folder)
@@ -148,7 +148,7 @@ def inspect(loaded: Loaded[MetaGenRLTraining, MetaGenRL], folder: str | Path, si
     for name, values in life._asdict().items():
         rows += [(name, update, value) for update, value in enumerate(values.mean(1))]
     write_csv(paths[2], ("quantity", "at", "value"), rows)
-    return paths
+    return Inspection(paths)
 
 
 def _draw_loss(path: Path, cells: np.ndarray, push: np.ndarray, answers: np.ndarray) -> None:

@@ -375,8 +375,9 @@ def test_evaluate(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_inspect(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", "run/objective.safetensors", "--out", "pictures") == 0
-    pictures = capfd.readouterr().out.split()
-    assert all(Path(picture).is_file() for picture in pictures)
+    *files, verdict = capfd.readouterr().out.splitlines()
+    assert len(files) == 6 and all(Path(file).is_file() for file in files)
+    assert "bootstrap" in verdict and "of optimal on chains of 4 to 32 steps" in verdict
     assert load_objective("run").plugin.kind == "lpg"
 
 

@@ -402,9 +402,9 @@ def _inspect(arguments: list[str], console: Console) -> int:
     _check_out(folder)
     make_folder(folder)
     with console.status("inspecting"):
-        pictures = loaded.plugin.inspect(loaded, folder)
-    for picture in pictures:
-        console.print(escape(str(picture)), soft_wrap=True)
+        found = loaded.plugin.inspect(loaded, folder)
+    for line in (*map(str, found.files), *found.verdict):
+        console.print(escape(line), soft_wrap=True)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.rule import Rule
 
 from metaobj.common.files import make_folder
@@ -47,14 +48,16 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     inspection = arguments.run_dir / "inspection"
     make_folder(inspection)
     with console.status("inspecting"):
-        pictures = plugin.inspect(loaded, inspection)
+        seen = plugin.inspect(loaded, inspection)
+    for line in seen.verdict:
+        console.print(escape(line), soft_wrap=True)
     found = [
         ("the objective", outcome.objective),
         ("its training", arguments.run_dir / "training.png"),
         ("learning curves", folder / "learning_curves.png"),
         ("scores", folder / "intervals.png"),
         ("all of it on a page", folder / "report.html"),
-        *((f"inspection: {picture.stem}", picture) for picture in pictures if picture.suffix == ".png"),
+        *((f"inspection: {picture.stem}", picture) for picture in seen.files if picture.suffix == ".png"),
     ]
     for what, path in found:
         console.print(f"  {what:28} {path}", soft_wrap=True)

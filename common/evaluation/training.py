@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
+from numpy.typing import ArrayLike
 
 from metaobj.common.devices import AXIS, make_mesh, quick_jit
-from metaobj.common.evaluation.method import Settings
 from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
@@ -68,7 +68,7 @@ def train_agents(
     family: Family[Any],
     worlds: DrawnWorlds,
     updates: int,
-    settings: Sequence[Settings],
+    settings: Sequence[Mapping[str, ArrayLike]],
     key: PRNGKey,
     bins: int,
 ) -> Record:
@@ -80,7 +80,7 @@ def train_agents(
         family: how they live.
         worlds: n of them.
         updates: agent updates, at least `bins`: some bins have one more than others where they do not divide them.
-        settings: hyperparameters by name, the same names in each.
+        settings: hyperparameters by name, the same names in each: numbers, or arrays [n, ...] with one for each world.
         key: n agents' keys are split from it, the same for every setting.
         bins: points of a curve.
 
@@ -91,7 +91,7 @@ def train_agents(
     ends = updates_by_bin(updates, bins)
     index = np.tile(np.arange(worlds.count), len(settings))
     values = {
-        name: jnp.asarray(np.repeat([setting[name] for setting in settings], worlds.count), jnp.float32)
+        name: jnp.asarray(np.concatenate([_for_each(setting[name], worlds.count) for setting in settings]), jnp.float32)
         for name in settings[0]
     }
     params = jax.tree.map(lambda leaf: leaf[index], worlds.params)
@@ -105,6 +105,10 @@ def train_agents(
         random = np.asarray(floor)
     diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(filled), axis=-1)
     return Record(filled, env_steps, random, optimal, diverged)
+
+
+def _for_each(value: ArrayLike, worlds: int) -> np.ndarray:
+    return np.broadcast_to(value, (worlds, *np.shape(value)[1:]))
 
 
 def updates_by_bin(updates: int, bins: int) -> np.ndarray:

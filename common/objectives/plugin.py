@@ -25,6 +25,16 @@ Config = TypeVar("Config", bound=MetaTrainingConfig)
 Rule = TypeVar("Rule", bound=Objective)
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What was found of an objective."""
+
+    files: Sequence[Path]
+    """That were written."""
+    verdict: tuple[str, ...] = ()
+    """What they come to, a line each."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plugin(Generic[Config, Rule]):
     """One kind of learned objective."""
@@ -56,8 +66,8 @@ class Plugin(Generic[Config, Rule]):
     """Sizes of an evaluation where the user does not tell."""
     suite: str
     """What is evaluated on where the user does not tell."""
-    inspect: "Callable[[Loaded[Config, Rule], Path], list[Path]]"
-    """Draw what the objective does, into a folder; the files written."""
+    inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
+    """Draw what the objective does, into a folder."""
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()

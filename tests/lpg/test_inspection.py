@@ -23,7 +23,7 @@ ENTRIES = (
 SETTINGS = ({"learning_rate": 1.0, "kl_weight": 2.0}, {"learning_rate": 3.0, "kl_weight": 4.0})
 CONFIG = LPGTraining(rollout_steps=6, discount=0.9, value=ValueConfig(lambda_=0.5))
 SCALARS = (0.9, 0.5, 1.0)
-SIZE = Size(agents=4, ages=(0.3, 1.0), updates=6, rollouts=40)
+SIZE = Size(agents=4, ages=(0.3, 1.0), updates=6, rollouts=40, chain_agents=2, chain_updates=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +41,26 @@ def loaded(objective, eta, entries=ENTRIES, settings=SETTINGS) -> Loaded:
 
 
 def test_everything_is_written_and_finite(objective, eta, tmp_path):
-    paths = inspect(loaded(objective, eta), tmp_path / "new", SIZE)
-    names = ["rollout.png", "prediction.png", "bootstrapping.png", "inspection.csv"]
-    assert [path.name for path in paths] == names
-    for path in paths[:3]:
+    seen = inspect(loaded(objective, eta), tmp_path / "new", SIZE)
+    paths = {path.name: path for path in seen.files}
+    pictures = {"rollout.png", "prediction.png", "bootstrapping.png", "bootstrap.png"}
+    assert set(paths) == pictures | {"inspection.csv", "bootstrap.csv"}
+    for path in (paths[name] for name in pictures):
         assert matplotlib.image.imread(path).std() > 0.05
-    with open(paths[3], newline="") as file:
+    with open(paths["inspection.csv"], newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(np.isfinite(float(row["value"])) for row in rows)
     assert {row["agent_updates"] for row in rows} == {"2", "6"}
     per_age = [row for row in rows if row["quantity"] == "r_squared_of_value_from_y"]
     assert len(per_age) == 2 * len(DISCOUNTS)
+    with open(paths["bootstrap.csv"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 * 3 and len({(row["variant"], row["world"]) for row in rows}) == 5 * 3
+    assert all(float(row["low"]) <= float(row["score"]) <= float(row["high"]) <= 3 for row in rows)
+    assert {row["seeds"] for row in rows} == {"2"}
+    (line,) = seen.verdict
+    # Rollouts have 6 steps, chains 30 more at most, and lengths that 4 divides are held out.
+    assert "bootstrap" in line and "of optimal on chains of " in line
 
 
 def test_the_setup_takes_what_meta_training_settled_on(objective, eta):

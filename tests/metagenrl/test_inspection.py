@@ -54,7 +54,7 @@ def test_everything_is_written_and_finite(tmp_path: Path):
     settings = {"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "exploration_noise": 0.2}
     eta = objective.init(jax.random.key(0))
     loaded = Loaded(plugin, objective, eta, config, (entry,), {}, (settings,), {}, trust=True)
-    paths = inspect(loaded, tmp_path / "new", SIZE)
+    paths = inspect(loaded, tmp_path / "new", SIZE).files
     assert [path.name for path in paths] == ["loss.png", "lifetime.png", "inspection.csv"]
     for path in paths[:2]:
         assert matplotlib.image.imread(path).std() > 0.05
