@@ -48,12 +48,11 @@ class Cut:
         if not self.rule.config.value_inputs:
             return batch
         nothing = jnp.zeros_like(batch.values)
-        under_nothing = {
-            "values": nothing,
-            "next_values": nothing,
-            "advantages": lambda_returns(batch.rollout, nothing, batch.discount, self.lambda_),
-        }
         sees = knobs["sees_values"] > 0
         return batch._replace(
-            **{name: jnp.where(sees, getattr(batch, name), blind) for name, blind in under_nothing.items()}
+            values=jnp.where(sees, batch.values, nothing),
+            next_values=jnp.where(sees, batch.next_values, nothing),
+            advantages=jnp.where(
+                sees, batch.advantages, lambda_returns(batch.rollout, nothing, batch.discount, self.lambda_)
+            ),
         )
