@@ -109,8 +109,12 @@ def same(folder: Path, straight: Path) -> bool:
 
 
 def test_a_run_leaves_its_parts(straight: Path) -> None:
-    names = "checkpoints config.json metrics.jsonl objective.safetensors run.lock"
+    names = "checkpoints config.json metrics.jsonl objective.safetensors objectives run.lock"
     assert sorted(os.listdir(straight)) == names.split()
+    kept = sorted((straight / "objectives").iterdir(), key=lambda path: int(path.stem))
+    assert [int(path.stem) for path in kept][-1] == TINY.meta_updates
+    assert kept[-1].read_bytes() == (straight / "objective.safetensors").read_bytes()
+    assert kept[0].read_bytes() != kept[-1].read_bytes()
     assert checkpoints(straight) == [3, 4, 5]
     loaded = load_objective(straight)
     assert loaded.objective.config.units == 4 and loaded.metadata["meta_updates"] == 5
