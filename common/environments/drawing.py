@@ -72,3 +72,29 @@ def box(y: int, x: int, margin: int) -> tuple[int, int, int, int]:
 def centre(y: int, x: int) -> tuple[float, float]:
     """The centre of a cell (x, y)."""
     return (x + 0.5) * CELL, BANNER + (y + 0.5) * CELL
+
+
+def draw_tiles(draw: ImageDraw.ImageDraw, walls: np.ndarray) -> None:
+    """The cells of a grid: `walls` [rows, columns] are dark."""
+    for (y, x), wall in np.ndenumerate(walls):
+        draw.rectangle(box(y, x, 0), fill=WALL if wall else PAPER, outline=LINE)
+
+
+def draw_agent(draw: ImageDraw.ImageDraw, cell: tuple[int, int]) -> None:
+    """A blue square on a cell (y, x)."""
+    draw.rounded_rectangle(box(*cell, 3), radius=9, fill=AGENT)
+    draw.text(centre(*cell), "A", fill=PAPER, font=font(18), anchor="mm")
+
+
+def draw_disc(draw: ImageDraw.ImageDraw, cell: tuple[int, int], reward: float, there: bool = True) -> None:
+    """What a cell (y, x) pays: green for gain and red for loss, an outline only while it is not there."""
+    colour = GOOD if reward >= 0 else BAD
+    # A clear disc for a full reward, a paler one for less.
+    strength = 0.35 + 0.65 * min(abs(reward), 1.0)
+    shade = tuple(round(255 + strength * (c - 255)) for c in colour)
+    if not there:
+        draw.ellipse(box(*cell, 7), outline=shade, width=2)
+        return
+    draw.ellipse(box(*cell, 7), fill=shade)
+    text = f"{reward:+.0f}" if reward == round(reward) else f"{reward:+.2f}".replace("0.", ".")
+    draw.text(centre(*cell), text, fill=PAPER if strength > 0.6 else INK, font=font(13), anchor="mm")

@@ -18,6 +18,7 @@ from metaobj.common.environments.point_mass import POINT_MASS_NAMES, make_point_
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.torque import TORQUE_NAMES, make_torque
+from metaobj.common.environments.unseen.grids import UNSEEN_NAMES, make_unseen
 from metaobj.common.errors import UserError
 from metaobj.common.types import PyTree
 
@@ -27,7 +28,7 @@ def environment_names() -> list[str]:
     return (
         [f"grid/{name}" for name in GRID_NAMES]
         + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *TORQUE_NAMES]
+        + [*UNSEEN_NAMES, *GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *TORQUE_NAMES]
         + [*JUMANJI_NAMES, *CRAFTAX_NAMES, *BRAX_NAMES]
     )
 
@@ -36,20 +37,23 @@ def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTr
     """An environment and the distribution of its `params` (a spec for `sample_params`).
 
     Args:
-        name: "grid/...", "chain/...", a gymnax name, "gymnasium/ID" for what Gymnasium knows by that id, others that
-            `environment_names` tells, or "module:object" for an environment of one's own: an instance
-            of a class with `reset`, `step`, `observation_space` and `action_space`.
+        name: "grid/...", "chain/...", "unseen/...", a gymnax name, "gymnasium/ID" for what Gymnasium knows by that id,
+            others that `environment_names` tells, or "module:object" for an environment of one's own: an instance of
+            a class with `reset`, `step`, `observation_space` and `action_space`.
         split: which part of the distribution: "training" and "held_out" have nothing in common. Only native worlds
-            have parts.
+            have parts, and the grids of "unseen/..." have no training part.
 
     Raises:
-        UserError: the name is unknown, what it names is not an environment, or an optional package is missing.
+        UserError: the name is unknown, what it names is not an environment or has no such part, or an optional package
+            is missing.
     """
     family, _, rest = name.partition("/")
     if family == "grid" and rest in GRID_NAMES:
         return make_grid(rest, split)
     if family == "chain" and rest in CHAIN_NAMES:
         return make_chain(rest, split)
+    if name in UNSEEN_NAMES:
+        return make_unseen(name, split)
     if name in GYMNAX_NAMES or name in VARIATIONS:
         return make_gymnax(name, split)
     if name in POINT_MASS_NAMES:

@@ -11,6 +11,7 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.environments.names import needed_extra
 from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
+from metaobj.common.environments.unseen.grids import UNSEEN_NAMES
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import (
     ACTOR_CRITIC,
@@ -71,6 +72,7 @@ _GRIDS = (
     *_SMALL_WORLDS,
 )
 _CHAINS = _held_out(250, "chain/short", "chain/long", "chain/short_noisy", "chain/long_noisy")
+_UNSEEN = _held_out(1000, *UNSEEN_NAMES)
 _CARTPOLE, _ACROBOT, _MOUNTAIN_CAR = _network(1500, CONTROL_DENSE, "CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 _CATCH, _UMBRELLA, *_REST = _network(
     1000,
@@ -97,6 +99,7 @@ SUITES: dict[str, Suite] = {
         Suite("held-out-worlds", 1, _SMALL_WORLDS),
         Suite("held-out-chains", 1, _CHAINS),
         Suite("held-out", 1, _GRIDS + _CHAINS),
+        Suite("unseen-grids", 1, _UNSEEN),
         Suite("control", 1, (_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR)),
         Suite("bsuite", 1, (_CATCH, _UMBRELLA, *_REST)),
         Suite("minatar", 1, _MINATAR),

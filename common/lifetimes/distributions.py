@@ -123,7 +123,7 @@ def make_distribution(
         more: further distributions by name.
 
     Raises:
-        UserError: the name is unknown or the scale not positive.
+        UserError: the name is unknown, is that of an environment without a training part, or the scale is not positive.
     """
     known = {**DISTRIBUTIONS, **(more or {})}
     if scale < 1:
@@ -136,6 +136,8 @@ def make_distribution(
         try:
             environment, _ = make_environment(part, "training")
         except UserError as error:
+            if part in environment_names():
+                raise  # it is known, and tells what is amiss
             raise UserError(unknown("distribution", part, known, error)) from None
         entries.append(Entry(part, lifetimes=16, **default_agent(environment, DENSE, CONV)))
     return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)

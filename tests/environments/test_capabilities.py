@@ -78,6 +78,7 @@ def test_one_of_a_users_own_has_scores_and_a_picture() -> None:
     [
         ("grid/small_layouts", (Varies, Solvable, Drawable)),
         ("chain/short", (Varies, Solvable, Drawable)),
+        ("unseen/key", (Varies, Solvable, Drawable)),
         ("CartPole-v1", (Varies, HasTimeLimit, Solvable, Drawable)),
         ("control/point_mass", (Varies, HasTimeLimit)),
         ("control/swing/varied", (Varies, HasTimeLimit)),

@@ -17,7 +17,8 @@ from metaobj.common.errors import UserError
 from metaobj.common.experience.rollout import Policy, reset, rollout
 
 FEW = ["grid/dense", "grid/random_small", "chain/short_noisy", "CartPole-v1/varied", "Catch-bsuite", "Pendulum-v1"]
-FEW += ["Freeway-MinAtar", "control/point_mass/varied", "control/cartpole_swingup", "control/balance/varied"]
+FEW += ["unseen/key", "Freeway-MinAtar", "control/point_mass/varied", "control/cartpole_swingup"]
+FEW += ["control/balance/varied"]
 OURS = [name for name in environment_names() if needed_extra(name) is None]
 
 

@@ -13,8 +13,9 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.checks import check_steps
 from metaobj.common.evaluation.references import REFERENCES, known_returns
 from metaobj.common.evaluation.suites import APART, SUITES, make_suite, versioned
+from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry, make_distribution
 from metaobj.common.lifetimes.population import make_families
-from metaobj.common.objectives.plugin import Plugin, get_plugin
+from metaobj.common.objectives.plugin import Plugin, get_plugin, plugins
 
 TABLE = Path(__file__).parents[2] / "experiments" / "results" / "references.csv"
 NAMES = sorted({entry.environment for suite in SUITES.values() for entry in suite.entries})
@@ -83,12 +84,29 @@ def test_means_leave_out_what_no_rule_can_learn() -> None:
     assert all(suite.headline for suite in SUITES.values()) and set(APART) < set(NAMES)
 
 
+def test_unseen_grids_are_one_program_that_nothing_is_trained_on() -> None:
+    suite = make_suite("unseen-grids")
+    kind = kind_of(suite[0].agent)
+    method = kind.baselines(kind.presets[kind.default_preset])[0]
+    assert [family.tasks for family in make_families(suite, method.programs)] == [tuple(range(7))]
+    distributions = [DISTRIBUTIONS, *(plugin.distributions for plugin in plugins().values())]
+    trained_on = {entry.environment for some in distributions for of_one in some.values() for entry in of_one}
+    for entry in suite:
+        assert entry.split == "held_out" and (entry.updates, entry.num_environments) == (1000, 16)
+        assert entry.environment not in trained_on
+        with pytest.raises(UserError, match=f"'{entry.environment}' has no training part"):
+            make_distribution(f"small-layouts+{entry.environment}")
+        with pytest.raises(UserError, match=f"'{entry.environment}' has no training part"):
+            make_families([Entry(entry.environment)], method.programs)
+
+
 def test_suites_tell_their_extras() -> None:
     assert SUITES["jumanji"].extras == ("jumanji",) and SUITES["transfer"].extras == ()
 
 
 def test_every_task_whose_worlds_do_not_vary_has_a_reference() -> None:
-    fixed = {name for name in NAMES if not name.startswith(("grid/", "chain/")) and not name.endswith("/varied")}
+    drawn = ("grid/", "chain/", "unseen/")
+    fixed = {name for name in NAMES if not name.startswith(drawn) and not name.endswith("/varied")}
     assert fixed - {"brax/halfcheetah"} == set(REFERENCES), "of all but one that was not measured"
 
 

@@ -3,21 +3,7 @@
 import jax
 import numpy as np
 
-from metaobj.common.environments.drawing import (
-    AGENT,
-    BAD,
-    CELL,
-    GOOD,
-    INK,
-    LINE,
-    PAPER,
-    WALL,
-    box,
-    canvas,
-    caption,
-    centre,
-    font,
-)
+from metaobj.common.environments.drawing import CELL, canvas, caption, draw_agent, draw_disc, draw_tiles
 from metaobj.common.environments.grid.params import GridParams
 
 
@@ -38,27 +24,13 @@ def draw_grid(
     """
     height, width = int(params.height), int(params.width)
     image, draw = canvas(width * CELL + 1, height * CELL + 1)
-    walls = np.asarray(params.walls)
-    for y in range(height):
-        for x in range(width):
-            draw.rectangle(box(y, x, 0), fill=WALL if walls[y, x] else PAPER, outline=LINE)
+    draw_tiles(draw, np.asarray(params.walls)[:height, :width])
     # The agent first: where it stands on the cell of an object, both are seen.
-    y, x = (int(i) for i in position)
-    draw.rounded_rectangle(box(y, x, 3), radius=9, fill=AGENT)
-    draw.text(centre(y, x), "A", fill=PAPER, font=font(18), anchor="mm")
+    y, x = np.asarray(position).tolist()
+    draw_agent(draw, (y, x))
     object_cells, there = np.asarray(cells), np.asarray(present)
     for i in np.flatnonzero(np.asarray(params.object_exists)):
-        (y, x), reward = object_cells[i].tolist(), float(params.object_rewards[i])
-        colour = GOOD if reward >= 0 else BAD
-        # A clear disc for a full reward, a paler one for less.
-        strength = 0.35 + 0.65 * min(abs(reward), 1.0)
-        shade = tuple(round(255 + strength * (c - 255)) for c in colour)
-        disc = box(y, x, 7)
-        if there[i]:
-            draw.ellipse(disc, fill=shade)
-            text = f"{reward:+.0f}" if reward == round(reward) else f"{reward:+.2f}".replace("0.", ".")
-            draw.text(centre(y, x), text, fill=PAPER if strength > 0.6 else INK, font=font(13), anchor="mm")
-        else:
-            draw.ellipse(disc, outline=shade, width=2)
+        y, x = object_cells[i].tolist()
+        draw_disc(draw, (y, x), float(params.object_rewards[i]), bool(there[i]))
     caption(draw, f"step {int(time)} of {int(params.max_steps)}")
     return np.asarray(image)
