@@ -25,7 +25,13 @@ def settings(evaluation: Evaluation) -> Markup:
     caption = "Marked values are the lowest or the highest that were tried: better ones may lie beyond."
     chosen = table("Chosen settings", caption, [tag("tr", *names)], [body(lines)])
     tried = [_tried(choice) for choice in evaluation.choices]
-    return joined([tag("p", f"{evaluation.protocol[0].upper()}{evaluation.protocol[1:]}."), chosen, folded("All tried settings with their scores", *tried)])
+    return joined(
+        [
+            tag("p", f"{evaluation.protocol[:1].upper()}{evaluation.protocol[1:]}."),
+            chosen,
+            folded("All tried settings with their scores", *tried),
+        ]
+    )
 
 
 def provenance(evaluation: Evaluation) -> Markup:
