@@ -70,7 +70,9 @@ def test_the_page_tells_the_bar_and_what_is_published(tmp_path):
         assert told in row, row
 
 
-@pytest.mark.parametrize("name", ANCHORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "hopper" else name for name in ANCHORS]
+)
 def test_an_anchor_is_whole(name):
     """Its methods live equally long, its settings are of those that evaluations tune over, its sources are named."""
     anchor = ANCHORS[name]
@@ -96,6 +98,7 @@ def test_a_shorter_budget():
     assert entry.updates * ROLLOUT * entry.num_environments == 15_360  # two updates for each of 24 bins
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_settings_and_seeds_are_agents_of_one_program():
     """Agents that do not learn have a third of the pay; the others more."""

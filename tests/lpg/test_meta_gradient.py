@@ -108,7 +108,7 @@ def leaning(float64):
     return Case("network", LEANING)
 
 
-@pytest.fixture(scope="module", params=["tables", "networks", "leaning"])
+@pytest.fixture(scope="module", params=["tables", "networks", pytest.param("leaning", marks=pytest.mark.slow)])
 def case(request):
     return request.getfixturevalue(request.param)
 
