@@ -83,7 +83,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("cells", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 4))])
+@pytest.mark.parametrize("cells", [pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 4)])
 def test_a_killed_comparison_goes_on_and_ends_with_the_same_bytes(
     cells: int, whole: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
