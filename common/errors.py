@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class LengthError(UserError):
+    """An agent's life is of a length that does not suit."""
+
+
 def check_numbers(
     config: object,
     names: str,

@@ -61,6 +61,18 @@ def make_folder(path: str | Path) -> None:
         raise UserError(f"{path}: cannot be made: {error.strerror}") from error
 
 
+def remove(path: str | Path) -> None:
+    """Remove a file, where there is one.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
 def is_there(path: str | Path) -> bool:
     """Whether there is such a file or folder; a name that no system takes is none."""
     try:

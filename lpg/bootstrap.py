@@ -16,6 +16,7 @@ import numpy as np
 
 from metaobj.common.environments.delayed_chain import COST, ChainParams, DelayedChain, chain_spec
 from metaobj.common.environments.protocol import reference_returns
+from metaobj.common.environments.splits import Split
 from metaobj.common.evaluation.bootstrap import Interval, stratified_bootstrap
 from metaobj.common.evaluation.statistics import mean
 from metaobj.common.evaluation.training import train_agents
@@ -92,13 +93,8 @@ def variants(rule: LPG) -> list[Variant]:
 def bootstrapping(loaded: Loaded[LPGTraining, LPG], size: Size, key: PRNGKey) -> Bootstrapping:
     """Train fresh tables by the rule and by all its variants, each in the same held-out chains."""
     T = loaded.config.rollout_steps
-    long, short = (
-        _chains(loaded, length, split, worlds)
-        for length, split, worlds in (
-            ((T + 1, T + _LONGER), "held_out", tuple(WORLDS)),
-            ((1, T), "any", ("plain",)),
-        )
-    )
+    long = _chains(loaded, (T + 1, T + _LONGER), "held_out", tuple(WORLDS))
+    short = _chains(loaded, (1, T), "any", ("plain",))
     worlds_key, told_key, lives_key = jax.random.split(key, 3)
     worlds = _draw(long, worlds_key, size.chain_agents)
     each = [settled(loaded, (name, _PLAIN), _USUAL) for name, _ in WORLDS.values()]
@@ -163,7 +159,7 @@ def _needed(scores: Mapping[Variant, float]) -> list[tuple[str, ...]]:
 
 
 def _chains(
-    loaded: Loaded[LPGTraining, LPG], length: tuple[int, int], split: Any, worlds: Sequence[str]
+    loaded: Loaded[LPGTraining, LPG], length: tuple[int, int], split: Split, worlds: Sequence[str]
 ) -> Family[OnPolicy]:
     config = loaded.config
     environment = DelayedChain(config.rollout_steps + _LONGER)

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from PIL import Image
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives import matrix
-from metaobj.common.objectives.matrix import Sizes, suite_of, train_and_test
-from metaobj.common.objectives.train import meta_train
+from metaobj.common.objectives.matrix import MatrixCell, Sizes, suite_of, train_and_test
+from metaobj.common.objectives.train import Outcome, meta_train
 from metaobj.common.pictures.heat_map import heat_map
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
@@ -56,9 +57,9 @@ def test_every_objective_on_every_family(tmp_path: Path, monkeypatch: pytest.Mon
         image.load()
     trained: list[str] = []
 
-    def counted(*arguments: object, **options: object) -> object:
+    def counted(*arguments: Any, **options: Any) -> Outcome:
         trained.append("")
-        return meta_train(*arguments, **options)  # type: ignore[arg-type]
+        return meta_train(*arguments, **options)
 
     monkeypatch.setattr(matrix, "meta_train", counted)
     assert train_and_test(plugin, CONFIG, FAMILIES, tmp_path, sizes) == cells, "it goes on where it was"
@@ -78,11 +79,19 @@ def test_a_family_is_tested_on_its_environments() -> None:
     assert suite_of("tiny-rings+tiny-pairs", plugin) == "tests.worlds:LESSON+tests.worlds:PAIR"
 
 
+def test_returns_are_not_told_as_scores() -> None:
+    """Nor coloured as such."""
+    cells = [MatrixCell("a", on, measure, 0.5, 0.4, 0.6, 1, 2) for on, measure in (("a", "score"), ("b", "return"))]
+    assert matrix._heads(cells, ("a", "b")) == ["a", "b (returns)"]
+
+
 def test_the_picture_of_a_matrix(tmp_path: Path) -> None:
     values = np.array([[0.1, 0.9], [np.nan, 1.2]])
     words = ("rows", "columns")
-    heat_map(tmp_path / "a.png", values, np.stack([values - 0.1, values + 0.1]), "ab", "cd", "title", "how", *words)
+    heat_map(
+        tmp_path / "a.png", values, np.stack([values - 0.1, values + 0.1]), values, "ab", "cd", "title", "how", *words
+    )
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 600
     with pytest.raises(ValueError, match="values: shape"):
-        heat_map(tmp_path / "b.png", values, values, "ab", "cd", "title", "how", *words)
+        heat_map(tmp_path / "b.png", values, values, values, "ab", "cd", "title", "how", *words)

@@ -19,9 +19,8 @@ import metaobj.metagenrl
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.command.cli import main
 from metaobj.common.errors import UserError
-from metaobj.common.objectives import contestants as evaluation
+from metaobj.common.objectives import contestants, plugin
 from metaobj.common.objectives import file as objective_file
-from metaobj.common.objectives import plugin
 from metaobj.common.objectives.loading import load_objective
 
 FILES = [Path(__file__).parent / "fixtures" / f"{name}.safetensors" for name in ("lpg-cpu", "metagenrl-demo")]
@@ -150,8 +149,8 @@ def test_whatever_is_in_a_file_ends_in_one_line(tmp_path: Path, monkeypatch: pyt
         assert outcome(lambda: metaobj.load(path)) == ended
         if ended == "loaded":  # what comes next in an evaluation
             loaded = load_objective(path)
-            evaluation.learned(loaded).settings(AgentConfig())
-            outcome(lambda loaded=loaded: evaluation.tuning_entries(loaded.environments(), AgentConfig(), 100))
+            contestants.learned(loaded).settings(AgentConfig())
+            outcome(lambda loaded=loaded: contestants.tuning_entries(loaded.environments(), AgentConfig(), 100))
     assert HOSTILE not in sys.modules
     assert all(found[kind, "refused"] > 20 for kind in ("metadata", "arrays", "bytes")), found
     assert found["metadata", "loaded"] > 5, found  # some changes are harmless

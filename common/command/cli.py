@@ -12,9 +12,8 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
 
 import tyro
@@ -23,11 +22,22 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from metaobj.common.command.arguments import last_value, parse
+from metaobj.common.command.options import (
+    CompareArguments,
+    ComparisonArguments,
+    EvaluateArguments,
+    InspectArguments,
+    MatrixArguments,
+    RunArguments,
+)
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.files import is_there
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
+
+if TYPE_CHECKING:
+    from metaobj.common.objectives.plugin import Plugin
 
 USAGE = """\
 usage: metaobj COMMAND ...
@@ -48,121 +58,6 @@ usage: metaobj COMMAND ...
 
 OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more.
 """
-
-
-def _called(metavar: str) -> Any:
-    """How a value is called in a help screen, where a default of None goes without saying."""
-
-    def hint(default: str) -> str:
-        return "" if default == "None" else f"(default: {default})"
-
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=hint)
-
-
-Objective: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OBJECTIVE")]
-Folder: TypeAlias = Annotated[Path | None, _called("DIR")]
-Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonArguments:
-    """What a comparison takes beside what is compared."""
-
-    suite: Annotated[str | None, _called("NAME")] = None
-    """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
-    seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per environment; by default what suits the objective's kind, see `metaobj list`."""
-    tuning_seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per setting and training environment; by default likewise."""
-    steps: Annotated[int | None, _called("INT")] = None
-    """Environment steps of every agent on every task; by default the suite's. Few give a first look."""
-    tuning: Literal["training", "suite"] = "training"
-    """What settings are chosen on: training environments only, or a few learning rates on the suite itself."""
-    seed: int = 0
-    """Seed of the worlds, agents and actions."""
-    report: bool = True
-    """Leave a page, report.html, that tells it all to someone who was not there."""
-    out: Folder = None
-    """Where tables, pictures and the page go; by default evaluation-SUITE beside the first objective."""
-    overwrite: Switch = False
-    """Replace the tables of another evaluation in that folder."""
-    trust: Switch = False
-    """Import the Python modules that an objective's file names as what it was trained on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateArguments(ComparisonArguments):
-    """Train fresh agents by a frozen objective, and a baseline, on unseen tasks."""
-
-    objective: Objective
-    """A file, a run folder, RUN@STEP for what a run had learned by then, or pretrained:NAME."""
-    baselines: bool = True
-    """Compare with a rule that people wrote."""
-    against: Annotated[str | None, _called("NAMES")] = None
-    """Which ones, joined by "+", other objectives among them; by default the first of those that `metaobj list` tells
-    for the kind."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareArguments(ComparisonArguments):
-    """Train fresh agents by any number of objectives and baselines on unseen tasks."""
-
-    names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="METHOD")]
-    """Each an objective as for `metaobj evaluate`, several as NAME=A,B,... (meta-training seeds of one configuration),
-    or a baseline such as A2C."""
-    baseline: Annotated[str | None, _called("NAME")] = None
-    """The one that the others are compared with; by default the first that is not learned, else the last."""
-
-
-@dataclass(frozen=True)
-class MatrixArguments:
-    """Meta-train on each of several families, evaluate every objective on all of them."""
-
-    families: tuple[str, ...] = ()
-    """Distributions, two or more; worlds of each are drawn from the training part for one and the held-out for the
-    other."""
-    preset: Annotated[str | None, _called("NAME")] = None
-    """A named configuration, whose values are the defaults below."""
-    run_dir: Annotated[Path, _called("DIR")] = Path("runs/matrix")
-    """Where the runs, the evaluations, matrix.csv and matrix.png go; run again, it goes on where it was."""
-    seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per task; by default what suits the kind."""
-    tuning_seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per setting and environment in tuning; by default likewise."""
-    steps: Annotated[int | None, _called("INT")] = None
-    """Environment steps of every agent on every task."""
-    tuning: Literal["training", "suite"] = "suite"
-    """What settings are chosen on, as for `metaobj compare`."""
-
-
-@dataclass(frozen=True)
-class InspectArguments:
-    """Draw what an objective does."""
-
-    objective: Objective
-    """A file, a run folder, or pretrained:NAME."""
-    out: Folder = None
-    """Where the pictures go; by default inspection beside the objective."""
-    trust: Switch = False
-    """Import the Python modules that the objective's file names as what it was trained on."""
-
-
-@dataclass(frozen=True)
-class RunArguments:
-    """Where and how a run goes on."""
-
-    preset: Annotated[str | None, _called("NAME")] = None
-    """A named configuration, whose values are the defaults below; `metaobj list` tells the names."""
-    run_dir: Annotated[Path, _called("DIR")] = Path("runs/latest")
-    """The run folder."""
-    resume: Switch = False
-    """Go on with the run in the folder; its configuration is taken from there."""
-    devices: Annotated[int | None, _called("INT")] = None
-    """Over how many devices lifetimes are spread; by default all that divide them."""
-    tensorboard: Switch = False
-    """Also write TensorBoard files into the run folder."""
-    wandb: Annotated[str | None, _called("PROJECT")] = None
-    """Also log to this Weights & Biases project."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,22 +133,14 @@ def _train(arguments: list[str], console: Console) -> int:
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
-    chosen = last_value(rest, "--preset")
+    default = _preset(plugin, rest)
     run_dir = Path(last_value(rest, "--run-dir") or RunArguments.run_dir)
-    if chosen is not None and chosen not in plugin.presets:
-        raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
-    default: Any = plugin.presets[chosen or plugin.default_preset]
     if "--resume" in rest and (run_dir / "config.json").exists():
         stored = from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
-        if chosen is None:
+        if last_value(rest, "--preset") is None:
             default = stored
             _check_own(run_dir, stored.distribution, last_value(rest, "--distribution"))
-    configuration = type(default)
-    both: Any = tuple[
-        Annotated[RunArguments, tyro.conf.arg(name="")],
-        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
-    ]
-    run, config = parse(both, rest, f"train {plugin.kind}", (RunArguments(), default))
+    run, config = _with_configuration(RunArguments(), default, rest, f"train {plugin.kind}")
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
@@ -278,6 +165,24 @@ def _train(arguments: list[str], console: Console) -> int:
         return 128 + outcome.signal
     console.print(f"done: {escape(str(outcome.objective))}", soft_wrap=True)
     return 0
+
+
+def _preset(plugin: "Plugin[Any, Any]", arguments: list[str]) -> Any:
+    """The configuration that --preset names, or the kind's default."""
+    chosen = last_value(arguments, "--preset")
+    if chosen is not None and chosen not in plugin.presets:
+        raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
+    return plugin.presets[chosen or plugin.default_preset]
+
+
+def _with_configuration(first: Any, default: Any, arguments: list[str], program: str) -> tuple[Any, Any]:
+    """The command's own flags, and those of a configuration, whose values are the defaults."""
+    own, configuration = type(first), type(default)
+    both: Any = tuple[
+        Annotated[own, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
+        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # likewise
+    ]
+    return parse(both, arguments, program, (first, default))
 
 
 def _check_own(run_dir: Path, stored: str, given: str | None) -> None:
@@ -352,16 +257,9 @@ def _matrix(arguments: list[str], console: Console) -> int:
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
-    chosen = last_value(rest, "--preset")
-    if chosen is not None and chosen not in plugin.presets:
-        raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
-    default: Any = plugin.presets[chosen or plugin.default_preset]
-    configuration = type(default)
-    both: Any = tuple[
-        Annotated[MatrixArguments, tyro.conf.arg(name="")],
-        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
-    ]
-    matrix, config = parse(both, rest, f"matrix {plugin.kind}", (MatrixArguments(), default))
+    if (given := last_value(rest, "--distribution")) is not None:
+        raise UserError(f"distribution: {given} given; --families says what is trained on")
+    matrix, config = _with_configuration(MatrixArguments(), _preset(plugin, rest), rest, f"matrix {plugin.kind}")
     _check_out(matrix.run_dir)
     sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)
     train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from metaobj.common.errors import UserError
+from metaobj.common.errors import LengthError, UserError
 from metaobj.common.evaluation.memory_of import agent_bytes
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
@@ -15,8 +15,8 @@ def check_sizes(
     protocol: EvaluationProtocol, method: Method, suite: Sequence[Entry], tuning: Sequence[Entry] = ()
 ) -> None:
     """Raises:
-    UserError: the method cannot live in one of the environments of the suite or of tuning; a learning curve of the
-        suite has more bins than an agent has updates; or memory cannot hold the agents of one setting.
+    UserError: the method cannot live in one of the environments of the suite or of tuning, or memory cannot hold the
+        agents of one setting; a LengthError where a learning curve has more bins than an agent has updates.
     """
     for name, entries in (("seeds", suite), ("tuning_seeds", tuning)):
         number = getattr(protocol, name)
@@ -24,7 +24,7 @@ def check_sizes(
             for entry in (entries[task] for task in family.tasks):
                 if name == "seeds" and protocol.bins > (updates := method.updates(entry, family.program)):
                     where = f"an agent of {method.name} has {updates} updates on {entry.environment}"
-                    raise UserError(f"bins: {protocol.bins} given; {where}")
+                    raise LengthError(f"bins: {protocol.bins} given; {where}")
             agent = agent_bytes(method, family, method.settings(entries[family.tasks[0]].agent)[0])
             if (needed := agent * number) > memory():
                 names = " or ".join(entries[task].environment for task in family.tasks)
@@ -36,7 +36,7 @@ def check_sizes(
 
 def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
     """Raises:
-    UserError: agents of two methods would not live the same number of environment steps.
+    LengthError: agents of two methods would not live the same number of environment steps.
     """
     for entry in suite:
         lives: dict[str, int] = {}
@@ -45,4 +45,4 @@ def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
             lives[method.name] = program.first_steps + method.updates(entry, program) * program.steps_per_update
         if len(set(lives.values())) > 1:
             told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
-            raise UserError(f"{entry.environment}: agents would not live the same number of steps: {told}")
+            raise LengthError(f"{entry.environment}: agents would not live the same number of steps: {told}")

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.errors import UserError
+from metaobj.common.errors import LengthError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Program, ProgramMaker
 from metaobj.common.types import PyTree
@@ -35,12 +35,12 @@ class Method:
         """How many of its updates an agent of this method makes in an entry's life.
 
         Raises:
-            UserError: no whole number takes exactly the steps of that life.
+            LengthError: no whole number takes exactly the steps of that life.
         """
         steps = entry.updates * self.rollout_steps * entry.num_environments
         updates, left = divmod(steps, program.steps_per_update)
         if left:
-            raise UserError(
+            raise LengthError(
                 f"{entry.environment}: {steps} steps given; an update of {self.name} takes {program.steps_per_update}, "
                 "which must divide them"
             )

@@ -89,14 +89,12 @@ class Trials:
     cells: Cells = field(default_factory=Cells)
     journal: Journal = field(default_factory=Journal)
 
-    def train(
-        self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose, bins: int
-    ) -> list[Record]:
+    def train(self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose) -> list[Record]:
         """One record for each setting, of all agents that the protocol asks for."""
         count = self.protocol.seeds if purpose == "evaluation" else self.protocol.tuning_seeds
         family = make_families([entry], method.programs)[0]
         updates = method.updates(entry, family.program)
-        bins = min(bins, updates)
+        bins = min(self.protocol.bins, updates)
         inputs = {
             "versions": versions(),
             "rule": describe(method.rule),
@@ -118,7 +116,8 @@ class Trials:
             number = crc32(entry.environment.encode())
             worlds_key, agents_key = jax.random.split(jax.random.fold_in(stream(self.protocol.seed, purpose), number))
             worlds = draw_worlds(family, entry.environment, worlds_key, count)
-            at_once = max(int(0.5 * memory() / max(count * agent_bytes(method, family, settings[0]), 1)), 1)
+            needed = len(settings) * count * agent_bytes(method, family, settings[0])
+            at_once = max(int(len(settings) * min(0.5 * memory() / needed, 1.0)), 1)  # what memory holds with ease
             parts = [
                 train_agents(
                     method.rule,
@@ -176,7 +175,7 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
         """By environment and setting, the agents of all methods."""
         by_entry = []
         for entry in entries:
-            lives = [trials.train(m, entry, settings, "tuning", protocol.bins) for m in contestant.methods]
+            lives = [trials.train(m, entry, settings, "tuning") for m in contestant.methods]
             by_entry.append([Record.joined(same) for same in zip(*lives, strict=True)])
         return by_entry
 
@@ -207,9 +206,7 @@ def evaluate(
     for entry in suite:
         chosen = [settings[entry.environment]]
         parts = [
-            record
-            for method in contestant.methods
-            for record in trials.train(method, entry, chosen, "evaluation", trials.protocol.bins)
+            record for method in contestant.methods for record in trials.train(method, entry, chosen, "evaluation")
         ]
         lives.append(Record.joined(parts))
     agents = len(lives[0].returns)

@@ -12,6 +12,7 @@ from metaobj.common.evaluation.curves_file import save_curves
 from metaobj.common.evaluation.notes import general_notes, task_notes
 from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
 from metaobj.common.evaluation.tables import comparison_table, group_table, statistics_table, task_table
+from metaobj.common.files import remove
 
 NARROWEST = 80
 """Columns that the tables need."""
@@ -57,6 +58,8 @@ def write(
     if curves[0].pooled is not None:
         pictures.profiles(folder / "profiles.png", curves, min(repetitions, 500), seed, confidence)
         names += ", profiles.png"
+    else:
+        remove(folder / "profiles.png")  # that of other results
     if console is not None:
         console.print(Text(f"\nFiles in {folder}: {names}", style="dim"), soft_wrap=True)
     return rows

@@ -64,7 +64,7 @@ def make_families(entries: Sequence[Entry], make_program: ProgramMaker[ProgramTy
         try:
             program = make_program(entry, environment)
         except UserError as error:
-            raise UserError(f"{entry.environment}: {error}") from None
+            raise type(error)(f"{entry.environment}: {error}") from None
         groups.setdefault(program, []).append(index)
         specs.append(spec)
     return [

@@ -19,7 +19,7 @@ from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.stochastic import CategoricalPolicy, NormalPolicy, StochasticPolicy
 from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.scaled import ScaledActions
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import LengthError, UserError, check_numbers
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, reset, rollout
 from metaobj.common.gradients import clip_by_norm
@@ -62,13 +62,13 @@ class PPOSettings:
         lives exactly as long as others.
 
         Raises:
-            UserError: none is within a factor of four.
+            LengthError: none is within a factor of four.
         """
         divisors = [n for low in range(1, math.isqrt(rows) + 1) if rows % low == 0 for n in (low, rows // low)]
         far = {n: max(n, self.horizon) / min(n, self.horizon) for n in divisors}
         best = min(divisors, key=lambda n: (far[n], -n))
         if far[best] > 4:
-            raise UserError(
+            raise LengthError(
                 f"updates: lives of {rows} steps given; PPO's rollouts of about {self.horizon} must divide them"
             )
         return best

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import hardware
-from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.errors import MOST, LengthError, UserError, check_numbers
 from metaobj.common.evaluation import report
 from metaobj.common.evaluation.cells import Cells, digest, versions
 from metaobj.common.evaluation.checks import check_sizes, check_steps
@@ -34,7 +34,7 @@ from metaobj.common.evaluation.protocol import (
 from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
 from metaobj.common.evaluation.suites import APART, groups_of, make_suite, versioned
-from metaobj.common.files import atomic_write, make_folder, parse_json
+from metaobj.common.files import atomic_write, make_folder, parse_json, remove
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
 
@@ -118,8 +118,6 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     absolute = score_diverged(curves)
     relative = absolute if baseline is None else relative_to(absolute, baseline)
     curves = [_grouped(entry, groups_of(comparison.suite)) for entry in relative]
-    for name in (PAGE, "profiles.png"):  # another evaluation's must not stand beside these tables
-        (folder / name).unlink(missing_ok=True)
     rows = report.write(folder, curves, baseline=baseline, console=console)
     evaluation = Evaluation(
         suite=versioned(comparison.suite),
@@ -134,10 +132,12 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     if comparison.page:
         atomic_write(folder / PAGE, page(evaluation))
         console.print(Text(f"All of it on a page: {folder / PAGE}", style="dim"), soft_wrap=True)
+    else:
+        remove(folder / PAGE)  # another evaluation's must not stand beside these tables
     tuning = [asdict(choice) for choice in choices]
     record = {"inputs": inputs, "tuning": tuning, "provenance": dict(evaluation.provenance)}
     atomic_write(folder / RECORD, json.dumps(record, indent=1) + "\n")
-    (folder / UNFINISHED).unlink(missing_ok=True)
+    remove(folder / UNFINISHED)
     console.print(Text(f"Settings: {protocol.told}."))
     for choice in choices:
         console.print(Text(_told(choice)), soft_wrap=True)
@@ -179,10 +179,10 @@ def prepare(comparison: Comparison) -> Plan:
         for method in methods:
             check_sizes(protocol, method, suite, [entry for entries in tuned_on.values() for entry in entries])
         check_steps(methods, suite)
-    except UserError as error:
-        if comparison.steps is None or not any(word in str(error) for word in ("bins", "steps", "updates")):
+    except LengthError as error:
+        if comparison.steps is None:
             raise
-        raise UserError(f"steps: {comparison.steps} given; {error}") from None
+        raise LengthError(f"steps: {comparison.steps} given; {error}") from None
     return Plan(protocol, suite, field, _baseline(comparison.baseline, field), tuned_on)
 
 

@@ -16,6 +16,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.bootstrap import stratified_bootstrap
 from metaobj.common.evaluation.curves import Curves, final_score
 from metaobj.common.evaluation.protocol import Tuning
+from metaobj.common.evaluation.wording import with_interval
 from metaobj.common.files import write_csv
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.objectives.compare import Comparison, compare, prepare
@@ -55,8 +56,8 @@ def train_and_test(
     sizes: Sizes,
     console: Console | None = None,
 ) -> list[MatrixCell]:
-    """Meta-train on each family by the same configuration, evaluate each objective and the first baseline on worlds of
-    each family that no training can draw. Run again in the same folder, it goes on where it was.
+    """Meta-train on each family by the same configuration, evaluate each objective and the first baseline on each
+    family's held-out worlds, where it has such a part. Run again in the same folder, it goes on where it was.
 
     Args:
         plugin: the kind of objective.
@@ -135,14 +136,23 @@ def _arrays(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[
     return np.array([[found[row, column] for column in columns] for row in rows]).transpose(2, 0, 1)
 
 
+def _heads(cells: Sequence[MatrixCell], columns: Sequence[str]) -> list[str]:
+    """The test families, with the unit where it is not a score."""
+    units = {cell.tested_on: cell.measure for cell in cells}
+    return [column if units[column] == "score" else f"{column} (returns)" for column in columns]
+
+
 def _draw(path: Path, cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[str], title: str) -> None:
     values = _arrays(cells, rows, columns)
+    heads = _heads(cells, columns)
+    scored = np.array([head == column for head, column in zip(heads, columns, strict=True)])
     heat_map(
         path,
         values[0],
         values[1:],
+        np.where(scored, values[0], np.nan),
         rows,
-        columns,
+        heads,
         f"{title}: final score by what it was trained on and what it is tested on",
         "interquartile mean over tasks and agents, with 95 % intervals; darker is better",
         "meta-trained on",
@@ -153,9 +163,9 @@ def _draw(path: Path, cells: Sequence[MatrixCell], rows: Sequence[str], columns:
 def _table(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[str]) -> Table:
     table = Table(title=Text("Final score, trained on x tested on"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Trained on")
-    for column in columns:
-        table.add_column(Text(column), justify="right")
+    for head in _heads(cells, columns):
+        table.add_column(Text(head), justify="right")
     values = _arrays(cells, rows, columns)
     for at, row in enumerate(rows):
-        table.add_row(Text(row), *(Text(f"{f:.2f} [{l:.2f}, {h:.2f}]") for f, l, h in values[:, at].T))
+        table.add_row(Text(row), *(Text(with_interval(*numbers)) for numbers in values[:, at].T))
     return table

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ def heat_map(
     path: str | Path,
     values: NDArray[np.float64],
     intervals: NDArray[np.float64],
+    shades: NDArray[np.float64],
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
@@ -26,6 +28,7 @@ def heat_map(
         path: the file.
         values: [rows, columns]; NaN leaves a cell empty.
         intervals: [2, rows, columns], lower and upper ends.
+        shades: [rows, columns], from 0 to 1 as far as colours tell it; NaN leaves a cell white.
         rows: their names.
         columns: their names.
         title: of the picture.
@@ -38,21 +41,19 @@ def heat_map(
         UserError: the file cannot be written.
     """
     shape = (len(rows), len(columns))
-    if values.shape != shape or intervals.shape != (2, *shape):
+    if values.shape != shape or intervals.shape != (2, *shape) or shades.shape != shape:
         raise ValueError(f"values: shape {values.shape}, intervals {intervals.shape}; need {shape} and {(2, *shape)}")
     figure = new_figure(max(6.0, 1.5 * len(columns) + 2.5), 0.75 * len(rows) + 2.0)
     panel = figure.subplots()
-    # Scores: 0 is the uniform policy's, 1 the best; beyond them the colour says no more.
-    panel.imshow(values, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    panel.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     for row, column in np.ndindex(shape):
         if np.isfinite(values[row, column]):
             low, high = intervals[:, row, column]
-            colour = "white" if values[row, column] > 0.6 else INK
-            panel.text(
-                column, row - 0.12, f"{values[row, column]:.2f}", ha="center", va="center", color=colour, size=11
-            )
-            text = f"[{low:.2f}, {high:.2f}]"
-            panel.text(column, row + 0.24, text, ha="center", va="center", color=colour, size=7.5)
+            colour = "white" if shades[row, column] > 0.6 else INK
+            form = ".2f" if max(abs(values[row, column]), abs(low), abs(high)) < 100 else ".0f"
+            words: Any = {"ha": "center", "va": "center", "color": colour}
+            panel.text(column, row - 0.12, f"{values[row, column]:{form}}", size=11, **words)
+            panel.text(column, row + 0.24, f"[{low:{form}}, {high:{form}}]", size=7.5, **words)
     panel.set_xticks(range(shape[1]), [plain(wrapped(name, 16)) for name in columns])
     panel.set_yticks(range(shape[0]), [plain(wrapped(name, 20)) for name in rows])
     style_panel(panel, x_label=column_label, y_label=row_label, grid_axis=None)

@@ -89,7 +89,7 @@ FAULTS: list[tuple[Corridor, str]] = [
     (Corridor(space=Box((0,))), "shape must be a tuple of whole numbers"),
     (Corridor(space=Box((2,), (0.0, 0.0, 0.0), 1.0)), "bounds must be one number, or one for each entry"),
     # What the type checker would refuse too.
-    (Corridor(space="grid"), "observation_space: 'grid' given; must be a Discrete or a Box"),  # type: ignore[arg-type]
+    (Corridor(space="grid"), "observation_space: 'grid' given; must be a Discrete or a Box"),  # type: ignore[arg-type]  # on purpose
 ]
 
 

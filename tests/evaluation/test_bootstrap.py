@@ -13,12 +13,7 @@ from metaobj.common.evaluation.bootstrap import (
     stratified_bootstrap,
 )
 from metaobj.common.evaluation.statistics import interquartile_mean, mean, median, optimality_gap
-
-A = [
-    [0.57, 0.26, 0.21, 1.14, 0.59, 0.37, 0.58, -0.71],
-    [0.19, -0.17, 0.83, 0.4, 1.08, 0.79, -0.01, 0.68],
-    [0.25, 0.53, 0.7, 0.25, 1.0, 0.7, 0.58, -0.1],
-]
+from tests.evaluation.scores import A
 
 
 def unwidened(interval: Interval, widening: float) -> tuple[float, float]:

@@ -67,9 +67,9 @@ def test_tuning_finds_the_setting_that_learns(method: Method) -> None:
 
 def test_all_settings_in_one_program_are_each_alone(method: Method) -> None:
     trials = Trials(PROTOCOL)
-    together = trials.train(method, LESSON, method.settings(LESSON.agent), "tuning", 4)
+    together = trials.train(method, LESSON, method.settings(LESSON.agent), "tuning")
     for setting, record in zip(method.settings(LESSON.agent), together, strict=True):
-        (alone,) = trials.train(method, LESSON, [setting], "tuning", 4)
+        (alone,) = trials.train(method, LESSON, [setting], "tuning")
         np.testing.assert_allclose(record.returns, alone.returns, rtol=1e-5)
         np.testing.assert_array_equal(record.env_steps, alone.env_steps)
 
@@ -81,7 +81,7 @@ def test_on_the_suite_itself_the_same_few_rates_for_everyone(method: Method) -> 
     assert len(settings) == FEW and {setting["entropy_weight"] for setting in settings} == {0.5}
     trials = Trials(protocol)
     setting = {"learning_rate": 20.0, "entropy_weight": 0.0}
-    (tuned,), (told,) = (trials.train(method, LESSON, [setting], purpose, 4) for purpose in ("tuning", "evaluation"))
+    (tuned,), (told,) = (trials.train(method, LESSON, [setting], purpose) for purpose in ("tuning", "evaluation"))
     assert (tuned.returns != told.returns).any()
 
 

@@ -11,17 +11,7 @@ from metaobj.common.evaluation.statistics import (
     optimality_gap,
     probability_of_improvement,
 )
-
-A = [
-    [0.57, 0.26, 0.21, 1.14, 0.59, 0.37, 0.58, -0.71],
-    [0.19, -0.17, 0.83, 0.4, 1.08, 0.79, -0.01, 0.68],
-    [0.25, 0.53, 0.7, 0.25, 1.0, 0.7, 0.58, -0.1],
-]
-B = [
-    [0.22, 0.06, 1.06, 1.9, 0.54, -0.81, -0.23, 1.04],
-    [-0.08, 2.13, -0.43, 1.01, 0.51, 0.2, 0.23, 0.14],
-    [0.94, 0.04, 0.54, 0.04, 1.59, 1.14, 0.68, 0.23],
-]
+from tests.evaluation.scores import A, B
 
 
 @pytest.mark.parametrize(
