@@ -67,7 +67,7 @@ class EvaluationProtocol:
     def told(self) -> str:
         """In a sentence, for tables and pages."""
         if self.tuning == "training":
-            return "settings tuned on training environments only, over each method's whole grid"
+            return "tuned on training environments only, over each method's whole grid"
         return "one learning rate per suite and kind of agent, the best of a few; all else as usual"
 
 
