@@ -64,7 +64,7 @@ GRIDS = LPGTraining(
     checkpoint_every=200,
     network=LPGConfig(units=64, prediction_size=16),
     meta_loss=MetaLossConfig(policy_entropy=0.1, policy_target=0.005, scale_advantages=True),
-    value=ValueConfig(learning_rate=1e-2, scale_rewards=True),
+    value=ValueConfig(learning_rate=3e-2, scale_rewards=True),
 )
 """For one accelerator: 2048 lifetimes in four programs, each of which is a long row of small kernels that cost the same
 for many lifetimes as for few.

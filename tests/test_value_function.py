@@ -8,6 +8,7 @@ import pytest
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import TabularValue, ValueConfig
 from metaobj.common.errors import UserError
+from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.population import make_families
@@ -108,3 +109,16 @@ def test_with_scaled_rewards_the_unit_that_they_are_paid_in_does_not_matter():
     advantages, values, *_, sizes, _ = ones
     assert 0.3 < np.sqrt(np.mean((advantages + values)[-10:] ** 2)) < 1.2
     assert (sizes >= 0.99 * np.sqrt(np.mean(advantages**2, axis=(1, 2)))).all()
+
+
+def test_a_network_learns_returns_as_they_are_paid_whatever_the_rule_is_told():
+    def value_after(scale_rewards):
+        config = ValueConfig(learning_rate=0.03, scale_rewards=scale_rewards)
+        small = Entry("grid/random_small", 1, 2, agent=AgentConfig("dense", (4,), optimiser="rmsprop"))
+        (family,) = make_families([small], on_policy(A2C(), rollout_steps=8, discount=0.9, value=config))
+        hyperparameters = {"learning_rate": jnp.zeros(()), "entropy_weight": jnp.zeros(())}
+        world = family.draw_params(jax.random.key(1))
+        lifetime = family.program.start(jax.random.key(0), Birth(world, hyperparameters, 10))
+        return jax.lax.scan(lambda life, _: (family.program.act(life)[0], 0), lifetime, None, length=5)[0].value
+
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.jit(value_after, static_argnums=0), (False, True)))

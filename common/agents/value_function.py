@@ -25,8 +25,9 @@ class ValueConfig:
     lambda_: float = 0.95
     """lambda of the returns that value functions learn and advantages are estimated by: 0 one step, 1 Monte Carlo."""
     scale_rewards: bool = False
-    """Divide a lifetime's rewards by a running size of its returns before anything is learnt from them, so that the
-    unit that they are paid in does not matter. What is reported stays as it was paid.
+    """Tell the update rule rewards, values and advantages in units of a running size of the lifetime's returns, so that
+    what they are paid in does not matter to it. The value function learns returns as they are paid: in units of about 1
+    a network's learning rate that suits A2C would be far too large.
     """
 
     def __post_init__(self) -> None:

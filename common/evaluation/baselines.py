@@ -50,10 +50,11 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
     rule = A2C()
 
     def programs(entry: Entry, environment: Environment) -> OnPolicy:
-        gamma = discount
+        gamma, own = discount, value
         if entry.agent.torso != "tabular":
             gamma, entry = BASELINE_DISCOUNT, replace(entry, agent=replace(entry.agent, optimiser="rmsprop"))
-        return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=value)(entry, environment)
+            own = replace(value, scale_rewards=False)
+        return on_policy(rule, rollout_steps=rollout_steps, discount=gamma, value=own)(entry, environment)
 
     return Method("A2C", rule, (), programs, grid, rollout_steps, usual)
 

@@ -20,7 +20,7 @@ from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 RETURNS_RATE, ADVANTAGES_RATE = 0.01, 0.05
-"""How fast the running sizes of returns and of advantages fall, per rollout; values are in units of the former."""
+"""How fast the running sizes of returns and of advantages fall, per rollout."""
 SMALLEST = 1e-6
 """Where returns are smaller, rewards are as good as none."""
 
@@ -88,25 +88,21 @@ class OnPolicy:
             sampled(lambda observation: self.agent.apply(params, observation)["policy"]),
             self.rollout_steps,
         )
-        paid = steps.reward
         values = self.value_function.apply(lifetime.value, steps.observation)  # [T, B]
         next_values = self.value_function.apply(lifetime.value, steps.next_observation)  # [T, B]
-        square_of_returns, square_of_advantages = lifetime.squares
-        if self.scale_rewards:
-            # Values are in units of the size so far.
-            size = jnp.sqrt(square_of_returns)
-            returns = lambda_returns(steps, size * next_values, self.discount, self.lambda_)
-            square_of_returns = running_square(square_of_returns, returns, RETURNS_RATE)
-            steps = steps._replace(reward=paid / jnp.maximum(jnp.sqrt(square_of_returns), SMALLEST))
         returns = lambda_returns(steps, next_values, self.discount, self.lambda_)
-        square_of_advantages = running_square(square_of_advantages, returns - values, ADVANTAGES_RATE)
+        square_of_returns, square_of_advantages = lifetime.squares
+        square_of_returns = running_square(square_of_returns, returns, RETURNS_RATE)
+        unit = jnp.maximum(jnp.sqrt(square_of_returns), SMALLEST) if self.scale_rewards else 1.0
+        advantages = (returns - values) / unit
+        square_of_advantages = running_square(square_of_advantages, advantages, ADVANTAGES_RATE)
         batch = Batch(
-            rollout=steps,
-            values=values,
-            next_values=jnp.where(steps.terminated, 0.0, next_values),
-            advantages=returns - values,
+            rollout=steps._replace(reward=steps.reward / unit),
+            values=values / unit,
+            next_values=jnp.where(steps.terminated, 0.0, next_values / unit),
+            advantages=advantages,
             advantage_size=jnp.sqrt(square_of_advantages),
-            rewards_to_go=lambda_returns(steps, jnp.zeros_like(values), self.discount, 1.0),
+            rewards_to_go=lambda_returns(steps, jnp.zeros_like(values), self.discount, 1.0) / unit,
             hyperparameters=lifetime.hyperparameters,
             discount=jnp.asarray(self.discount, values.dtype),
             progress=lifetime.updates / lifetime.length,
@@ -115,8 +111,8 @@ class OnPolicy:
         rate = lifetime.hyperparameters.get("critic_learning_rate", self.critic_learning_rate)
         value = self.value_function.update(lifetime.value, steps.observation, returns, rate)
         squares = jnp.stack([square_of_returns, square_of_advantages])
-        lifetime = lifetime.lived(worlds, paid, key=key, value=value, squares=squares)
-        return lifetime, batch, Acted(jnp.mean(paid), episodes)
+        lifetime = lifetime.lived(worlds, steps.reward, key=key, value=value, squares=squares)
+        return lifetime, batch, Acted(jnp.mean(steps.reward), episodes)
 
     def update(
         self, rule: UpdateRule, weights: PyTree, lifetime: OnPolicyLifetime

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.environments.protocol import Environment
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Contestant
 from metaobj.common.files import is_there
 from metaobj.common.lifetimes.distributions import NETWORK_RATES, TABULAR_RATES, Entry, make_distribution
+from metaobj.common.lifetimes.lifetime import Program
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.file import PRETRAINED
 from metaobj.common.objectives.loading import load_objective
@@ -42,22 +44,35 @@ class Field:
 
 
 def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
-    """A learned objective, tuned over the settings it was trained with; its agents live as they did in training."""
+    """A learned objective, tuned over the settings it was trained with; its agents live as they did in training, and
+    learn by the optimiser that agents of their kind had there.
+    """
     rates: dict[str, tuple[float, ...]] = {}
+    optimisers: dict[str, Any] = {}
     for entry in loaded.entries:
-        known = rates.get(entry.agent.torso, ())
-        rates[entry.agent.torso] = tuple(sorted({*known, *entry.learning_rates}))
+        kind = _kind(entry.agent)
+        rates[kind] = tuple(sorted({*rates.get(kind, ()), *entry.learning_rates}))
+        optimisers[kind] = entry.agent.optimiser
     names = [n for n in loaded.objective.hyperparameters if n != "learning_rate"]
     shared = {n: loaded.hyperparameters[n] for n in names}
 
     def grid(agent: AgentConfig) -> dict[str, Sequence[float]]:
-        if agent.torso in rates:
-            return {"learning_rate": rates[agent.torso], **shared}
-        return {"learning_rate": TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES, **shared}
+        usual = TABULAR_RATES if agent.torso == "tabular" else NETWORK_RATES
+        return {"learning_rate": rates.get(_kind(agent), usual), **shared}
 
-    programs = loaded.plugin.programs(loaded.config, loaded.objective)
+    as_trained = loaded.plugin.programs(loaded.config, loaded.objective)
+
+    def programs(entry: Entry, environment: Environment) -> Program[Any, Any]:
+        optimiser = optimisers.get(_kind(entry.agent), entry.agent.optimiser)
+        return as_trained(replace(entry, agent=replace(entry.agent, optimiser=optimiser)), environment)
+
     title = name or loaded.plugin.name_of(loaded.objective)
     return Method(title, loaded.objective, loaded.eta, programs, grid, loaded.config.rollout_steps)
+
+
+def _kind(agent: AgentConfig) -> str:
+    """Agents of one kind learn at like rates: dense and convolutional networks do."""
+    return "network" if agent.torso in ("dense", "conv") else agent.torso
 
 
 def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool = False) -> Field:

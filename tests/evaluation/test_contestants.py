@@ -9,6 +9,7 @@ import pytest
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
+from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives import contestants, file
 from metaobj.common.objectives.contestants import (
     find_contestants,
@@ -47,6 +48,22 @@ def test_a_learned_method_is_tuned_over_what_it_was_trained_with() -> None:
     assert tabular["learning_rate"] == (40.0, 80.0, 160.0) and tabular["kl_weight"] == (0.1, 0.5, 1.0)
     assert max(method.grid(AgentConfig("dense"))["learning_rate"]) < 0.1, "agents that it never met"
     assert learned(load_objective("pretrained:metagenrl-demo")).name == "MetaGenRL"
+
+
+@pytest.mark.parametrize(("trained_with", "lives_with"), [(None, "adam"), ("rmsprop", "rmsprop")])
+def test_its_agents_learn_by_the_optimiser_that_they_had_in_training(trained_with: Any, lives_with: str) -> None:
+    """Networks of any kind do as networks did there; where there were none, as the suite says."""
+    loaded = load_objective("pretrained:lpg-cpu")
+    if trained_with:
+        agent = AgentConfig("dense", (8,), optimiser=trained_with)
+        loaded = replace(
+            loaded, entries=(*loaded.entries, Entry("grid/random_small", agent=agent, learning_rates=(3.0,)))
+        )
+    suite = Entry("Breakout-MinAtar", agent=AgentConfig("conv", (8,), (2,), "adam"))
+    method = learned(loaded)
+    (family,) = make_families([suite], method.programs)
+    assert family.program.agent.config.optimiser == lives_with
+    assert (method.grid(suite.agent)["learning_rate"] == (3.0,)) == bool(trained_with)
 
 
 def test_tuning_is_on_what_was_trained_on_most() -> None:
