@@ -4,8 +4,9 @@
 
 The run stops by itself after so many seconds, compilation included. The learning rate falls along half a cosine over
 the time and not over a number of meta-updates, which depends on the machine. As it goes it leaves in the folder
-objective.safetensors, metrics.jsonl and optimiser.npz; a run that is cut off loses a minute. `--start` goes on from an
-objective of the same network.
+objective.safetensors, metrics.jsonl and optimiser.npz; a run that is cut off loses a minute. `--init` goes on from an
+objective of the same network, `--start actor-critic` from a rule that a person wrote, distilled first; what
+a run started from is kept as start.safetensors.
 """
 
 import argparse
@@ -23,12 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from rich.console import Console
 
 from metaobj.common.devices import everywhere, spread
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives.file import flatten
-from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.train import make_trainer, save_objective
+from metaobj.common.objectives.train import make_trainer, save_objective, started
 from metaobj.common.runs.loop import Spent, environment_steps, summarise
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.plugin import plugin
@@ -60,7 +61,7 @@ def timed(config: LPGTraining) -> TimedTrainer:
     return TimedTrainer(plain.objective, plain.entries, plain.families, plain.sampler, plain.config, plain.mesh)
 
 
-def prepare(config: LPGTraining, start: Path | None) -> tuple[TimedTrainer, TrainingState, Any]:
+def prepare(config: LPGTraining) -> tuple[TimedTrainer, TrainingState, Any]:
     """Trainer, first state and the compiled chunk; with fewer lifetimes at once where memory is short."""
     while True:
         begun = time.monotonic()
@@ -76,10 +77,7 @@ def prepare(config: LPGTraining, start: Path | None) -> tuple[TimedTrainer, Trai
         if needed < 0.9 * told or config.chunk == 1:
             break
         config = replace(config, chunk=config.chunk // 2)
-    if start is not None:
-        eta = load_objective(start, "lpg").eta
-        state = replace(state, eta=jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), eta, state.eta))
-    return trainer, state, compiled
+    return trainer, started(plugin, trainer, state, Console()), compiled
 
 
 def placed(trainer: TimedTrainer) -> TrainingState:
@@ -93,7 +91,7 @@ def placed(trainer: TimedTrainer) -> TrainingState:
     return replace(at(shapes, whole), populations=at(shapes.populations, parted))
 
 
-def run(config: LPGTraining, seconds: float, save_every: float, output: Path, start: Path | None) -> None:
+def run(config: LPGTraining, seconds: float, save_every: float, output: Path) -> None:
     """Meta-train until the time is over, or a signal comes."""
     begun = time.monotonic()
     stopped: list[int] = []
@@ -101,7 +99,8 @@ def run(config: LPGTraining, seconds: float, save_every: float, output: Path, st
         signal.signal(number, lambda received, frame: stopped.append(received))
     output.mkdir(parents=True, exist_ok=True)
     say(f"{jax.devices()}, jax {jax.__version__}")
-    trainer, state, compiled = prepare(config, start)
+    trainer, state, compiled = prepare(config)
+    save_objective(output / "start.safetensors", plugin, trainer, state, 0)
     base, every = trainer.config.learning_rate, trainer.config.log_every
     say(f"{trainer.lifetimes} lifetimes, {trainer.steps_per_update} environment steps per meta-update")
     learning = time.monotonic()
@@ -172,9 +171,9 @@ def main() -> None:
     parser.add_argument("--rule", choices=sorted(RULES), default="pure")
     parser.add_argument("--seconds", type=float, default=480.0, help="from the start of the process's work to its end")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--start", type=Path, default=None, help="an objective to go on from")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between saves")
-    for name in ("distribution", "scale", "seed", "chunk", "inner_updates", "learning_rate", "log_every", "discount"):
+    numbers = ("scale", "seed", "chunk", "inner_updates", "learning_rate", "log_every", "discount", "start_updates")
+    for name in ("init", "start", "distribution", *numbers):
         kind = type(getattr(PRESETS["lpg-grids"], name))
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     for name in ("units", "prediction_size"):
@@ -187,10 +186,10 @@ def main() -> None:
     weights = {name: given.pop(name) for name in ("policy_entropy", "policy_target") if name in given}
     network = {name: given.pop(name) for name in ("units", "prediction_size") if name in given}
     config = replace(config, meta_loss=replace(config.meta_loss, **weights), network=replace(config.network, **network))
-    seconds, save_every, output, start = (given.pop(n, None) for n in ("seconds", "save_every", "output", "start"))
+    seconds, save_every, output = (given.pop(name) for name in ("seconds", "save_every", "output"))
     if log_every := given.get("log_every"):
         given |= {"meta_updates": log_every, "checkpoint_every": log_every}
-    run(replace(config, **given), seconds, save_every, output, start)
+    run(replace(config, **given), seconds, save_every, output)
 
 
 if __name__ == "__main__":

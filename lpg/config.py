@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args, get_type_hints
 
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.errors import UserError
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.distributions import (
     DENSE,
     MOVING_GRIDS,
@@ -25,6 +26,12 @@ class LPGTraining(MetaTrainingConfig):
 
     network: LPGConfig = field(default_factory=LPGConfig)
     meta_loss: MetaLossConfig = field(default_factory=MetaLossConfig)
+    start: Literal["none", "actor-critic"] = "none"
+    """Distil a rule that a person wrote with LPG's own heads into the network before the first meta-update, see
+    `lpg/start.py`. LPG+V starts as A2C by itself.
+    """
+    start_updates: int = 600
+    """How long that takes, in updates of eta."""
     remat: bool = False
     """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     value: ValueConfig = field(default_factory=ValueConfig)
@@ -33,9 +40,30 @@ class LPGTraining(MetaTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.start not in (known := get_args(get_type_hints(LPGTraining)["start"])):
+            raise UserError(f"start: {self.start!r} given; choose from {', '.join(known)}")
+        if self.start != "none":
+            self._check_start()
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
             given = " ".join(map(str, self.kl_weights)) or "nothing"
             raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")
+
+    def _check_start(self) -> None:
+        """Raises:
+        UserError: this run cannot start from a hand-written rule.
+        """
+        given = f"start: {self.start} given; must be none"
+        if self.init:
+            raise UserError(f"{given} where init ({self.init}) tells what is started from")
+        if self.network.value_inputs:
+            raise UserError(f"{given} with network.value_inputs, which starts as A2C by itself")
+        if not self.value.scale_rewards:
+            raise UserError(f"{given} without value.scale_rewards: the rule knows returns of about 1")
+        if not self.network.bootstrap:
+            raise UserError(f"{given} without network.bootstrap: the rule reads y")
+        check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
+        if self.start_updates % self.log_every:
+            raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")
 
 
 _SMALL = LPGConfig(units=32, prediction_size=8)

@@ -140,16 +140,21 @@ class LPG:
         return (pi_hat, log_y_hat), about
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
-        pi_hat, log_y_hat = targets
-        log_pi = jax.nn.log_softmax(heads["policy"])
-        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
-        kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
-        chex.assert_rank(log_pi_a, 2)
-        chex.assert_equal_shape([log_pi_a, pi_hat, kl])
-        return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
+        return agent_loss(heads, targets, batch)
 
     def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
         return meta_loss(self.meta_loss_config, heads, batch, updates)
+
+
+def agent_loss(heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+    """What agents descend: alpha_y KL(y || y_hat) - log pi(a|s) pi_hat, the mean over the rollout's steps."""
+    pi_hat, log_y_hat = targets
+    log_pi = jax.nn.log_softmax(heads["policy"])
+    log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+    kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
+    chex.assert_rank(log_pi_a, 2)
+    chex.assert_equal_shape([log_pi_a, pi_hat, kl])
+    return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
 
 
 def advantage_size(batch: Batch) -> jax.Array:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
+
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.baselines import a2c, discrete_ppo
 from metaobj.common.evaluation.method import Method
@@ -12,11 +14,13 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.types import PyTree
 from metaobj.lpg.config import DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect
 from metaobj.lpg.interface import LoadedLPG
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.start import distil
 
 
 def _build(config: LPGTraining) -> LPG:
@@ -50,6 +54,10 @@ def _rebuild(description: Mapping[str, Any]) -> LPG:
     return LPG(network, from_json(MetaLossConfig, description["meta_loss"], "meta_loss"))
 
 
+def _start(config: LPGTraining, console: Console) -> PyTree | None:
+    return distil(config, console) if config.start == "actor-critic" else None
+
+
 plugin = Plugin(
     kind="lpg",
     title="LPG",
@@ -67,6 +75,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(),
     suite="held-out-layouts",
     inspect=inspect,
+    start=_start,
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(
         "value_loss",

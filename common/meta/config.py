@@ -27,6 +27,10 @@ class MetaTrainingConfig:
     """gamma, the discount per step of the agents' returns."""
     learning_rate: float = 1e-3
     """Learning rate of the Adam that trains the objective."""
+    init: str = ""
+    """An objective that eta starts from: a file, a run folder, RUN@STEP or pretrained:NAME, of the same sizes; by
+    default fresh weights.
+    """
     schedule: Schedule = "cosine"
     """How the objective's learning rate goes over the run: stays, or falls to 0 along half a cosine."""
     lifetime_gradient_clip: float = 0.1

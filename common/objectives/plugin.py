@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from rich.console import Console
+
 from metaobj.common.environments.names import names_module
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
@@ -68,6 +70,10 @@ class Plugin(Generic[Config, Rule]):
     """What is evaluated on where the user does not tell."""
     inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
     """Draw what the objective does, into a folder."""
+    start: Callable[[Config, Console], PyTree | None] | None = None
+    """Weights that a configuration asks to begin with, None for fresh ones. May take long, and then shows how far it
+    is.
+    """
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from metaobj.common.memory import check_fits, size_of
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
+from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
 from metaobj.common.runs.run_folder import RunFolder, check_place, different_field
+from metaobj.common.types import PyTree
 
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
@@ -150,6 +152,8 @@ def _run(
             keep(step, state, spent)
         elif run.resumed:
             check_nothing_learned(run, furthest)
+        if restored is None:
+            state = started(plugin, trainer, state, console)
         log = MetricsLog(run.metrics, list(sinks(run, step)))
         log.truncate_to(step)
         return run_chunks(trainer, state, step, spent, log, save, console, plugin.live)
@@ -157,6 +161,40 @@ def _run(
         if log is not None:
             log.close()
         checkpoints.close()
+
+
+def started(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState, console: Console) -> TrainingState:
+    """The first state, with the weights that the configuration asks to begin with.
+
+    Raises:
+        UserError: `init` names no objective of this kind and these sizes.
+    """
+    eta: PyTree | None = None
+    if trainer.config.init:
+        eta = initial_weights(plugin.kind, trainer.config.init, state.eta)
+    elif plugin.start is not None:
+        eta = plugin.start(trainer.config, console)
+    if eta is None:
+        return state
+    return replace(state, eta=jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), eta, state.eta))
+
+
+def initial_weights(kind: str, name: str, like: PyTree) -> PyTree:
+    """The weights of an objective, which must be of the same sizes as `like`.
+
+    Raises:
+        UserError: they are not, or there is no such objective.
+    """
+    try:
+        eta = load_objective(name, kind).eta
+    except UserError as error:
+        raise UserError(f"init: {error}") from error
+    found, wanted = ({k: v.shape for k, v in file.flatten(tree).items()} for tree in (eta, like))
+    for array in sorted({*found, *wanted}):
+        if found.get(array) != wanted.get(array):
+            has = found.get(array, "no such array")
+            raise UserError(f"init: {name}: {array} is {has}; this configuration needs {wanted.get(array, 'none')}")
+    return eta
 
 
 def check_memory(trainer: MetaTrainer) -> None:

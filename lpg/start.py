@@ -1,0 +1,148 @@
+"""A start for LPG's weights: a rule that a person wrote, distilled into the network.
+
+Agents live in the training distribution, half of them by the teacher and half by the student, and at each of their
+updates the student is regressed on the teacher's targets. It is meta-training with another loss, which looks at the
+targets themselves, so that nothing is differentiated through the agents.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+
+from metaobj.common.agents.agent import Heads
+from metaobj.common.devices import make_mesh
+from metaobj.common.experience.batches import Batch
+from metaobj.common.lifetimes.distributions import Entry, make_distribution
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.population import make_families, sampler_grids
+from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.meta.trainer import MetaTrainer, TrainingState
+from metaobj.common.runs.loop import Spent, environment_steps, summarise
+from metaobj.common.runs.progress import Progress
+from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.lpg.actor_critic import ActorCritic
+from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
+from metaobj.lpg.objective import LPG, kl_divergence
+
+BY_STUDENT = "by_student"
+"""A hyperparameter of agents: 1 where they learn by the student."""
+NOTHING = 1e-4
+"""Where a rollout's policy targets are as small as this in the mean square there is little to be told."""
+_EVENLY = SamplerConfig(temperature=1e6)
+"""All settings as often as each other, whatever comes of them."""
+_LEARNING_RATE, _CLIP = 1e-3, 1.0
+_STILL = 1e-12
+"""A learning rate by which nothing is learnt."""
+_LAYOUTS = (Entry("grid/small_layouts", lifetimes=8, split="held_out"),)
+"""Worlds that no training can draw, to tell how well the teacher has been learnt."""
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A learned objective whose meta-loss is the distance of a student's targets from a teacher's."""
+
+    student: LPG
+    teacher: ActorCritic
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return (*self.student.hyperparameters, BY_STUDENT)
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        return self.student.heads(num_actions)
+
+    def init(self, key: PRNGKey) -> PyTree:
+        return self.student.init(key)
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        heads, next_heads = jax.lax.stop_gradient((heads, next_heads))
+        wanted, _ = self.teacher.targets((), heads, next_heads, batch)
+        given, _ = self.student.targets(weights, heads, next_heads, batch)
+        about = errors(given, wanted)
+        by_student = batch.hyperparameters[BY_STUDENT] > 0.5
+        targets = jax.tree.map(lambda g, w: jnp.where(by_student, g, w), given, wanted)
+        return jax.lax.stop_gradient(targets), about
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        return self.student.loss(heads, targets, batch)
+
+    def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+        return updates["policy_error"] + updates["prediction_error"], {}
+
+
+def errors(given: PyTree, wanted: PyTree) -> Metrics:
+    """How far a student's targets (pi_hat, log y_hat) are from a teacher's: the share of the policy target's mean
+    square, at most about 1 for a student that says nothing, and KL(teacher || student) of the predictions in nats.
+    """
+    square = jnp.mean(wanted[0] ** 2)
+    return {
+        "policy_error": jnp.mean((given[0] - wanted[0]) ** 2) / (square + NOTHING),
+        "prediction_error": jnp.mean(kl_divergence(wanted[1], given[1])),
+    }
+
+
+def distil(config: LPGTraining, console: Console) -> PyTree:
+    """Weights eta that say what `ActorCritic` says, as nearly as their network can; the error on rollouts of agents in
+    held-out layouts is told.
+
+    Args:
+        config: of the run that starts from them; `start_updates` tells how long.
+        console: where progress is shown.
+    """
+    trainer = _trainer(config, make_distribution(config.distribution, config.scale, DISTRIBUTIONS))
+    state = trainer.init()
+    live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
+
+    with Progress(console, config.start_updates, 0, live) as progress:
+        progress.note("learning the start from actor-critic: compiling")
+        state = _run(trainer, state, config.start_updates, progress.update)
+    test = _trainer(config, _LAYOUTS, _STILL)
+    rows: list[Metrics] = []
+    # Agents grow up before they are looked at.
+    standing = replace(test.init(), eta=jax.device_put(jax.device_get(state.eta)))
+    _run(test, standing, 4 * config.log_every, lambda step, row: rows.append(row))
+    policy, prediction = rows[-1]["policy_error"], rows[-1]["prediction_error"]
+    console.print(
+        f"started from actor-critic: on held-out layouts the policy's targets differ by {policy:.3f} of their mean "
+        f"square, the predictions' by {prediction:.3f} nats",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return jax.device_get(state.eta)
+
+
+def _trainer(config: LPGTraining, entries: tuple[Entry, ...], learning_rate: float = _LEARNING_RATE) -> MetaTrainer:
+    student = LPG(config.network, config.meta_loss)
+    rule = Distillation(student, ActorCritic(config.network.prediction_size, config.value.lambda_))
+    live = on_policy(rule, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value)
+    families = make_families(entries, live)
+    grids = sampler_grids(entries, {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)})
+    mesh = make_mesh([family.lifetimes.size for family in families])
+    way = replace(
+        config,
+        start="none",
+        meta_updates=config.start_updates,
+        checkpoint_every=config.start_updates,
+        learning_rate=learning_rate,
+        schedule="cosine",
+        lifetime_gradient_clip=_CLIP,
+    )
+    return MetaTrainer(rule, entries, families, make_sampler(grids, _EVENLY), way, mesh)
+
+
+def _run(
+    trainer: MetaTrainer, state: TrainingState, updates: int, told: Callable[[int, Metrics], None]
+) -> TrainingState:
+    """So many meta-updates, in chunks whose metrics are told."""
+    chunk = trainer.run_chunk.lower(state).compile()
+    for step in range(trainer.config.log_every, updates + 1, trainer.config.log_every):
+        before = time.monotonic()
+        state, metrics = chunk(state)
+        metrics = jax.device_get(metrics)
+        took = Spent(time.monotonic() - before, environment_steps(trainer, metrics))
+        told(step, summarise(trainer, metrics, took))
+    return state
