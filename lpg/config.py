@@ -98,6 +98,13 @@ GRIDS = LPGTraining(
 for many lifetimes as for few.
 """
 
+VALUE = replace(
+    GRIDS,
+    network=replace(GRIDS.network, value_inputs=True),
+    meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.02, policy_target=0.001),
+)
+"""The same for LPG+V, which starts as A2C: with more entropy in the meta-loss its agents end less greedy than A2C."""
+
 PRESETS: dict[str, LPGTraining] = {
     "smoke": LPGTraining(
         distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5, network=_SMALL, meta_loss=_CAREFUL
@@ -114,11 +121,8 @@ PRESETS: dict[str, LPGTraining] = {
         meta_loss=_CAREFUL,
     ),
     "lpg-grids": GRIDS,
-    "lpg-value": replace(
-        GRIDS,
-        network=replace(GRIDS.network, value_inputs=True),
-        meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.05, policy_target=0.001),
-    ),
+    "lpg-value": VALUE,
+    "lpg-value-cpu": replace(VALUE, scale=1, meta_updates=600, learning_rate=1e-3, chunk=32, checkpoint_every=100),
     "lpg-paper": LPGTraining(
         distribution="lpg-paper",
         scale=64,

@@ -106,6 +106,8 @@ SUITES: dict[str, Suite] = {
         Suite("jumanji", 1, _network(3000, CONTROL_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")),
         # A million steps with rollouts of 20 of them, the smaller of Craftax's two budgets.
         Suite("craftax", 1, _network(3125, CONTROL_DENSE, "craftax/Craftax-Classic-Symbolic-v1")),
+        # The four of the next one that take minutes.
+        Suite("transfer-small", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA)),
         Suite("transfer", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA, *_MINATAR[:2])),
         # The one kind that training draws from too: agents are fresh, worlds are not of another kind.
         Suite("training-physics", 1, _TRAINING_PHYSICS),
