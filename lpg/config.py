@@ -30,7 +30,7 @@ class LPGTraining(MetaTrainingConfig):
     """Distil a rule that a person wrote with LPG's own heads into the network before the first meta-update, see
     `lpg/start.py`. LPG+V starts as A2C by itself.
     """
-    start_updates: int = 600
+    start_updates: int = 1500
     """How long that takes, in updates of eta."""
     remat: bool = False
     """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""

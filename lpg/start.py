@@ -30,11 +30,13 @@ from metaobj.lpg.objective import LPG, kl_divergence
 
 BY_STUDENT = "by_student"
 """A hyperparameter of agents: 1 where they learn by the student."""
-NOTHING = 1e-4
+NOTHING = 1e-3
 """Where a rollout's policy targets are as small as this in the mean square there is little to be told."""
 _EVENLY = SamplerConfig(temperature=1e6)
 """All settings as often as each other, whatever comes of them."""
-_LEARNING_RATE, _CLIP = 1e-3, 1.0
+_LEARNING_RATE, _CLIP = 2e-3, 1.0
+_ENVIRONMENTS, _UPDATES = 8, 2
+"""Of an agent, and K: targets say more than returns do, so that small batches and many of them learn fastest."""
 _STILL = 1e-12
 """A learning rate by which nothing is learnt."""
 _LAYOUTS = (Entry("grid/small_layouts", lifetimes=8, split="held_out"),)
@@ -93,7 +95,8 @@ def distil(config: LPGTraining, console: Console) -> PyTree:
         config: of the run that starts from them; `start_updates` tells how long.
         console: where progress is shown.
     """
-    trainer = _trainer(config, make_distribution(config.distribution, config.scale, DISTRIBUTIONS))
+    entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS)
+    trainer = _trainer(config, tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries))
     state = trainer.init()
     live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
 
@@ -125,6 +128,7 @@ def _trainer(config: LPGTraining, entries: tuple[Entry, ...], learning_rate: flo
     way = replace(
         config,
         start="none",
+        inner_updates=_UPDATES,
         meta_updates=config.start_updates,
         checkpoint_every=config.start_updates,
         learning_rate=learning_rate,
