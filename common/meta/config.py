@@ -45,6 +45,10 @@ class MetaTrainingConfig:
     """Meta-updates between checkpoints; also saved at the end and at a signal."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay."""
+    selection: str = ""
+    """Worlds that tell which checkpoint is best, a distribution's name as above and of other environments: at each
+    checkpoint fresh agents learn there. objective.safetensors is then the best checkpoint's, last.safetensors the last.
+    """
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
+from metaobj.common.objectives.selection import LAST, Selection
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
@@ -30,6 +31,7 @@ from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
 from metaobj.common.runs.run_folder import RunFolder, check_place, different_field
 from metaobj.common.types import PyTree
 
+SCORES, SELECTION = "selection.jsonl", "score on held-out worlds"
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
 
@@ -100,7 +102,7 @@ def meta_train(
                 run.abandon()
             raise
         try:
-            draw(trainer, run, plugin.charts)
+            draw(plugin, trainer, run)
         except (OSError, UserError) as error:  # the run itself is safe
             console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
     return Outcome(stopped.step >= config.meta_updates, stopped.step, run.objective, stopped.signal)
@@ -121,8 +123,10 @@ def _run(
         trainer.config.keep_checkpoints,
         lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
     )
+    selection = Selection(plugin, trainer, run.path / SCORES) if trainer.config.selection else None
+    last = run.objective if selection is None else run.path / LAST
     # Of a run that falls back behind it, past a checkpoint that cannot be read: it stays until it is reached again.
-    furthest = objective_step(run.objective) if run.resumed else 0
+    furthest = objective_step(last) if run.resumed else 0
 
     def save(step: int, state: TrainingState, spent: Spent) -> None:
         checkpoints.save(step, state, {**spent._asdict(), "config": run.config})
@@ -130,12 +134,14 @@ def _run(
 
     def keep(step: int, state: TrainingState, spent: Spent) -> None:
         """What was learned by a checkpoint, beside it; a run may be killed between the two."""
-        if step >= furthest:
-            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+        paths = [last] if step >= furthest else []
         if step > 0:
             make_folder(run.path / file.STEPS)
-            path = run.path / file.STEPS / f"{step}{file.SUFFIX}"
+            paths.append(run.path / file.STEPS / f"{step}{file.SUFFIX}")
+        for path in paths:
             save_objective(path, plugin, trainer, state, spent.environment_steps)
+        if selection is not None and selection.is_best(step, state.eta):
+            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
 
     log = None
     try:
@@ -152,6 +158,8 @@ def _run(
             keep(step, state, spent)
         elif run.resumed:
             check_nothing_learned(run, furthest)
+        if selection is not None:
+            selection.check()
         if restored is None:
             state = started(plugin, trainer, state, console)
         log = MetricsLog(run.metrics, list(sinks(run, step)))
@@ -263,11 +271,16 @@ def save_objective(
     file.save(path, jax.device_get(state.eta), metadata)
 
 
-def draw(trainer: MetaTrainer, run: RunFolder, charts: Sequence[str]) -> None:
-    """Pictures of the run so far: the curves of `charts`, and what the hyperparameter sampler came to."""
+def draw(plugin: Plugin[Any, Any], trainer: MetaTrainer, run: RunFolder) -> None:
+    """Pictures of the run so far: the curves of the plugin's charts, and what the hyperparameter sampler came to."""
     rows = read_metrics(run.metrics)
     if not rows:
         return
+    charts: Sequence[str] = plugin.charts
+    if trainer.config.selection:
+        scores = Selection(plugin, trainer, run.path / SCORES).known()
+        rows = [{**row, SELECTION: scores[row["step"]]["score"]} if row["step"] in scores else row for row in rows]
+        charts = [SELECTION, *charts]
     keys = {key for row in rows for key in row}
     returns = [f"episode_return/{entry.environment}" for entry in trainer.entries]
     # An environment whose episodes have not ended yet is shown by its reward per step.
