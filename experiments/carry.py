@@ -5,8 +5,8 @@
 The run stops by itself after so many seconds, compilation included. The learning rate falls along half a cosine over
 the time and not over a number of meta-updates, which depends on the machine. As it goes it leaves in the folder
 objective.safetensors, metrics.jsonl and optimiser.npz; a run that is cut off loses a minute. `--init` goes on from an
-objective of the same network, `--start actor-critic` from a rule that a person wrote, distilled first; what
-a run started from is kept as start.safetensors.
+objective of the same network, `--start actor-critic` from a rule that a person wrote, distilled first, which takes
+its own time. What a run started from is kept as start.safetensors.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def prepare(config: LPGTraining) -> tuple[TimedTrainer, TrainingState, Any]:
         if needed < 0.9 * told or config.chunk == 1:
             break
         config = replace(config, chunk=config.chunk // 2)
-    return trainer, started(plugin, trainer, state, Console()), compiled
+    return trainer, state, compiled
 
 
 def placed(trainer: TimedTrainer) -> TrainingState:
@@ -95,11 +95,14 @@ def run(config: LPGTraining, seconds: float, save_every: float, output: Path) ->
     """Meta-train until the time is over, or a signal comes."""
     begun = time.monotonic()
     stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, frame: stopped.append(received))
     output.mkdir(parents=True, exist_ok=True)
     say(f"{jax.devices()}, jax {jax.__version__}")
     trainer, state, compiled = prepare(config)
+    ready = time.monotonic()
+    state = started(plugin, trainer, state, Console())
+    begun += time.monotonic() - ready
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, frame: stopped.append(received))
     save_objective(output / "start.safetensors", plugin, trainer, state, 0)
     base, every = trainer.config.learning_rate, trainer.config.log_every
     say(f"{trainer.lifetimes} lifetimes, {trainer.steps_per_update} environment steps per meta-update")

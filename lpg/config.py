@@ -61,6 +61,8 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"{given} without value.scale_rewards: the rule knows returns of about 1")
         if not self.network.bootstrap:
             raise UserError(f"{given} without network.bootstrap: the rule reads y")
+        if self.network.prediction_size < 2:
+            raise UserError(f"{given} with network.prediction_size {self.network.prediction_size}: it needs 2 or more")
         check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
         if self.start_updates % self.log_every:
             raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")

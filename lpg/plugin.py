@@ -12,6 +12,7 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.types import PyTree
@@ -54,8 +55,9 @@ def _rebuild(description: Mapping[str, Any]) -> LPG:
     return LPG(network, from_json(MetaLossConfig, description["meta_loss"], "meta_loss"))
 
 
-def _start(config: LPGTraining, console: Console) -> PyTree | None:
-    return distil(config, console) if config.start == "actor-critic" else None
+def _start(trainer: MetaTrainer, console: Console) -> PyTree | None:
+    assert isinstance(trainer.config, LPGTraining)
+    return None if trainer.config.start == "none" else distil(trainer.config, console, trainer.mesh.size)
 
 
 plugin = Plugin(

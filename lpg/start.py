@@ -5,6 +5,7 @@ updates the student is regressed on the teacher's targets. It is meta-training w
 targets themselves, so that nothing is differentiated through the agents.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from metaobj.common.agents.agent import Heads
 from metaobj.common.devices import make_mesh
+from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.on_policy import on_policy
@@ -37,6 +39,8 @@ _EVENLY = SamplerConfig(temperature=1e6)
 _LEARNING_RATE, _CLIP = 2e-3, 1.0
 _ENVIRONMENTS, _UPDATES = 8, 2
 """Of an agent, and K: targets say more than returns do, so that small batches and many of them learn fastest."""
+_GROWN = 40
+"""Meta-updates after which agents are looked at."""
 _STILL = 1e-12
 """A learning rate by which nothing is learnt."""
 _LAYOUTS = (Entry("grid/small_layouts", lifetimes=8, split="held_out"),)
@@ -87,28 +91,34 @@ def errors(given: PyTree, wanted: PyTree) -> Metrics:
     }
 
 
-def distil(config: LPGTraining, console: Console) -> PyTree:
+def distil(config: LPGTraining, console: Console, devices: int | None = None) -> PyTree:
     """Weights eta that say what `ActorCritic` says, as nearly as their network can; the error on rollouts of agents in
     held-out layouts is told.
 
     Args:
         config: of the run that starts from them; `start_updates` tells how long.
         console: where progress is shown.
+        devices: over how many devices agents are spread; all that fit by default.
+
+    Raises:
+        UserError: what was learnt is not finite.
     """
     entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS)
-    trainer = _trainer(config, tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries))
-    state = trainer.init()
+    trainer = _trainer(config, tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries), devices)
+    state = trainer.init("start")
     live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
 
     with Progress(console, config.start_updates, 0, live) as progress:
         progress.note("learning the start from actor-critic: compiling")
         state = _run(trainer, state, config.start_updates, progress.update)
-    test = _trainer(config, _LAYOUTS, _STILL)
+    test = _trainer(config, _LAYOUTS, devices, _STILL)
     rows: list[Metrics] = []
     # Agents grow up before they are looked at.
-    standing = replace(test.init(), eta=jax.device_put(jax.device_get(state.eta)))
-    _run(test, standing, 4 * config.log_every, lambda step, row: rows.append(row))
+    standing = replace(test.init("test"), eta=jax.device_put(jax.device_get(state.eta)))
+    _run(test, standing, math.ceil(_GROWN / config.log_every) * config.log_every, lambda step, row: rows.append(row))
     policy, prediction = rows[-1]["policy_error"], rows[-1]["prediction_error"]
+    if not math.isfinite(policy + prediction):
+        raise UserError("start: the hand-written rule was not learnt: an error is not finite")
     console.print(
         f"started from actor-critic: on held-out layouts the policy's targets differ by {policy:.3f} of their mean "
         f"square, the predictions' by {prediction:.3f} nats",
@@ -118,13 +128,21 @@ def distil(config: LPGTraining, console: Console) -> PyTree:
     return jax.device_get(state.eta)
 
 
-def _trainer(config: LPGTraining, entries: tuple[Entry, ...], learning_rate: float = _LEARNING_RATE) -> MetaTrainer:
+def _trainer(
+    config: LPGTraining, entries: tuple[Entry, ...], devices: int | None, learning_rate: float = _LEARNING_RATE
+) -> MetaTrainer:
     student = LPG(config.network, config.meta_loss)
     rule = Distillation(student, ActorCritic(config.network.prediction_size, config.value.lambda_))
-    live = on_policy(rule, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value)
-    families = make_families(entries, live)
+    programs = on_policy(
+        rule,
+        rollout_steps=config.rollout_steps,
+        discount=config.discount,
+        value=config.value,
+        remat=config.remat,
+    )
+    families = make_families(entries, programs)
     grids = sampler_grids(entries, {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)})
-    mesh = make_mesh([family.lifetimes.size for family in families])
+    mesh = make_mesh([family.lifetimes.size for family in families], devices)
     way = replace(
         config,
         start="none",

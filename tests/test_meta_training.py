@@ -353,7 +353,7 @@ def test_a_run_in_which_nothing_is_finite_says_so_and_ends(tmp_path: Path, monke
     stop = At(1, lambda: signal.raise_signal(signal.SIGTERM))
     meta_train(broken, TINY, tmp_path, sinks=lambda run, step: [stop])
     learned = load_objective(tmp_path).eta
-    with pytest.raises(loop.MetaTrainingError, match="from meta-update 2 to 4; the objective is that of step 1"):
+    with pytest.raises(loop.MetaTrainingError, match="from meta-update 2 to 4; what was learned by step 1 is saved"):
         meta_train(broken, TINY, tmp_path, resume=True)
     told = rows(tmp_path)
     assert [row["not_finite"] for row in told] == [0, 2, 2, 2]

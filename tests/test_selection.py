@@ -1,17 +1,18 @@
 """The best checkpoint of a run, by worlds that are not trained on."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
-import numpy as np
 import pytest
 
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.objectives.file import load
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.selection import LAST, Selection
-from metaobj.common.objectives.train import make_trainer, meta_train
+from metaobj.common.objectives.selection import LAST, SCORES, Selection
+from metaobj.common.objectives.train import make_trainer, meta_train, save_objective
 from metaobj.lpg.config import PRESETS
 from metaobj.lpg.plugin import plugin
 
@@ -21,17 +22,32 @@ SMALL = replace(
 )
 
 
-def selection_of(tmp_path, config=SMALL):
-    return Selection(plugin, make_trainer(plugin, config, devices=1), tmp_path / "selection.jsonl")
+def selection_of(folder, config=SMALL):
+    return Selection(plugin, config, folder)
+
+
+def keep(folder, step):
+    """As a run does at a checkpoint."""
+    trainer = make_trainer(plugin, SMALL, devices=1)
+    (folder / "objectives").mkdir(exist_ok=True)
+    state = SimpleNamespace(step=step, eta=trainer.objective.init(jax.random.key(step)), sampler=trainer.sampler.init())
+    save_objective(folder / "objectives" / f"{step}.safetensors", plugin, trainer, state, 0)
 
 
 def test_the_best_so_far_is_told_and_nothing_is_scored_twice(tmp_path, monkeypatch):
-    scores = iter([0.1, 0.5, 0.3, 0.5, 0.6])
+    scores = iter([0.1, 0.5, 0.3, 0.5])
     monkeypatch.setattr(Selection, "score", lambda self, eta: {"a": next(scores), "b": 0.0})
     selection = selection_of(tmp_path)
-    assert [selection.is_best(step, {}) for step in (0, 10, 20, 30, 40)] == [True, True, False, False, True]
-    assert [selection.is_best(step, {}) for step in (40, 10, 20)] == [True, True, False], "after it fell back"
-    assert selection.known()[10]["score"] == 0.25 and selection.known()[10]["score/a"] == 0.5
+    best = []
+    for step in (0, 5, 7, 10, 15):  # at 7 the run was stopped
+        keep(tmp_path, step)
+        best.append(int(selection.best().stem))
+    assert best == [0, 5, 5, 5, 5] and sorted(selection.known()) == [0, 5, 10, 15]
+    assert selection.known()[5]["score"] == 0.25 and selection.known()[5]["score/a"] == 0.5
+    assert selection.best().stem == "5"
+    (tmp_path / SCORES).unlink()
+    scores = iter([0.1, 0.2, 0.9, 0.3])
+    assert selection.best().stem == "10", "all that is kept is scored anew"
 
 
 @pytest.mark.slow
@@ -41,8 +57,8 @@ def test_an_objective_that_teaches_scores_higher_than_noise(tmp_path):
     config = replace(SMALL, selection="small-layouts", distribution="chain/short", network=loaded.config.network)
     selection = selection_of(tmp_path, config)
     (entry,) = selection.entries
-    object.__setattr__(selection, "entries", (replace(entry, lifetimes=8, updates=100, learning_rates=(80.0,)),))
-    noise = selection.trainer.objective.init(jax.random.key(0))
+    selection.__dict__["entries"] = (replace(entry, lifetimes=8, updates=100, learning_rates=(80.0,)),)
+    noise = plugin.build(config).init(jax.random.key(0))
     taught, untaught = (selection.score(eta)["grid/small_layouts"] for eta in (loaded.eta, noise))
     assert taught > untaught + 0.2 and taught > 0.4 and abs(untaught) < 0.3
 
@@ -68,17 +84,25 @@ def test_a_damaged_file_is_told(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_keeps_its_best_and_its_last(tmp_path, monkeypatch):
-    """Also where it was killed after the scores were written and before the objective was."""
-    by_step = {0: 0.1, 5: 0.9, 10: 0.2}
-    steps = iter(by_step)
-    monkeypatch.setattr(Selection, "score", lambda self, eta: {"chain/short": by_step[next(steps)]})
-    monkeypatch.setattr(Selection, "check", lambda self: None)
-    meta_train(plugin, SMALL, tmp_path / "run")
-    updates = {name: load(tmp_path / "run" / name)[1]["meta_updates"] for name in ("objective.safetensors", LAST)}
-    assert updates == {"objective.safetensors": 5, LAST: 10}
-    best, fifth = (load(tmp_path / "run" / name)[0] for name in ("objective.safetensors", "objectives/5.safetensors"))
-    assert all(np.array_equal(best[name], fifth[name]) for name in fifth)
-    meta_train(plugin, SMALL, tmp_path / "run", resume=True)  # there is nothing left to do, and nothing is scored
+    """Also where it was killed between the two, or falls back past a checkpoint that cannot be read."""
+    scores = iter([0.1, 0.9, 0.2])
+    monkeypatch.setattr(Selection, "score", lambda self, eta: {"chain/short": next(scores)})
+    run = tmp_path / "run"
+    meta_train(plugin, SMALL, run)
+
+    def updates():
+        return {name: load(run / name)[1]["meta_updates"] for name in ("objective.safetensors", LAST)}
+
+    assert updates() == {"objective.safetensors": 5, LAST: 10}
+    before = (run / "objective.safetensors").read_bytes()
+    assert before == (run / "objectives" / "5.safetensors").read_bytes()
+    shutil.copy(run / LAST, run / "objective.safetensors")
+    meta_train(plugin, SMALL, run, resume=True)
+    assert updates() == {"objective.safetensors": 5, LAST: 10}
+    for name in (5, 10):
+        shutil.rmtree(run / "checkpoints" / str(name))
+    meta_train(plugin, replace(SMALL), run, resume=True)
+    assert (run / "objective.safetensors").read_bytes() == before and updates()[LAST] == 10
 
 
 def test_what_is_apart_is_not_trained_on():

@@ -235,20 +235,23 @@ def test_a_module_that_a_file_names_is_not_imported(
     sys.modules.pop(HOSTILE)
 
 
+@pytest.mark.parametrize(
+    ("field", "worlds"), [("distribution", f"small-mix+{HOSTILE}:x"), ("selection", f"{HOSTILE}:x")]
+)
 def test_a_module_that_a_run_folder_names_is_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    field: str, worlds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / f"{HOSTILE}.py").write_text("open('was-run', 'w').close()")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    record = {"format_version": 1, "package_version": "0", "config": {"distribution": f"small-mix+{HOSTILE}:x"}}
+    record = {"format_version": 1, "package_version": "0", "config": {field: worlds}}
     (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit) as left:
         main(["train", "lpg", "--run-dir", "run", "--resume"])
     assert left.value.code == 2 and not (tmp_path / "was-run").exists()
     told = capfd.readouterr().err
-    assert f"pass --distribution small-mix+{HOSTILE}:x too if you know what it does" in told
+    assert f"pass --{field} {worlds} too if you know what it does" in told
     with pytest.raises(SystemExit) as left:
-        main(["train", "lpg", "--run-dir", "run", "--resume", "--distribution", f"small-mix+{HOSTILE}:x"])
+        main(["train", "lpg", "--run-dir", "run", "--resume", f"--{field}", worlds])
     assert left.value.code == 2 and (tmp_path / "was-run").exists()
     sys.modules.pop(HOSTILE)

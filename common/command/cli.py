@@ -139,7 +139,8 @@ def _train(arguments: list[str], console: Console) -> int:
         stored = from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
         if last_value(rest, "--preset") is None:
             default = stored
-            _check_own(run_dir, stored.distribution, last_value(rest, "--distribution"))
+            for name in ("distribution", "selection"):
+                _check_own(run_dir, name, getattr(stored, name), last_value(rest, f"--{name}"))
     run, config = _with_configuration(RunArguments(), default, rest, f"train {plugin.kind}")
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
@@ -159,8 +160,9 @@ def _train(arguments: list[str], console: Console) -> int:
     )
     if outcome.signal is not None:
         command = f"metaobj train {plugin.kind} --run-dir {shlex.quote(str(run.run_dir))} --resume"
-        if any(map(names_module, config.distribution.split("+"))):
-            command += f" --distribution {shlex.quote(config.distribution)}"
+        for name in ("distribution", "selection"):
+            if any(map(names_module, (value := getattr(config, name)).split("+"))):
+                command += f" --{name} {shlex.quote(value)}"
         console.print(f"stopped at step {outcome.step} and saved; go on with: {escape(command)}", soft_wrap=True)
         return 128 + outcome.signal
     console.print(f"done: {escape(str(outcome.objective))}", soft_wrap=True)
@@ -185,14 +187,14 @@ def _with_configuration(first: Any, default: Any, arguments: list[str], program:
     return parse(both, arguments, program, (first, default))
 
 
-def _check_own(run_dir: Path, stored: str, given: str | None) -> None:
+def _check_own(run_dir: Path, name: str, stored: str, given: str | None) -> None:
     """A module is imported only where the user names it himself: a run folder may be a stranger's."""
     from metaobj.common.environments.names import names_module
 
     if stored != given and any(map(names_module, stored.split("+"))):
         raise UserError(
             f"{run_dir / 'config.json'}: names the Python module of {stored!r}, which would be imported; pass "
-            f"--distribution {shlex.quote(stored)} too if you know what it does"
+            f"--{name} {shlex.quote(stored)} too if you know what it does"
         )
 
 

@@ -8,7 +8,11 @@ from metaobj.common.types import Hyperparameters, Rollout
 
 
 class Batch(NamedTuple):
-    """One rollout and all that is constant in an agent's update on it."""
+    """One rollout and all that is constant in an agent's update on it.
+
+    Rewards, values, advantages and rewards to go are in the same unit: as paid or, where rewards are scaled, in that of
+    the size of the lifetime's returns.
+    """
 
     rollout: Rollout  # [T, B, ...]
     values: jax.Array  # [T, B] V(s_t) under the lifetime's own value function, before it learns from the rollout

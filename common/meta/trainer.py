@@ -12,7 +12,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from metaobj.common.devices import AXIS, everywhere, launches_are_dear, quick_to_compile, spread
-from metaobj.common.keys import stream
+from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family, begin, renew
@@ -69,13 +69,13 @@ class MetaTrainer:
             rate = optax.cosine_decay_schedule(self.config.learning_rate, self.config.meta_updates)
         return optax.adam(rate)
 
-    def init(self) -> TrainingState:
-        """The state before the first meta-update, placed on the mesh."""
+    def init(self, purpose: Purpose = "training") -> TrainingState:
+        """The state before the first meta-update, placed on the mesh; `purpose` names the stream of its keys."""
         whole, parted = everywhere(self.mesh), spread(self.mesh)
         parts = {"step": whole, "eta": whole, "optimiser": whole, "sampler": whole, "populations": parted}
         placed = TrainingState(**parts)  # type: ignore[arg-type]  # a tree prefix
         make = jax.jit(self.first, out_shardings=placed, compiler_options=quick_to_compile())
-        return make(stream(self.config.seed, "training"))
+        return make(stream(self.config.seed, purpose))
 
     def first(self, key: PRNGKey) -> TrainingState:
         """That state as a function of a key: XLA would spend seconds on folding what is drawn from a constant one."""

@@ -1,5 +1,6 @@
 """What takes part in a comparison, by name: objectives, what runs had learned by a step, groups, baselines."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,14 +46,17 @@ class Field:
 
 def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
     """A learned objective, tuned over the settings it was trained with; its agents live as they did in training, and
-    learn by the optimiser that agents of their kind had there.
+    learn by the optimiser that most agents of their kind had there.
     """
+    lifetimes: dict[str, Counter[Any]] = defaultdict(Counter)
+    for entry in loaded.entries:
+        lifetimes[_kind(entry.agent)][entry.agent.optimiser] += entry.lifetimes
+    optimisers = {kind: counter.most_common(1)[0][0] for kind, counter in lifetimes.items()}
     rates: dict[str, tuple[float, ...]] = {}
-    optimisers: dict[str, Any] = {}
     for entry in loaded.entries:
         kind = _kind(entry.agent)
-        rates[kind] = tuple(sorted({*rates.get(kind, ()), *entry.learning_rates}))
-        optimisers[kind] = entry.agent.optimiser
+        if entry.agent.optimiser == optimisers[kind]:  # rates of another one would mean something else
+            rates[kind] = tuple(sorted({*rates.get(kind, ()), *entry.learning_rates}))
     names = [n for n in loaded.objective.hyperparameters if n != "learning_rate"]
     shared = {n: loaded.hyperparameters[n] for n in names}
 

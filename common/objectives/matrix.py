@@ -21,6 +21,7 @@ from metaobj.common.files import write_csv
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.objectives.compare import Comparison, compare, prepare
 from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.selection import selection_entries
 from metaobj.common.objectives.train import meta_train
 from metaobj.common.pictures.heat_map import heat_map
 
@@ -90,6 +91,8 @@ def train_and_test(
         )
         for suite in suites
     ]
+    for family in families:
+        selection_entries(plugin, replace(config, distribution=family))
     for comparison in comparisons:  # refuses what cannot be evaluated before anything is trained
         prepare(replace(comparison, names=(baseline,)))
     for family, run in zip(families, runs, strict=True):

@@ -18,6 +18,7 @@ from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import MetaProgram, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
@@ -70,9 +71,9 @@ class Plugin(Generic[Config, Rule]):
     """What is evaluated on where the user does not tell."""
     inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
     """Draw what the objective does, into a folder."""
-    start: Callable[[Config, Console], PyTree | None] | None = None
-    """Weights that a configuration asks to begin with, None for fresh ones. May take long, and then shows how far it
-    is.
+    start: Callable[[MetaTrainer, Console], PyTree | None] | None = None
+    """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
+    far it is.
     """
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""

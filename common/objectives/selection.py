@@ -21,44 +21,54 @@ from metaobj.common.files import atomic_write, parse_json
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.population import Family, make_families
-from metaobj.common.meta.trainer import MetaTrainer
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives import file
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.types import PyTree
 
+SCORES = "selection.jsonl"
+"""A line of JSON for each checkpoint."""
 LAST = "last.safetensors"
 """What a run has learned by now, where `objective.safetensors` is of its best checkpoint."""
 _BINS = 10
 
 
+def selection_entries(plugin: Plugin[Config, Any], config: Config) -> tuple[Entry, ...]:
+    """What a run's checkpoints are selected on; none where they are not.
+
+    Raises:
+        UserError: it is unknown, or trained on too.
+    """
+    if not config.selection:
+        return ()
+    try:
+        entries = make_distribution(config.selection, 1, plugin.distributions)
+    except UserError as error:
+        raise UserError(f"selection: {error}") from error
+    trained_on = make_distribution(config.distribution, 1, plugin.distributions)
+    if both := sorted({entry.environment for entry in entries} & {entry.environment for entry in trained_on}):
+        raise UserError(f"selection: {', '.join(both)} is trained on too; choose other worlds")
+    return entries
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The worlds, and the scores so far, in a file of the run folder."""
+    """The worlds, and the scores so far, in a run folder."""
 
     plugin: Plugin[Any, Any]
-    trainer: MetaTrainer
-    path: Path
-    """A line of JSON for each checkpoint."""
+    config: Any
+    folder: Path
+    """Of the run: what it had learned by each checkpoint lies there."""
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """What is selected on.
-
-        Raises:
-            UserError: it is unknown, or trained on too.
-        """
-        name = self.trainer.config.selection
-        try:
-            entries = make_distribution(name, 1, self.plugin.distributions)
-        except UserError as error:
-            raise UserError(f"selection: {error}") from error
-        if both := sorted({e.environment for e in entries} & {e.environment for e in self.trainer.entries}):
-            raise UserError(f"selection: {', '.join(both)} is trained on too; choose other worlds")
-        return entries
+        """See `selection_entries`."""
+        return selection_entries(self.plugin, self.config)
 
     @cached_property
     def families(self) -> list[Family[Any]]:
         """A program for each entry."""
-        programs = self.plugin.programs(self.trainer.config, self.trainer.objective)
+        programs = self.plugin.programs(self.config, self.plugin.build(self.config))
         return [family for entry in self.entries for family in make_families([entry], programs)]
 
     @cached_property
@@ -68,13 +78,12 @@ class Selection:
         Raises:
             UserError: there are no scores in some of them.
         """
-        key = stream(self.trainer.config.seed, "selection")
-        keys = jax.random.split(key, len(self.entries))
+        keys = jax.random.split(stream(self.config.seed, "selection"), len(self.entries))
         drawn = []
-        for entry, family, k in zip(self.entries, self.families, keys, strict=True):
-            drawn.append(draw_worlds(family, entry.environment, k, entry.lifetimes))
+        for entry, family, key in zip(self.entries, self.families, keys, strict=True):
+            drawn.append(draw_worlds(family, entry.environment, key, entry.lifetimes))
             if drawn[-1].reference is None:
-                raise UserError(f"selection: {entry.environment} does not tell what there is to be earned, so no score")
+                raise UserError(f"{entry.environment} does not tell what there is to be earned, so no score")
         return drawn
 
     def check(self) -> None:
@@ -83,21 +92,25 @@ class Selection:
         Raises:
             UserError: nothing can be selected on these worlds, or the scores so far cannot be read.
         """
-        assert len(self.worlds) == len(self.entries)
+        _ = self.entries
+        try:
+            _ = self.worlds
+        except UserError as error:
+            raise UserError(f"selection: {error}") from error
         self.known()
 
     def score(self, eta: PyTree) -> dict[str, float]:
         """For each environment, the mean score over the lives of fresh agents: 0 is the uniform policy and 1 the best;
         over worlds, and over the learning rates of the entry. An agent that diverges has 0 from there on.
         """
-        config = self.trainer.config
-        others = {name: values[len(values) // 2] for name, values in self.plugin.hyperparameters(config).items()}
-        keys = jax.random.split(stream(stream(config.seed, "selection"), "evaluation"), len(self.entries))
+        rule = self.plugin.build(self.config)
+        others = {name: values[len(values) // 2] for name, values in self.plugin.hyperparameters(self.config).items()}
+        keys = jax.random.split(stream(stream(self.config.seed, "selection"), "evaluation"), len(self.entries))
         found = {}
         for entry, family, worlds, key in zip(self.entries, self.families, self.worlds, keys, strict=True):
             settings = [{"learning_rate": rate, **others} for rate in entry.learning_rates]
             bins = min(_BINS, entry.updates)
-            record = train_agents(self.trainer.objective, eta, family, worlds, entry.updates, settings, key, bins)
+            record = train_agents(rule, eta, family, worlds, entry.updates, settings, key, bins)
             found[entry.environment] = float(np.nan_to_num(record.scores).mean())
         return found
 
@@ -107,24 +120,34 @@ class Selection:
         Raises:
             UserError: the file is damaged.
         """
-        if not self.path.exists():
+        path = self.folder / SCORES
+        if not path.exists():
             return {}
         try:
-            rows = [parse_json(line) for line in self.path.read_bytes().splitlines()]
+            rows = [parse_json(line) for line in path.read_bytes().splitlines()]
             return {int(row["step"]): {**row, "score": float(row["score"])} for row in rows}
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{self.path}: is damaged ({error!r}); without it checkpoints are scored anew") from error
+            raise UserError(f"{path}: is damaged ({error!r}); without it checkpoints are scored anew") from error
 
-    def is_best(self, step: int, eta: PyTree) -> bool:
-        """Score a checkpoint, unless it has been, and tell whether none before it was better.
+    def best(self) -> Path:
+        """The file of the best checkpoint so far, the first among equals. Those that have no score yet get one; steps
+        at which the run was merely stopped do not count, so that it ends alike however often it is.
 
-        A run is the same each time, so what was written before it fell back or was killed still holds.
+        Raises:
+            UserError: there is none, or one cannot be read.
         """
         rows = self.known()
-        if step not in rows:
-            by_environment = self.score(jax.device_get(eta))
-            score = float(np.mean(list(by_environment.values())))
-            rows[step] = {"step": step, "score": score, **{f"score/{n}": v for n, v in by_environment.items()}}
-            lines = [json.dumps(rows[at]) + "\n" for at in sorted(rows)]
-            atomic_write(self.path, "".join(lines))
-        return all(row["score"] < rows[step]["score"] for at, row in rows.items() if at < step)
+        kept = sorted(int(path.stem) for path in (self.folder / file.STEPS).glob(f"*{file.SUFFIX}"))
+        kept = [s for s in kept if s % self.config.checkpoint_every == 0 or s == self.config.meta_updates]
+        if not kept:
+            raise UserError(f"{self.folder / file.STEPS}: holds no checkpoint's objective")
+        for step in kept:
+            if step not in rows:
+                by_environment = self.score(load_objective(self._kept(step), self.plugin.kind).eta)
+                score = float(np.mean(list(by_environment.values())))
+                rows[step] = {"step": step, "score": score, **{f"score/{n}": v for n, v in by_environment.items()}}
+                atomic_write(self.folder / SCORES, "".join(json.dumps(rows[at]) + "\n" for at in sorted(rows)))
+        return self._kept(max(kept, key=lambda step: (rows[step]["score"], -step)))
+
+    def _kept(self, step: int) -> Path:
+        return self.folder / file.STEPS / f"{step}{file.SUFFIX}"

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
-from metaobj.common.files import make_folder
+from metaobj.common.files import atomic_write, make_folder
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
@@ -23,7 +23,7 @@ from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
-from metaobj.common.objectives.selection import LAST, Selection
+from metaobj.common.objectives.selection import LAST, Selection, selection_entries
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
@@ -31,7 +31,7 @@ from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
 from metaobj.common.runs.run_folder import RunFolder, check_place, different_field
 from metaobj.common.types import PyTree
 
-SCORES, SELECTION = "selection.jsonl", "score on held-out worlds"
+SELECTION = "score on the worlds of selection"
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
 
@@ -87,6 +87,7 @@ def meta_train(
     """
     console = console or Console(quiet=True)
     trainer = make_trainer(plugin, config, devices)
+    selection_entries(plugin, config)
     check_place(Path(run_dir), resume)
     check_memory(trainer)
     state = trainer.init()
@@ -123,7 +124,7 @@ def _run(
         trainer.config.keep_checkpoints,
         lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
     )
-    selection = Selection(plugin, trainer, run.path / SCORES) if trainer.config.selection else None
+    selection = Selection(plugin, trainer.config, run.path) if trainer.config.selection else None
     last = run.objective if selection is None else run.path / LAST
     # Of a run that falls back behind it, past a checkpoint that cannot be read: it stays until it is reached again.
     furthest = objective_step(last) if run.resumed else 0
@@ -135,13 +136,13 @@ def _run(
     def keep(step: int, state: TrainingState, spent: Spent) -> None:
         """What was learned by a checkpoint, beside it; a run may be killed between the two."""
         paths = [last] if step >= furthest else []
-        if step > 0:
+        if step > 0 or selection is not None:
             make_folder(run.path / file.STEPS)
             paths.append(run.path / file.STEPS / f"{step}{file.SUFFIX}")
         for path in paths:
             save_objective(path, plugin, trainer, state, spent.environment_steps)
-        if selection is not None and selection.is_best(step, state.eta):
-            save_objective(run.objective, plugin, trainer, state, spent.environment_steps)
+        if selection is not None:
+            atomic_write(run.objective, selection.best().read_bytes())
 
     log = None
     try:
@@ -181,7 +182,7 @@ def started(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState
     if trainer.config.init:
         eta = initial_weights(plugin.kind, trainer.config.init, state.eta)
     elif plugin.start is not None:
-        eta = plugin.start(trainer.config, console)
+        eta = plugin.start(trainer, console)
     if eta is None:
         return state
     return replace(state, eta=jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), eta, state.eta))
@@ -278,7 +279,7 @@ def draw(plugin: Plugin[Any, Any], trainer: MetaTrainer, run: RunFolder) -> None
         return
     charts: Sequence[str] = plugin.charts
     if trainer.config.selection:
-        scores = Selection(plugin, trainer, run.path / SCORES).known()
+        scores = Selection(plugin, trainer.config, run.path).known()
         rows = [{**row, SELECTION: scores[row["step"]]["score"]} if row["step"] in scores else row for row in rows]
         charts = [SELECTION, *charts]
     keys = {key for row in rows for key in row}

@@ -105,7 +105,7 @@ def run_chunks(
             if over:
                 raise MetaTrainingError(
                     f"meta-training: no lifetime had a finite meta-gradient from meta-update {step - barren + 1} to "
-                    f"{step}; the objective is that of step {step - barren}; try a smaller learning_rate"
+                    f"{step}; what was learned by step {step - barren} is saved; try a smaller learning_rate"
                 )
     done = step >= config.meta_updates
     return Stopped(step, stopped[0] if stopped and not done else None)

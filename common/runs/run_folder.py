@@ -1,6 +1,6 @@
 """The folder of one training run: who may use it, and with which configuration.
 
-config.json   metrics.jsonl   checkpoints/   objective.safetensors   run.lock
+config.json   metrics.jsonl   checkpoints/   objectives/   objective.safetensors   run.lock
 """
 
 import fcntl

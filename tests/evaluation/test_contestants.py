@@ -56,9 +56,9 @@ def test_its_agents_learn_by_the_optimiser_that_they_had_in_training(trained_wit
     loaded = load_objective("pretrained:lpg-cpu")
     if trained_with:
         agent = AgentConfig("dense", (8,), optimiser=trained_with)
-        loaded = replace(
-            loaded, entries=(*loaded.entries, Entry("grid/random_small", agent=agent, learning_rates=(3.0,)))
-        )
+        most = Entry("grid/random_small", 2, agent=agent, learning_rates=(3.0,))
+        few = Entry("grid/random_dense", 1, agent=replace(agent, optimiser="adam"), learning_rates=(9.0,))
+        loaded = replace(loaded, entries=(*loaded.entries, most, few))
     suite = Entry("Breakout-MinAtar", agent=AgentConfig("conv", (8,), (2,), "adam"))
     method = learned(loaded)
     (family,) = make_families([suite], method.programs)
