@@ -192,7 +192,6 @@ def main() -> None:
     seconds, save_every, output = (given.pop(name) for name in ("seconds", "save_every", "output"))
     if log_every := given.get("log_every"):
         given |= {"meta_updates": log_every, "checkpoint_every": log_every}
-    given["selection"] = ""  # there is no time for it
     run(replace(config, **given), seconds, save_every, output)
 
 

@@ -92,7 +92,6 @@ GRIDS = LPGTraining(
     learning_rate=5e-4,
     log_every=10,
     checkpoint_every=200,
-    selection="apart",
     network=LPGConfig(units=64, prediction_size=16),
     meta_loss=MetaLossConfig(policy_entropy=0.1, policy_target=0.005, scale_advantages=True),
     value=ValueConfig(learning_rate=3e-2, scale_rewards=True),

@@ -8,7 +8,6 @@ import jax
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.objectives.file import load
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.selection import LAST, SCORES, Selection
@@ -103,8 +102,3 @@ def test_a_run_keeps_its_best_and_its_last(tmp_path, monkeypatch):
         shutil.rmtree(run / "checkpoints" / str(name))
     meta_train(plugin, replace(SMALL), run, resume=True)
     assert (run / "objective.safetensors").read_bytes() == before and updates()[LAST] == 10
-
-
-def test_what_is_apart_is_not_trained_on():
-    names = {entry.environment for entry in make_distribution("carry")}
-    assert not names & {entry.environment for entry in make_distribution("apart")}

@@ -108,12 +108,6 @@ DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
     ),
 }
 
-DISTRIBUTIONS["apart"] = (
-    Entry("grid/random_small", 8, 16, 500, (0.002,), _CARRY_DENSE),
-    Entry("grid/random_long_horizon", 8, 16, 500, (0.002,), _CARRY_DENSE),
-    Entry("chain/state_distractor", 8, 16, 250, (0.002,), _CARRY_DENSE),
-)
-"""For selecting among checkpoints: no part of "carry", and in no suite."""
 DISTRIBUTIONS["carry"] = DISTRIBUTIONS["carry-small"] + DISTRIBUTIONS["carry-networks"]
 """What a rule must have met to be of use on tasks of another kind: rewards of any size and sign, on every step or at
 the end of a long chain, tables and networks.
