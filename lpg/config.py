@@ -123,15 +123,6 @@ PRESETS: dict[str, LPGTraining] = {
         meta_loss=_CAREFUL,
     ),
     "lpg-grids": GRIDS,
-    "lpg-carry-cpu": replace(
-        GRIDS,
-        scale=1,
-        meta_updates=500,
-        chunk=32,
-        checkpoint_every=100,
-        start="actor-critic",
-        meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.02, policy_target=0.001),
-    ),
     "lpg-value": VALUE,
     "lpg-value-cpu": replace(VALUE, scale=1, meta_updates=600, learning_rate=1e-3, chunk=32, checkpoint_every=100),
     "lpg-paper": LPGTraining(
