@@ -89,7 +89,7 @@ def test_errors_are_none_for_the_teacher_itself_and_one_for_silence():
 def test_the_network_learns_it(tmp_path):
     """A run that starts so tells how well, and nothing of its first state but the weights is another one."""
     console = Console(record=True, width=200)
-    config = replace(SMALL, start="actor-critic", start_updates=200)
+    config = replace(SMALL, start="actor-critic", start_updates=1200, network=LPGConfig(32, 12))
     meta_train(plugin, config, tmp_path / "run", console=console)
     told = console.export_text()
     policy, prediction = (float(number) for number in re.findall(r"by (\d\.\d+)", told))
