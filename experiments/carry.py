@@ -30,7 +30,7 @@ from metaobj.common.devices import everywhere, spread
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives.file import flatten
 from metaobj.common.objectives.train import make_trainer, save_objective, started
-from metaobj.common.runs.loop import Spent, environment_steps, summarise
+from metaobj.common.runs.loop import Spent, run_chunk, summarise
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.plugin import plugin
 
@@ -114,9 +114,7 @@ def run(config: LPGTraining, seconds: float, save_every: float, output: Path) ->
             at = time.monotonic()
             share = min((at - learning) / (deadline - SAVING - learning), 1.0)
             rate = base * 0.5 * (1 + math.cos(math.pi * share))
-            state, measured = compiled(trainer.at_rate(state, rate))
-            metrics = jax.device_get(measured)
-            took = Spent(time.monotonic() - at, environment_steps(trainer, metrics))
+            state, metrics, took = run_chunk(trainer, compiled, trainer.at_rate(state, rate))
             longest = max(longest, took.seconds)
             spent = Spent(spent.seconds + took.seconds, spent.environment_steps + took.environment_steps)
             step = int(state.step)

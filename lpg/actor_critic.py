@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.types import Metrics, PyTree
@@ -57,8 +57,7 @@ class ActorCritic:
         steps = (sign_log(returns)[..., None] - self.grid) / (self.grid[1] - self.grid[0])  # [T, B, m]
         log_y_hat = jax.nn.log_softmax(-0.5 * (steps / WIDTH) ** 2)
         advantages = returns - values
-        log_pi = jax.nn.log_softmax(heads["policy"])
-        surprise = -jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+        surprise = -log_probability(heads["policy"], batch.rollout.action)
         size = jnp.sqrt(jnp.mean(advantages**2))
         return (advantages + ENTROPY_WEIGHT * size * surprise, log_y_hat), {}
 

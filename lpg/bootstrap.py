@@ -22,7 +22,7 @@ from metaobj.common.evaluation.statistics import mean
 from metaobj.common.evaluation.training import train_agents
 from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
+from metaobj.common.lifetimes.on_policy import OnPolicy
 from metaobj.common.lifetimes.population import Family
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PRNGKey
@@ -30,6 +30,7 @@ from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.cut import CHANNELS, Cut
 from metaobj.lpg.inspection_data import Size, begin, settled, train
 from metaobj.lpg.objective import LPG
+from metaobj.lpg.programs import programs
 
 LEARNS, LEARNS_IN_PART = 0.8, 0.3
 """A rule bootstraps, or does in part, whose agents earn at least this share of the optimal return."""
@@ -163,12 +164,9 @@ def _chains(
 ) -> Family[OnPolicy]:
     config = loaded.config
     environment = DelayedChain(config.rollout_steps + _LONGER)
-    programs = on_policy(
-        loaded.objective, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value
-    )
     specs = [chain_spec(environment, length, split=split, **WORLDS[world][1]) for world in worlds]
     return Family(
-        program=programs(Entry(_PLAIN), environment),
+        program=programs(config, loaded.objective)(Entry(_PLAIN), environment),
         tasks=tuple(range(len(worlds))),
         specs=jax.tree.map(lambda *leaves: np.stack(leaves), *specs),
         updates=np.zeros(len(worlds), np.int32),

@@ -44,6 +44,8 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"start: {self.start!r} given; choose from {', '.join(known)}")
         if self.start != "none":
             self._check_start()
+        elif self.start_updates != type(self).start_updates:
+            raise UserError(f"start_updates: {self.start_updates} given; start says that nothing is distilled")
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
             given = " ".join(map(str, self.kl_weights)) or "nothing"
             raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")

@@ -13,12 +13,13 @@ from metaobj.common.environments.protocol import Discrete
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime, on_policy
+from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime
 from metaobj.common.lifetimes.population import Family, make_families
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import Hyperparameters, PRNGKey, PyTree, Rollout
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPG
+from metaobj.lpg.programs import programs
 
 ENVIRONMENT = "grid/small_layouts"
 DISCOUNTS = (0.0, 0.5, 0.9, 0.95, 0.99)
@@ -89,10 +90,7 @@ def make_setup(loaded: Loaded[LPGTraining, LPG], size: Size) -> Setup:
     config, entries = loaded.config, {entry.environment: entry for entry in loaded.entries}
     known = entries.get(ENVIRONMENT, Entry(ENVIRONMENT))
     entry = Entry(ENVIRONMENT, num_environments=known.num_environments, updates=known.updates, split="held_out")
-    programs = on_policy(
-        loaded.objective, rollout_steps=config.rollout_steps, discount=config.discount, value=config.value
-    )
-    (family,) = make_families([entry], programs)
+    (family,) = make_families([entry], programs(config, loaded.objective))
     return Setup(family, settled(loaded, (ENVIRONMENT,), _USUAL), size.updates or entry.updates)
 
 

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.common.errors import check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
@@ -50,8 +50,7 @@ def entropy(logits: jax.Array) -> jax.Array:
 def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
     """See `rules.on_policy.LearnedObjective.meta_loss`."""
     rollout = batch.rollout
-    log_pi = jax.nn.log_softmax(heads["policy"])
-    log_pi_a = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]  # [T, B]
+    log_pi_a = log_probability(heads["policy"], rollout.action)  # [T, B]
     advantages = jax.lax.stop_gradient(batch.advantages if config.use_value else batch.rewards_to_go)  # [T, B]
     if config.scale_advantages:
         advantages = advantages / jnp.maximum(batch.advantage_size, 1e-6)

@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
@@ -99,7 +99,7 @@ class LPG:
         chex.assert_equal_shape([heads["prediction"], next_heads["prediction"]])
         dtype = heads["policy"].dtype
         log_pi = jax.nn.log_softmax(heads["policy"])  # [T, B, A]
-        pi = jnp.exp(jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0])  # [T, B]
+        pi = jnp.exp(log_probability(heads["policy"], rollout.action))  # [T, B]
         if self.config.bootstrap:
             both = jnp.stack([heads["prediction"], next_heads["prediction"]])
             phi, next_phi = self.embed(weights, both)  # [T, B] each
@@ -149,8 +149,7 @@ class LPG:
 def agent_loss(heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
     """What agents descend: alpha_y KL(y || y_hat) - log pi(a|s) pi_hat, the mean over the rollout's steps."""
     pi_hat, log_y_hat = targets
-    log_pi = jax.nn.log_softmax(heads["policy"])
-    log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+    log_pi_a = log_probability(heads["policy"], batch.rollout.action)
     kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
     chex.assert_rank(log_pi_a, 2)
     chex.assert_equal_shape([log_pi_a, pi_hat, kl])

@@ -1,17 +1,14 @@
 """LPG as the command and the training loop see it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
-from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.baselines import a2c, discrete_ppo
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
-from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
@@ -21,21 +18,12 @@ from metaobj.lpg.inspection import inspect
 from metaobj.lpg.interface import LoadedLPG
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.programs import programs
 from metaobj.lpg.start import distil
 
 
 def _build(config: LPGTraining) -> LPG:
     return LPG(config.network, config.meta_loss)
-
-
-def _programs(config: LPGTraining, rule: LPG) -> Callable[[Entry, Environment], OnPolicy]:
-    return on_policy(
-        rule,
-        rollout_steps=config.rollout_steps,
-        discount=config.discount,
-        value=config.value,
-        remat=config.remat,
-    )
 
 
 def _baselines(config: LPGTraining) -> list[Method]:
@@ -68,7 +56,7 @@ plugin = Plugin(
     default_preset="lpg-demo",
     distributions=DISTRIBUTIONS,
     build=_build,
-    programs=_programs,
+    programs=programs,
     baselines=_baselines,
     hyperparameters=_hyperparameters,
     describe=_describe,

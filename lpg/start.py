@@ -6,7 +6,6 @@ targets themselves, so that nothing is differentiated through the agents.
 """
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,20 +14,18 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from metaobj.common.agents.agent import Heads
-from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
-from metaobj.common.lifetimes.on_policy import on_policy
-from metaobj.common.lifetimes.population import make_families, sampler_grids
-from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
-from metaobj.common.runs.loop import Spent, environment_steps, summarise
+from metaobj.common.runs.loop import run_chunk, summarise
 from metaobj.common.runs.progress import Progress
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
 from metaobj.lpg.objective import LPG, kl_divergence
+from metaobj.lpg.programs import programs
 
 BY_STUDENT = "by_student"
 """A hyperparameter of agents: 1 where they learn by the student."""
@@ -133,27 +130,18 @@ def _trainer(
 ) -> MetaTrainer:
     student = LPG(config.network, config.meta_loss)
     rule = Distillation(student, ActorCritic(config.network.prediction_size, config.value.lambda_))
-    programs = on_policy(
-        rule,
-        rollout_steps=config.rollout_steps,
-        discount=config.discount,
-        value=config.value,
-        remat=config.remat,
-    )
-    families = make_families(entries, programs)
-    grids = sampler_grids(entries, {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)})
-    mesh = make_mesh([family.lifetimes.size for family in families], devices)
     way = replace(
         config,
-        start="none",
         inner_updates=_UPDATES,
         meta_updates=config.start_updates,
         checkpoint_every=config.start_updates,
         learning_rate=learning_rate,
         schedule="cosine",
         lifetime_gradient_clip=_CLIP,
+        sampler=_EVENLY,
     )
-    return MetaTrainer(rule, entries, families, make_sampler(grids, _EVENLY), way, mesh)
+    hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}
+    return MetaTrainer.of(rule, entries, programs(config, rule), hyperparameters, way, devices)
 
 
 def _run(
@@ -162,9 +150,6 @@ def _run(
     """So many meta-updates, in chunks whose metrics are told."""
     chunk = trainer.run_chunk.lower(state).compile()
     for step in range(trainer.config.log_every, updates + 1, trainer.config.log_every):
-        before = time.monotonic()
-        state, metrics = chunk(state)
-        metrics = jax.device_get(metrics)
-        took = Spent(time.monotonic() - before, environment_steps(trainer, metrics))
+        state, metrics, took = run_chunk(trainer, chunk, state)
         told(step, summarise(trainer, metrics, took))
     return state

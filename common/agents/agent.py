@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from metaobj.common.errors import check_numbers, check_widths
@@ -35,6 +36,11 @@ class AgentConfig:
     def __post_init__(self) -> None:
         check_widths(self, "hidden channels", prefix="agent.")
         check_numbers(self, "adam_eps_root", at_least=0, prefix="agent.")
+
+
+def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
+    """Log pi(a|s) [...] of actions [...], from action logits [..., A]."""
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], -1)[..., 0]
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.actor_critic import Actor
-from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.agent import AgentConfig, log_probability
 from metaobj.common.agents.network import NetworkAgent
 from metaobj.common.types import PRNGKey, PyTree
 
@@ -118,8 +118,7 @@ class CategoricalPolicy:
         return jnp.argmax(self._logits(params, observation), axis=-1).astype(jnp.int32)
 
     def log_probability(self, params: PyTree, observation: jax.Array, action: jax.Array) -> jax.Array:
-        log_pi = jax.nn.log_softmax(self._logits(params, observation))
-        return jnp.take_along_axis(log_pi, action[..., None], -1)[..., 0]
+        return log_probability(self._logits(params, observation), action)
 
     def entropy(self, params: PyTree, observation: jax.Array) -> jax.Array:
         log_pi = jax.nn.log_softmax(self._logits(params, observation))

@@ -1,9 +1,9 @@
 """One meta-update, and compiled chunks of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from metaobj.common.devices import AXIS, everywhere, launches_are_dear, quick_to_compile, spread
+from metaobj.common.devices import AXIS, everywhere, launches_are_dear, make_mesh, quick_to_compile, spread
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
-from metaobj.common.lifetimes.population import Family, begin, renew
-from metaobj.common.lifetimes.sampler import Sampler, SamplerState
+from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram, ProgramMaker
+from metaobj.common.lifetimes.population import Family, begin, make_families, renew, sampler_grids
+from metaobj.common.lifetimes.sampler import Sampler, SamplerState, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.rules.on_policy import Objective
@@ -44,6 +44,34 @@ class MetaTrainer:
     sampler: Sampler
     config: MetaTrainingConfig
     mesh: Mesh
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective,
+        entries: Sequence[Entry],
+        programs: ProgramMaker[MetaProgram[Any, Any]],
+        hyperparameters: Mapping[str, Sequence[float]],
+        config: MetaTrainingConfig,
+        devices: int | None = None,
+    ) -> Self:
+        """The trainer of an objective on entries.
+
+        Args:
+            objective: what is trained.
+            entries: what it is trained on.
+            programs: how agents live there.
+            hyperparameters: the grids that the sampler chooses from, beside the learning rates'.
+            config: how it is trained.
+            devices: over how many devices lifetimes are spread; all that fit by default.
+
+        Raises:
+            UserError: agents cannot live so.
+        """
+        families = make_families(entries, programs)
+        sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler)
+        mesh = make_mesh([family.lifetimes.size for family in families], devices)
+        return cls(objective, entries, families, sampler, config, mesh)
 
     @property
     def steps_per_update(self) -> int:

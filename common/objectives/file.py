@@ -137,7 +137,7 @@ def _resolve(path_or_name: str | Path) -> Path:
         return Path(str(resources.files("metaobj.common.objectives") / "pretrained" / (name + SUFFIX)))
     path = Path(path_or_name)
     run, at, step = str(path_or_name).rpartition("@")
-    if at and step.isdecimal() and (_kept(Path(run), step).is_file() or not is_there(path)):
+    if at and step.isdecimal() and (kept(Path(run), step).is_file() or not is_there(path)):
         return _of_step(Path(run), step)
     if is_there(path) and path.is_dir():
         path = path / "objective.safetensors"
@@ -146,15 +146,21 @@ def _resolve(path_or_name: str | Path) -> Path:
     return path
 
 
-def _kept(run: Path, step: str) -> Path:
+def kept(run: Path, step: int | str) -> Path:
+    """Where a run keeps what it had learned by a checkpoint."""
     return run / STEPS / f"{step}{SUFFIX}"
+
+
+def kept_steps(run: Path) -> list[int]:
+    """The steps of which a run has kept what it had learned, in their order."""
+    return sorted(int(one.stem) for one in (run / STEPS).glob(f"*{SUFFIX}") if one.stem.isdecimal())
 
 
 def _of_step(run: Path, step: str) -> Path:
     """What a run had learned by then."""
-    path = _kept(run, step)
+    path = kept(run, step)
     if not is_there(path):
-        steps = sorted(int(one.stem) for one in (run / STEPS).glob(f"*{SUFFIX}") if one.stem.isdecimal())
+        steps = kept_steps(run)
         there = f"there are {', '.join(map(str, steps))}" if steps else "there are none"
         raise UserError(f"{run}@{step}: the run has kept no objective of that step; {there}")
     return path

@@ -137,17 +137,14 @@ class Selection:
             UserError: there is none, or one cannot be read.
         """
         rows = self.known()
-        kept = sorted(int(path.stem) for path in (self.folder / file.STEPS).glob(f"*{file.SUFFIX}"))
-        kept = [s for s in kept if s % self.config.checkpoint_every == 0 or s == self.config.meta_updates]
+        every, end = self.config.checkpoint_every, self.config.meta_updates
+        kept = [step for step in file.kept_steps(self.folder) if step % every == 0 or step == end]
         if not kept:
             raise UserError(f"{self.folder / file.STEPS}: holds no checkpoint's objective")
         for step in kept:
             if step not in rows:
-                by_environment = self.score(load_objective(self._kept(step), self.plugin.kind).eta)
+                by_environment = self.score(load_objective(file.kept(self.folder, step), self.plugin.kind).eta)
                 score = float(np.mean(list(by_environment.values())))
                 rows[step] = {"step": step, "score": score, **{f"score/{n}": v for n, v in by_environment.items()}}
                 atomic_write(self.folder / SCORES, "".join(json.dumps(rows[at]) + "\n" for at in sorted(rows)))
-        return self._kept(max(kept, key=lambda step: (rows[step]["score"], -step)))
-
-    def _kept(self, step: int) -> Path:
-        return self.folder / file.STEPS / f"{step}{file.SUFFIX}"
+        return file.kept(self.folder, max(kept, key=lambda step: (rows[step]["score"], -step)))

@@ -11,12 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from metaobj.common.devices import make_mesh
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, make_folder
 from metaobj.common.lifetimes.distributions import make_distribution
-from metaobj.common.lifetimes.population import make_families, sampler_grids
-from metaobj.common.lifetimes.sampler import make_sampler
 from metaobj.common.memory import check_fits, size_of
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
@@ -54,10 +51,8 @@ def make_trainer(plugin: Plugin[Config, Any], config: Config, devices: int | Non
     """
     objective = plugin.build(config)
     entries = make_distribution(config.distribution, config.scale, plugin.distributions)
-    families = make_families(entries, plugin.programs(config, objective))
-    sampler = make_sampler(sampler_grids(entries, plugin.hyperparameters(config)), config.sampler)
-    mesh = make_mesh([family.lifetimes.size for family in families], devices)
-    return MetaTrainer(objective, entries, families, sampler, config, mesh)
+    programs, hyperparameters = plugin.programs(config, objective), plugin.hyperparameters(config)
+    return MetaTrainer.of(objective, entries, programs, hyperparameters, config, devices)
 
 
 def meta_train(
@@ -138,7 +133,7 @@ def _run(
         paths = [last] if step >= furthest else []
         if step > 0 or selection is not None:
             make_folder(run.path / file.STEPS)
-            paths.append(run.path / file.STEPS / f"{step}{file.SUFFIX}")
+            paths.append(file.kept(run.path, step))
         for path in paths:
             save_objective(path, plugin, trainer, state, spent.environment_steps)
         if selection is not None:

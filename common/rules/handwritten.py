@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.common.experience.batches import Batch, Experience
 from metaobj.common.experience.windows import mean_valid
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
@@ -33,7 +33,7 @@ class A2C:
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         log_pi = jax.nn.log_softmax(heads["policy"])
-        log_pi_a = jnp.take_along_axis(log_pi, batch.rollout.action[..., None], -1)[..., 0]
+        log_pi_a = log_probability(heads["policy"], batch.rollout.action)
         entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
         chex.assert_rank(log_pi_a, 2)
         chex.assert_equal_shape([log_pi_a, targets, entropy])

@@ -84,11 +84,8 @@ def run_chunks(
             save(0, state, spent)
         chunk = traced.lower().compile()
         while step < config.meta_updates and not stopped:
-            before = time.monotonic()
-            state, metrics = chunk(state)
+            state, metrics, took = run_chunk(trainer, chunk, state)
             step += config.log_every
-            metrics = jax.device_get(metrics)
-            took = Spent(time.monotonic() - before, environment_steps(trainer, metrics))
             spent = Spent(spent.seconds + took.seconds, spent.environment_steps + took.environment_steps)
             fruitful = np.flatnonzero(metrics["not_finite"] < trainer.lifetimes)
             barren = barren + config.log_every if fruitful.size == 0 else config.log_every - 1 - int(fruitful[-1])
@@ -109,6 +106,16 @@ def run_chunks(
                 )
     done = step >= config.meta_updates
     return Stopped(step, stopped[0] if stopped and not done else None)
+
+
+def run_chunk(
+    trainer: MetaTrainer, chunk: Callable[[TrainingState], tuple[TrainingState, Metrics]], state: TrainingState
+) -> tuple[TrainingState, Metrics, Spent]:
+    """The state after a compiled chunk of meta-updates, their metrics [log_every, ...] on the host, and what it took."""
+    before = time.monotonic()
+    state, metrics = chunk(state)
+    metrics = jax.device_get(metrics)
+    return state, metrics, Spent(time.monotonic() - before, environment_steps(trainer, metrics))
 
 
 def environment_steps(trainer: MetaTrainer, metrics: Metrics) -> int:

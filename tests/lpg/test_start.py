@@ -28,7 +28,6 @@ SMALL = replace(
     network=LPGConfig(units=16, prediction_size=12),
     value=ValueConfig(scale_rewards=True),
     meta_updates=5,
-    start_updates=5,
 )
 
 
@@ -115,6 +114,7 @@ def test_a_run_may_start_from_an_objective(tmp_path):
         ({"start": "actor-critic", "value": ValueConfig()}, "without value.scale_rewards"),
         ({"start": "actor-critic", "network": LPGConfig(value_inputs=True)}, "with network.value_inputs"),
         ({"start": "actor-critic", "network": LPGConfig(bootstrap=False)}, "without network.bootstrap"),
+        ({"start_updates": 5}, "start_updates: 5 given; start says that nothing is distilled"),
         ({"start": "actor-critic", "start_updates": 7}, "log_every: 5 given; must divide start_updates"),
     ],
 )
