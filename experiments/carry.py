@@ -181,10 +181,11 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=None)
     parser.add_argument("--policy-entropy", type=float, default=None, help="b0 of the meta-loss")
     parser.add_argument("--policy-target", type=float, default=None, help="b2 of the meta-loss")
+    parser.add_argument("--anchor", type=float, default=None, help="weight against departing from the start's rule")
     arguments = vars(parser.parse_args())
     config = PRESETS[RULES[arguments.pop("rule")]]
     given = {name: value for name, value in arguments.items() if value is not None}
-    weights = {name: given.pop(name) for name in ("policy_entropy", "policy_target") if name in given}
+    weights = {name: given.pop(name) for name in ("policy_entropy", "policy_target", "anchor") if name in given}
     network = {name: given.pop(name) for name in ("units", "prediction_size") if name in given}
     config = replace(config, meta_loss=replace(config.meta_loss, **weights), network=replace(config.network, **network))
     seconds, save_every, output = (given.pop(name) for name in ("seconds", "save_every", "output"))

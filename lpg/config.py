@@ -46,6 +46,8 @@ class LPGTraining(MetaTrainingConfig):
             self._check_start()
         elif self.start_updates != type(self).start_updates:
             raise UserError(f"start_updates: {self.start_updates} given; start says that nothing is distilled")
+        if self.meta_loss.anchor:
+            self._check_rule(f"meta_loss.anchor: {self.meta_loss.anchor:g} given; must be 0")
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
             given = " ".join(map(str, self.kl_weights)) or "nothing"
             raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")
@@ -57,6 +59,15 @@ class LPGTraining(MetaTrainingConfig):
         given = f"start: {self.start} given; must be none"
         if self.init:
             raise UserError(f"{given} where init ({self.init}) tells what is started from")
+        self._check_rule(given)
+        check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
+        if self.start_updates % self.log_every:
+            raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")
+
+    def _check_rule(self, given: str) -> None:
+        """Raises:
+        UserError: the network cannot hold the hand-written rule; the line begins with what was `given`.
+        """
         if self.network.value_inputs:
             raise UserError(f"{given} with network.value_inputs, which starts as A2C by itself")
         if not self.value.scale_rewards:
@@ -65,9 +76,6 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"{given} without network.bootstrap: the rule reads y")
         if self.network.prediction_size < 2:
             raise UserError(f"{given} with network.prediction_size {self.network.prediction_size}: it needs 2 or more")
-        check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
-        if self.start_updates % self.log_every:
-            raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")
 
 
 _SMALL = LPGConfig(units=32, prediction_size=8)

@@ -1,4 +1,4 @@
-"""The loss that LPG's weights descend: how well the agent does after K updates, and four regularisers.
+"""The loss that LPG's weights descend: how well the agent does after K updates, and regularisers.
 
 Minus E[log pi(a|s) A + b0 H(pi) + b1 H(y) - b2 |pi_hat|^2 - b3 |y_hat|^2] (Oh et al. 2020, section 3.3). A is the
 advantage under the lifetime's own value function; the entropies are the updated agent's, the two squares are means
@@ -29,6 +29,10 @@ class MetaLossConfig:
     """b2, the weight against the squares of the policy targets pi_hat."""
     prediction_target: float = 0.001
     """b3, the weight against the squares of the prediction targets y_hat."""
+    anchor: float = 0.0
+    """Weight against departing from the hand-written rule of `lpg/actor_critic.py`: against the errors that `start`
+    makes small. Its lambda is 0.95, its unit that of the advantages; 0 in the paper. Needs `value.scale_rewards`.
+    """
     use_value: bool = True
     """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
     scale_advantages: bool = False
@@ -37,7 +41,7 @@ class MetaLossConfig:
     """
 
     def __post_init__(self) -> None:
-        weights = "policy_entropy prediction_entropy policy_target prediction_target"
+        weights = "policy_entropy prediction_entropy policy_target prediction_target anchor"
         check_numbers(self, weights, prefix="meta_loss.")
 
 
@@ -65,4 +69,6 @@ def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metri
         - config.policy_target * updates["pi_hat_squared"]
         - config.prediction_target * updates["y_hat_squared"]
     )
+    if config.anchor:
+        gain -= config.anchor * (updates["policy_error"] + updates["prediction_error"])
     return -gain, {"policy_entropy": policy_entropy, "prediction_entropy": prediction_entropy}

@@ -18,7 +18,9 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
 from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
+from metaobj.lpg.targets import agent_loss, errors, kl_divergence, sign_log
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,9 @@ class LPG:
             "pi_hat_mean": jnp.mean(pi_hat),
             "kl": jnp.mean(kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)),
         }
+        if self.meta_loss_config.anchor:
+            wanted, _ = ActorCritic(self.config.prediction_size).targets((), heads, next_heads, batch)
+            about |= errors((pi_hat, log_y_hat), wanted)
         return (pi_hat, log_y_hat), about
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
@@ -146,26 +151,6 @@ class LPG:
         return meta_loss(self.meta_loss_config, heads, batch, updates)
 
 
-def agent_loss(heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
-    """What agents descend: alpha_y KL(y || y_hat) - log pi(a|s) pi_hat, the mean over the rollout's steps."""
-    pi_hat, log_y_hat = targets
-    log_pi_a = log_probability(heads["policy"], batch.rollout.action)
-    kl = kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)
-    chex.assert_rank(log_pi_a, 2)
-    chex.assert_equal_shape([log_pi_a, pi_hat, kl])
-    return jnp.mean(batch.hyperparameters["kl_weight"] * kl - log_pi_a * pi_hat)
-
-
 def advantage_size(batch: Batch) -> jax.Array:
     """The unit of what LPG+V reads and says; never 0."""
     return jnp.maximum(batch.advantage_size, 1e-6)
-
-
-def sign_log(x: jax.Array) -> jax.Array:
-    """sign(x) log(1 + |x|): near 0 as it is, and large numbers still tell their order."""
-    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
-
-
-def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """KL(p || q) = sum p (log p - log q) over the last axis."""
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)

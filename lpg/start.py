@@ -24,13 +24,12 @@ from metaobj.common.runs.progress import Progress
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
-from metaobj.lpg.objective import LPG, kl_divergence
+from metaobj.lpg.objective import LPG
 from metaobj.lpg.programs import programs
+from metaobj.lpg.targets import errors
 
 BY_STUDENT = "by_student"
 """A hyperparameter of agents: 1 where they learn by the student."""
-NOTHING = 1e-3
-"""Where a rollout's policy targets are as small as this in the mean square there is little to be told."""
 _EVENLY = SamplerConfig(temperature=1e6)
 """All settings as often as each other, whatever comes of them."""
 _LEARNING_RATE, _CLIP = 2e-3, 1.0
@@ -75,17 +74,6 @@ class Distillation:
 
     def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
         return updates["policy_error"] + updates["prediction_error"], {}
-
-
-def errors(given: PyTree, wanted: PyTree) -> Metrics:
-    """How far a student's targets (pi_hat, log y_hat) are from a teacher's: the share of the policy target's mean
-    square, at most about 1 for a student that says nothing, and KL(teacher || student) of the predictions in nats.
-    """
-    square = jnp.mean(wanted[0] ** 2)
-    return {
-        "policy_error": jnp.mean((given[0] - wanted[0]) ** 2) / (square + NOTHING),
-        "prediction_error": jnp.mean(kl_divergence(wanted[1], given[1])),
-    }
 
 
 def distil(config: LPGTraining, console: Console, devices: int | None = None) -> PyTree:

@@ -18,8 +18,10 @@ from metaobj.common.lifetimes.population import begin, make_families, sampler_gr
 from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import largest_chunk, meta_gradient
+from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.targets import errors
 from tests.test_lstm import plain_lstm
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -108,6 +110,12 @@ def leaning(float64):
     return Case("network", LEANING)
 
 
+@pytest.fixture(scope="module")
+def anchored(float64):
+    """Held to the hand-written rule."""
+    return Case("tabular", LPG(OBJECTIVE.config, replace(WEIGHTS, anchor=0.5)))
+
+
 @pytest.fixture(scope="module", params=["tables", "networks", pytest.param("leaning", marks=pytest.mark.slow)])
 def case(request):
     return request.getfixturevalue(request.param)
@@ -161,6 +169,22 @@ def test_meta_gradient_is_the_finite_difference_in_each_block(case):
         block = [*leaves]
         block[i] = jax.random.normal(jax.random.key(i), leaf.shape)
         assert check_direction(case, jax.tree.unflatten(structure, block)) != 0
+
+
+def test_an_anchor_weighs_the_distance_from_the_hand_written_rule(anchored, tables):
+    """Its meta-gradient is the finite difference, and its meta-loss is the errors above the one without it."""
+    direction = perturbed(jax.random.key(0), jax.tree.map(jnp.zeros_like, anchored.eta), 1.0)
+    assert check_direction(anchored, direction) != 0
+    teacher, said = ActorCritic(M), []
+    lifetime = anchored.lifetime
+    for _ in range(K):
+        batch = anchored.program.act(lifetime)[1]
+        apply = partial(anchored.program.agent.apply, lifetime.learner.params)
+        heads, next_heads = apply(batch.rollout.observation), apply(batch.rollout.next_observation)
+        both = (rule.targets(anchored.eta, heads, next_heads, batch)[0] for rule in (OBJECTIVE, teacher))
+        said.append(sum(errors(*both).values()))
+        lifetime = anchored.program.update(OBJECTIVE, anchored.eta, lifetime)[0]
+    np.testing.assert_allclose(anchored.value, tables.value + 0.5 * sum(said) / K, rtol=1e-10)
 
 
 # --- A plain version: Python loops, dense tables, ordinary reverse-mode autodiff. Rollouts are replayed. ---

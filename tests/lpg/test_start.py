@@ -17,9 +17,10 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train
 from metaobj.lpg.actor_critic import ENTROPY_WEIGHT, ActorCritic
 from metaobj.lpg.config import PRESETS, LPGTraining
+from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.plugin import plugin
-from metaobj.lpg.start import errors
+from metaobj.lpg.targets import errors
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = replace(
@@ -114,6 +115,7 @@ def test_a_run_may_start_from_an_objective(tmp_path):
         ({"start": "actor-critic", "value": ValueConfig()}, "without value.scale_rewards"),
         ({"start": "actor-critic", "network": LPGConfig(value_inputs=True)}, "with network.value_inputs"),
         ({"start": "actor-critic", "network": LPGConfig(bootstrap=False)}, "without network.bootstrap"),
+        ({"meta_loss": MetaLossConfig(anchor=0.1), "value": ValueConfig()}, "meta_loss.anchor: 0.1 given; must be 0 w"),
         ({"start_updates": 5}, "start_updates: 5 given; start says that nothing is distilled"),
         ({"start": "actor-critic", "start_updates": 7}, "log_every: 5 given; must divide start_updates"),
     ],

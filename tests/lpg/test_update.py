@@ -10,7 +10,8 @@ from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Rollout
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
-from metaobj.lpg.objective import LPG, LPGConfig, kl_divergence
+from metaobj.lpg.objective import LPG, LPGConfig
+from metaobj.lpg.targets import kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
 OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8))
