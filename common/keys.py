@@ -10,7 +10,7 @@ import jax
 
 from metaobj.common.types import PRNGKey
 
-Purpose: TypeAlias = Literal["training", "tuning", "evaluation", "inspection", "test", "selection", "start"]
+Purpose: TypeAlias = Literal["training", "tuning", "evaluation", "inspection", "test", "selection", "start", "worlds"]
 
 _FIRST = 2**31
 

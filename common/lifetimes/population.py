@@ -26,9 +26,12 @@ class Family(Generic[ProgramType]):
     specs: PyTree  # [tasks, ...] what each environment's params are drawn from
     updates: np.ndarray  # [tasks] lifetime lengths
     lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
+    pool: PRNGKey | None = None  # [N] keys of all worlds that there are; None where each is another one
 
     def draw_params(self, key: PRNGKey, member: int | jax.Array = 0) -> PyTree:
         """The environment's params for a lifetime in the member-th of its tasks."""
+        if self.pool is not None:
+            key = jax.random.fold_in(self.pool[jax.random.randint(key, (), 0, self.pool.shape[0])], member)
         spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], self.specs)
         return sample_params(self.program.environment, key, spec)
 
@@ -48,8 +51,15 @@ class Family(Generic[ProgramType]):
         return self.program.start(key, Birth(params, hyperparameters, length, task, setting, reports))
 
 
-def make_families(entries: Sequence[Entry], make_program: ProgramMaker[ProgramType]) -> list[Family[ProgramType]]:
+def make_families(
+    entries: Sequence[Entry], make_program: ProgramMaker[ProgramType], pool: PRNGKey | None = None
+) -> list[Family[ProgramType]]:
     """Group the entries of a distribution by program.
+
+    Args:
+        entries: what lifetimes there are.
+        make_program: how agents live in an entry's environment.
+        pool: [N] keys, where each entry has N worlds and no more.
 
     Raises:
         UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable.
@@ -74,6 +84,7 @@ def make_families(entries: Sequence[Entry], make_program: ProgramMaker[ProgramTy
             specs=jax.tree.map(lambda *leaves: np.stack(leaves), *(specs[i] for i in members)),
             updates=np.array([entries[i].updates for i in members], np.int32),
             lifetimes=np.concatenate([np.full(entries[i].lifetimes, at) for at, i in enumerate(members)]),
+            pool=pool,
         )
         for program, members in groups.items()
     ]

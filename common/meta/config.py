@@ -17,6 +17,10 @@ class MetaTrainingConfig:
     """What is trained on: a distribution's name, several joined by "+", or an environment's name."""
     scale: int = 1
     """Multiplies the number of the distribution's lifetimes."""
+    worlds: int = 0
+    """How many different worlds each environment of the distribution has, drawn once from the seed, for every agent one
+    of them; by default every new agent has a new one.
+    """
     meta_updates: int = 300
     """Steps of the objective's Adam: how long the run is."""
     inner_updates: int = 5
@@ -55,6 +59,7 @@ class MetaTrainingConfig:
         # Steps are counted in 32 bits, and a seed that takes more of them would be cut.
         sizes = "scale inner_updates rollout_steps chunk checkpoint_every keep_checkpoints meta_updates log_every"
         check_numbers(self, sizes, at_least=1, at_most=MOST)
+        check_numbers(self, "worlds", at_least=0, at_most=MOST)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
         check_numbers(self, "learning_rate", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)

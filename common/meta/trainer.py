@@ -68,7 +68,7 @@ class MetaTrainer:
         Raises:
             UserError: agents cannot live so.
         """
-        families = make_families(entries, programs)
+        families = make_families(entries, programs, _pool(config))
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler)
         mesh = make_mesh([family.lifetimes.size for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
@@ -212,6 +212,11 @@ class MetaTrainer:
             return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
 
         return jax.jit(chunk, donate_argnums=0, compiler_options=quick_to_compile())
+
+
+def _pool(config: MetaTrainingConfig) -> PRNGKey | None:
+    """Keys of the worlds that there are, where there are so many and no more."""
+    return jax.random.split(stream(config.seed, "worlds"), config.worlds) if config.worlds else None
 
 
 def _strong(tree: PyTree) -> PyTree:
