@@ -32,10 +32,12 @@ from metaobj.common.objectives.file import flatten
 from metaobj.common.objectives.train import make_trainer, save_objective, started
 from metaobj.common.runs.loop import Spent, run_chunk, summarise
 from metaobj.lpg.config import PRESETS, LPGTraining
+from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.plugin import plugin
 
 RULES = {"pure": "lpg-grids", "value": "lpg-value"}
 """LPG's own inputs, or the lifetime's value function among them."""
+OF_META_LOSS = ("policy_entropy", "policy_target", "anchor", "look_ahead")
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +181,12 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     for name in ("units", "prediction_size"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=None)
-    parser.add_argument("--policy-entropy", type=float, default=None, help="b0 of the meta-loss")
-    parser.add_argument("--policy-target", type=float, default=None, help="b2 of the meta-loss")
-    parser.add_argument("--anchor", type=float, default=None, help="weight against departing from the start's rule")
+    for name in OF_META_LOSS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(getattr(MetaLossConfig(), name)), default=None)
     arguments = vars(parser.parse_args())
     config = PRESETS[RULES[arguments.pop("rule")]]
     given = {name: value for name, value in arguments.items() if value is not None}
-    weights = {name: given.pop(name) for name in ("policy_entropy", "policy_target", "anchor") if name in given}
+    weights = {name: given.pop(name) for name in OF_META_LOSS if name in given}
     network = {name: given.pop(name) for name in ("units", "prediction_size") if name in given}
     config = replace(config, meta_loss=replace(config.meta_loss, **weights), network=replace(config.network, **network))
     seconds, save_every, output = (given.pop(name) for name in ("seconds", "save_every", "output"))

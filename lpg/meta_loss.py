@@ -12,9 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads, log_probability
-from metaobj.common.errors import check_numbers
+from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
+from metaobj.lpg.targets import kl_divergence
+
+NEAR = 1e-3
+"""A distance in nats between policies that is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class MetaLossConfig:
     """
     use_value: bool = True
     """Weigh actions by the advantage; without, by the rewards to go within the rollout, an ablation."""
+    look_ahead: int = 0
+    """L: instead of by its advantages, the updated agent is judged by how near it is to what L further updates by A2C
+    make of it (bootstrapped meta-gradients, Flennerhag et al. 2022); 0 in the paper. Advantages are greedy: whatever
+    exploring is for lies beyond K updates.
+    """
     scale_advantages: bool = False
     """Divide the advantages by their running size in the lifetime: worlds in which little is to be gained count as
     much as others, and entropy weighs the same in all.
@@ -43,6 +52,7 @@ class MetaLossConfig:
     def __post_init__(self) -> None:
         weights = "policy_entropy prediction_entropy policy_target prediction_target anchor"
         check_numbers(self, weights, prefix="meta_loss.")
+        check_numbers(self, "look_ahead", at_least=0, at_most=MOST, prefix="meta_loss.")
 
 
 def entropy(logits: jax.Array) -> jax.Array:
@@ -51,7 +61,9 @@ def entropy(logits: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 
 
-def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+def meta_loss(
+    config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+) -> tuple[jax.Array, Metrics]:
     """See `rules.on_policy.LearnedObjective.meta_loss`."""
     rollout = batch.rollout
     log_pi_a = log_probability(heads["policy"], rollout.action)  # [T, B]
@@ -62,8 +74,17 @@ def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metri
     chex.assert_equal_shape([log_pi_a, advantages, rollout.reward])
     policy_entropy = jnp.mean(entropy(heads["policy"]))
     prediction_entropy = jnp.mean(entropy(heads["prediction"]))
+    metrics = {"policy_entropy": policy_entropy, "prediction_entropy": prediction_entropy}
+    if target is None:
+        performance = jnp.mean(log_pi_a * advantages)
+    else:
+        # Relative, so that quick learners count as much as slow ones; its value is of no use, its gradient is.
+        ours, theirs = (jax.nn.log_softmax(heads["policy"]) for heads in (heads, target))
+        distance = jnp.mean(kl_divergence(theirs, ours))
+        performance = -distance / (jax.lax.stop_gradient(distance) + NEAR)
+        metrics["look_ahead_kl"] = distance
     gain = (
-        jnp.mean(log_pi_a * advantages)
+        performance
         + config.policy_entropy * policy_entropy
         + config.prediction_entropy * prediction_entropy
         - config.policy_target * updates["pi_hat_squared"]
@@ -71,4 +92,4 @@ def meta_loss(config: MetaLossConfig, heads: Heads, batch: Batch, updates: Metri
     )
     if config.anchor:
         gain -= config.anchor * (updates["policy_error"] + updates["prediction_error"])
-    return -gain, {"policy_entropy": policy_entropy, "prediction_entropy": prediction_entropy}
+    return -gain, metrics

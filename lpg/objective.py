@@ -147,8 +147,10 @@ class LPG:
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         return agent_loss(heads, targets, batch)
 
-    def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
-        return meta_loss(self.meta_loss_config, heads, batch, updates)
+    def meta_loss(
+        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+    ) -> tuple[jax.Array, Metrics]:
+        return meta_loss(self.meta_loss_config, heads, batch, updates, target)
 
 
 def advantage_size(batch: Batch) -> jax.Array:

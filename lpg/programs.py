@@ -17,4 +17,5 @@ def programs(config: LPGTraining, rule: UpdateRule) -> Callable[[Entry, Environm
         discount=config.discount,
         value=config.value,
         remat=config.remat,
+        look_ahead=config.meta_loss.look_ahead,
     )

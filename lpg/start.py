@@ -72,7 +72,9 @@ class Distillation:
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         return self.student.loss(heads, targets, batch)
 
-    def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+    def meta_loss(
+        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+    ) -> tuple[jax.Array, Metrics]:
         return updates["policy_error"] + updates["prediction_error"], {}
 
 
@@ -116,7 +118,7 @@ def distil(config: LPGTraining, console: Console, devices: int | None = None) ->
 def _trainer(
     config: LPGTraining, entries: tuple[Entry, ...], devices: int | None, learning_rate: float = _LEARNING_RATE
 ) -> MetaTrainer:
-    student = LPG(config.network, config.meta_loss)
+    student = LPG(config.network)
     rule = Distillation(student, ActorCritic(config.network.prediction_size, config.value.lambda_))
     way = replace(
         config,
@@ -127,6 +129,7 @@ def _trainer(
         schedule="cosine",
         lifetime_gradient_clip=_CLIP,
         sampler=_EVENLY,
+        meta_loss=replace(config.meta_loss, look_ahead=0),
     )
     hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}
     return MetaTrainer.of(rule, entries, programs(config, rule), hyperparameters, way, devices)

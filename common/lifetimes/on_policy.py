@@ -16,11 +16,15 @@ from metaobj.common.experience.returns import lambda_returns, running_square
 from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
+from metaobj.common.rules.handwritten import A2C
 from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 RETURNS_RATE, ADVANTAGES_RATE = 0.01, 0.05
 """How fast the running sizes of returns and of advantages fall, per rollout."""
+ENTROPY_WEIGHT = 0.003
+"""Of A2C, where it shows what is ahead: what is usual for policies that are networks."""
+_GUIDE = A2C()
 SMALLEST = 1e-6
 """Where returns are smaller, rewards are as good as none."""
 
@@ -51,6 +55,9 @@ class OnPolicy:
     """See `ValueConfig`."""
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
+    look_ahead: int = 0
+    """L, updates by A2C that show the meta-loss where the agent might go from where K updates have led it; see
+    `ahead`."""
 
     @property
     def first_steps(self) -> int:
@@ -61,7 +68,7 @@ class OnPolicy:
         return self.rollout_steps * self.num_environments
 
     def steps_per_meta_update(self, inner_updates: int) -> int:
-        return self.steps_per_update * (inner_updates + 1)
+        return self.steps_per_update * (inner_updates + max(self.look_ahead, 1))
 
     def start(self, key: PRNGKey, birth: Birth) -> OnPolicyLifetime:
         """A new agent in `birth.environment_params`, before its first update."""
@@ -128,10 +135,32 @@ class OnPolicy:
     def test(self, lifetime: OnPolicyLifetime, at_random: bool = False) -> None:
         """An on-policy agent acts as it learns."""
 
+    def ahead(self, lifetime: OnPolicyLifetime, batch: Batch) -> PyTree:
+        """Parameters of the agent after `look_ahead` updates by A2C, on this batch first; constant.
+
+        A bootstrapped target (Flennerhag et al. 2022, "Bootstrapped Meta-Learning"): rules that lead there sooner are
+        better, however greedy others are.
+        """
+
+        def learn(learner: Learner, batch: Batch) -> Learner:
+            entropy = {"entropy_weight": jnp.asarray(ENTROPY_WEIGHT, batch.rollout.reward.dtype)}
+            batch = batch._replace(hyperparameters=batch.hyperparameters | entropy)
+            return self.agent.learn(learner, _GUIDE, (), batch)[0]
+
+        def further(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, None]:
+            lifetime, batch = self.act(lifetime)[:2]
+            return replace(lifetime, learner=learn(lifetime.learner, batch)), None
+
+        lifetime, batch = jax.lax.stop_gradient((lifetime, batch))
+        lifetime = replace(lifetime, learner=learn(lifetime.learner, batch))
+        return jax.lax.scan(further, lifetime, None, length=self.look_ahead - 1)[0].learner.params
+
     def meta_loss(
         self, objective: LearnedObjective, inner_updates: int, eta: PyTree, lifetime: OnPolicyLifetime, step: jax.Array
     ) -> tuple[jax.Array, tuple[OnPolicyLifetime, Metrics]]:
-        """K updates by the objective, then a rollout that judges the agent."""
+        """K updates by the objective, then a rollout that judges the agent; where it is compared with what further
+        updates by A2C make of it, these are forgotten afterwards.
+        """
 
         def one_update(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, tuple[Metrics, Acted]]:
             lifetime, about, acted = self.update(objective, eta, lifetime)
@@ -141,7 +170,10 @@ class OnPolicy:
         about, acted = jax.tree.map(lambda x: jnp.mean(x, 0), (about, acted))
         lifetime, batch, judged = self.act(lifetime)
         heads = self.agent.apply(lifetime.learner.params, batch.rollout.observation)
-        loss, metrics = objective.meta_loss(heads, batch, about)
+        target = None
+        if self.look_ahead:
+            target = self.agent.apply(self.ahead(lifetime, batch), batch.rollout.observation)
+        loss, metrics = objective.meta_loss(heads, batch, about, target)
         episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, acted.episodes, judged.episodes)
         metrics = {
             "meta_loss": loss,
@@ -156,7 +188,13 @@ class OnPolicy:
 
 
 def on_policy(
-    rule: UpdateRule, *, rollout_steps: int, discount: float, value: ValueConfig, remat: bool = False
+    rule: UpdateRule,
+    *,
+    rollout_steps: int,
+    discount: float,
+    value: ValueConfig,
+    remat: bool = False,
+    look_ahead: int = 0,
 ) -> Callable[[Entry, Environment], OnPolicy]:
     """Programs of on-policy agents with the heads that `rule` declares."""
 
@@ -173,6 +211,7 @@ def on_policy(
             critic_learning_rate=value.learning_rate,
             scale_rewards=value.scale_rewards,
             remat=remat,
+            look_ahead=look_ahead,
         )
 
     return make

@@ -42,11 +42,14 @@ class LearnedObjective(UpdateRule, Protocol):
     def init(self, key: PRNGKey) -> PyTree:
         """Fresh weights, eta."""
 
-    def meta_loss(self, heads: Heads, batch: Batch, updates: Metrics) -> tuple[jax.Array, Metrics]:
+    def meta_loss(
+        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+    ) -> tuple[jax.Array, Metrics]:
         """How well the updated agent does on a fresh rollout, to be descended, and scalars to log.
 
         Args:
             heads: of the agent after the last update, at the rollout's observations.
             batch: the rollout after the last update.
             updates: what `targets` said of each of the K updates, averaged.
+            target: likewise of the agent as it would be after further updates by A2C; none where no one looks ahead.
         """

@@ -1,7 +1,8 @@
 """Meta-gradients against finite differences and against a plain version that shares no code with the real one."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,13 @@ from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.gradients import clip_by_norm, mixed_mode_gradient
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import largest_chunk, meta_gradient
 from metaobj.lpg.actor_critic import ActorCritic
-from metaobj.lpg.meta_loss import MetaLossConfig
+from metaobj.lpg.meta_loss import NEAR, MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.targets import errors
 from tests.test_lstm import plain_lstm
@@ -185,6 +186,67 @@ def test_an_anchor_weighs_the_distance_from_the_hand_written_rule(anchored, tabl
         said.append(sum(errors(*both).values()))
         lifetime = anchored.program.update(OBJECTIVE, anchored.eta, lifetime)[0]
     np.testing.assert_allclose(anchored.value, tables.value + 0.5 * sum(said) / K, rtol=1e-10)
+
+
+@dataclass(frozen=True, eq=False)
+class Led(OnPolicy):
+    """Whose meta-loss looks at one agent, whatever updates come to."""
+
+    target: Any = None
+
+    def ahead(self, lifetime, batch):
+        return self.target
+
+
+def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
+    """The target is A2C's, by hand; the meta-gradient is the finite difference of the distance from it."""
+    program, L = replace(tables.program, look_ahead=2), 2
+    assert program.steps_per_meta_update(K) == T * B * (K + L)
+    lifetime = tables.lifetime
+    for _ in range(K):
+        lifetime = program.update(OBJECTIVE, tables.eta, lifetime)[0]
+    after, batch, _ = program.act(lifetime)
+    theta, then, seen = after.learner.params, after, batch
+    for _ in range(L):
+
+        def loss(theta, seen=seen):
+            log_pi = jax.nn.log_softmax(theta["policy"][seen.rollout.observation])
+            entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+            return -jnp.mean(of_actions(log_pi, seen.rollout.action) * seen.advantages + 0.003 * entropy)
+
+        theta = sgd(theta, (), jax.grad(loss)(theta), 3.0, 0)[0]
+        then, seen, _ = program.act(replace(then, learner=replace(then.learner, params=theta)))
+    target = program.ahead(after, batch)
+    assert relative(target, theta) < 1e-6 < relative(target, after.learner.params)  # 0.003 is of 32 bits there
+
+    def kl(ours):
+        observation = batch.rollout.observation
+        p, q = (jax.nn.softmax(params["policy"][observation]) for params in (target, ours))
+        return jnp.mean(jnp.sum(p * jnp.log(p / q), -1))
+
+    led = Led(**{f.name: getattr(program, f.name) for f in fields(program)}, target=target)
+
+    def meta(eta, program):
+        value, (_, metrics) = program.meta_loss(OBJECTIVE, K, eta, tables.lifetime, jnp.int32(0))
+        return value, metrics["look_ahead_kl"]
+
+    (value, distance), gradient = jax.jit(partial(jax.value_and_grad(meta, has_aux=True), program=program))(tables.eta)
+    np.testing.assert_allclose(distance, kl(after.learner.params), rtol=1e-6)
+    direction = perturbed(jax.random.key(1), jax.tree.map(jnp.zeros_like, tables.eta), 1.0)
+    direction = jax.tree.map(lambda d: d / jnp.linalg.norm(ravel_pytree(direction)[0]), direction)
+    along = float(ravel_pytree(gradient)[0] @ ravel_pytree(direction)[0])
+    meta_of = jax.jit(partial(meta, program=led))
+
+    def at(step):
+        eta = jax.tree.map(lambda w, d: w + step * d, tables.eta, direction)
+        value, now = meta_of(eta)
+        return float(value - now / (now + NEAR) + now / (distance + NEAR))
+
+    np.testing.assert_allclose(at(0.0), value, rtol=1e-12)
+    h = 2e-5
+    slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+    np.testing.assert_allclose(along, slope, rtol=1e-6)
+    assert along != 0
 
 
 # --- A plain version: Python loops, dense tables, ordinary reverse-mode autodiff. Rollouts are replayed. ---
