@@ -44,8 +44,6 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"start: {self.start!r} given; choose from {', '.join(known)}")
         if self.start != "none":
             self._check_start()
-        elif self.start_updates != type(self).start_updates:
-            raise UserError(f"start_updates: {self.start_updates} given; start says that nothing is distilled")
         if self.meta_loss.anchor:
             self._check_rule(f"meta_loss.anchor: {self.meta_loss.anchor:g} given; must be 0")
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):

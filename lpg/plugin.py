@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c, discrete_ppo
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
@@ -44,8 +45,13 @@ def _rebuild(description: Mapping[str, Any]) -> LPG:
 
 
 def _start(trainer: MetaTrainer, console: Console) -> PyTree | None:
-    assert isinstance(trainer.config, LPGTraining)
-    return None if trainer.config.start == "none" else distil(trainer.config, console, trainer.mesh.size)
+    config = trainer.config
+    assert isinstance(config, LPGTraining)
+    if config.start == "none":
+        if config.start_updates != LPGTraining.start_updates:
+            raise UserError(f"start_updates: {config.start_updates} given; start says that nothing is distilled")
+        return None
+    return distil(config, console, trainer.mesh.size)
 
 
 plugin = Plugin(

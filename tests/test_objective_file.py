@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from metaobj.common.errors import UserError
 from metaobj.common.objectives import file as objective_file
+from metaobj.common.objectives.loading import load_objective
 
 METADATA: dict[str, Any] = {
     "kind": "lpg",
@@ -158,7 +159,7 @@ def test_pretrained(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_pretrained_of_the_package_can_be_read() -> None:
     for name in objective_file.pretrained_names():
-        assert objective_file.load(f"pretrained:{name}")[0]
+        assert load_objective(f"pretrained:{name}").eta
 
 
 @pytest.mark.parametrize("eta", [[np.ones(3)], {"a": [np.ones(3)]}, {"a": 1.0}])

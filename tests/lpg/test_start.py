@@ -116,13 +116,20 @@ def test_a_run_may_start_from_an_objective(tmp_path):
         ({"start": "actor-critic", "network": LPGConfig(value_inputs=True)}, "with network.value_inputs"),
         ({"start": "actor-critic", "network": LPGConfig(bootstrap=False)}, "without network.bootstrap"),
         ({"meta_loss": MetaLossConfig(anchor=0.1), "value": ValueConfig()}, "meta_loss.anchor: 0.1 given; must be 0 w"),
-        ({"start_updates": 5}, "start_updates: 5 given; start says that nothing is distilled"),
         ({"start": "actor-critic", "start_updates": 7}, "log_every: 5 given; must divide start_updates"),
     ],
 )
 def test_what_cannot_be_started_is_told(changes, says):
     with pytest.raises(UserError, match=says):
         replace(SMALL, **changes)
+
+
+def test_a_length_without_a_start_is_told(tmp_path):
+    """As a run begins: an older file may tell what was the default then."""
+    config = replace(SMALL, start_updates=5)
+    with pytest.raises(UserError, match="start_updates: 5 given; start says that nothing is distilled"):
+        meta_train(plugin, config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 @pytest.mark.parametrize(
