@@ -74,8 +74,9 @@ def write_page(folder: Path) -> None:
             last = max(row.step for row in own)
             ended = [row for row in own if row.step == last]
             _lines(picture, ended, tasks, against, "training worlds of each kind", lambda row: ("", int(row.variant)))
-            by_updates = folder / "updates.png"
-            _lines(by_updates, own, tasks, against, "meta-updates", lambda row: (f"{row.variant} worlds", row.step))
+            most = max(int(row.variant) for row in own)
+            long = [row for row in own if int(row.variant) == most]
+            _lines(folder / "updates.png", long, tasks, against, "meta-updates", lambda row: ("", row.step))
             sections.append("![By meta-updates](updates.png)\n")
         sections.append(_table(own, tasks, against))
     atomic_write(folder / "README.md", "\n".join(sections))
