@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from metaobj.common.environments.drawing import AGENT, BANNER, INK, LINE, canvas, caption
 from metaobj.common.environments.protocol import Box, Discrete
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -137,6 +138,22 @@ class TorquePendulum:
         terminated = (height < params.lowest) | (height > params.highest)
         truncated = (state.time >= self.time_limit) & ~terminated
         return self._observe(state, params), state, params.reward, terminated, truncated, {}
+
+    def render(self, state: TorqueState, params: TorqueParams) -> np.ndarray:
+        """The rod, the lines between which its tip may be, and the physics that were drawn."""
+        side, reach = 200, 80
+        image, draw = canvas(side, side)
+        middle = (side / 2, BANNER + side / 2)
+        for height in (float(params.lowest), float(params.highest)):
+            if abs(height) <= 1:
+                y = middle[1] - reach * height
+                draw.line((0, y, side, y), fill=LINE, width=2)
+        tip = middle[0] + reach * float(np.sin(state.angle)), middle[1] + reach * float(np.cos(state.angle))
+        draw.line((*middle, *tip), fill=INK, width=6)
+        draw.ellipse((tip[0] - 8, tip[1] - 8, tip[0] + 8, tip[1] + 8), fill=AGENT)
+        pushes = " ".join(f"{push:+.0f}" for push in np.asarray(params.pushes))
+        caption(draw, f"g {float(params.gravity):.1f}, torque {float(params.torque):.1f}, {pushes}")
+        return np.asarray(image)
 
     def _observe(self, state: TorqueState, params: TorqueParams) -> jax.Array:
         # Angles of the order of the balance's limit are to be seen as well as the swing's.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from metaobj.common.environments.drawing import AGENT, BANNER
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.torque import TORQUE_NAMES, TorqueParams, TorqueState, make_torque
 
@@ -83,3 +84,13 @@ def test_held_out_physics_are_not_those_of_training():
         params = drawn(name)
         assert (np.sort(params.pushes) == [-1, 0, 1]).all() and len(np.unique(np.asarray(params.view))) == WORLDS * 12
         assert make_environment(name)[0] == make_torque(name, "any")[0]
+
+
+def test_the_tip_is_drawn_where_it_is():
+    environment = make_torque(TORQUE_NAMES[0], "training")[0]
+    params = jax.tree.map(lambda leaf: leaf[0], drawn(TORQUE_NAMES[0]))
+    for angle, sideways, up in ((np.pi, 0, 1), (np.pi / 2, 1, 0), (0.0, 0, -1)):
+        image = environment.render(TorqueState(jnp.float32(angle), jnp.float32(0), jnp.int32(0)), params)
+        assert image.shape == (200 + BANNER, 200, 3) and image.dtype == np.uint8
+        rows, columns = np.nonzero((image == AGENT).all(-1))
+        np.testing.assert_allclose([columns.mean() - 100, BANNER + 100 - rows.mean()], [80 * sideways, 80 * up], atol=3)
