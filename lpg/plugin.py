@@ -72,6 +72,7 @@ plugin = Plugin(
     suite="held-out-layouts",
     inspect=inspect,
     start=_start,
+    elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(
         "value_loss",

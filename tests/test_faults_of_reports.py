@@ -36,6 +36,7 @@ from metaobj.lpg.plugin import plugin
 from metaobj.lpg import inspection
 change = lambda name, value: object.__setattr__(plugin, name, value)
 change("default_preset", "smoke")
+change("elsewhere", None)
 change("protocol", EvaluationProtocol(seeds=3, tuning_seeds=1, bins=5, longest_tuning_life=10))
 main(sys.argv[1:])
 """

@@ -16,6 +16,9 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import meta_train
 
+SHARE = 4
+"""One in so many of the agents that settings are usually tuned on: a demonstration is to be short."""
+
 
 @dataclass(frozen=True)
 class DemoArguments:
@@ -42,7 +45,15 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     console.print(Rule("fresh agents on tasks that no training can draw"))
     folder = arguments.run_dir / "evaluation"
     names = (str(outcome.objective), plugin.baselines(config)[0].name)
-    compare(Comparison(names, plugin.suite, seed=arguments.seed), folder, console)
+    tuning_seeds = max(plugin.protocol.tuning_seeds // SHARE, 1)
+    compare(Comparison(names, plugin.suite, tuning_seeds=tuning_seeds, seed=arguments.seed), folder, console)
+    elsewhere = arguments.run_dir / "elsewhere"
+    if plugin.elsewhere is not None:
+        shipped, task = plugin.elsewhere
+        console.print(Rule(f"{shipped} on {task}, a task of a kind that it never saw"))
+        names = (shipped, names[1])
+        short = Comparison(names, task, 8, tuning_seeds=2, seed=arguments.seed, tuning="suite", steps=200_000)
+        compare(short, elsewhere, console)
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)
     inspection = arguments.run_dir / "inspection"
@@ -57,6 +68,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
         ("learning curves", folder / "learning_curves.png"),
         ("scores", folder / "intervals.png"),
         ("all of it on a page", folder / "report.html"),
+        *([("another kind of task", elsewhere / "report.html")] if plugin.elsewhere is not None else []),
         *((f"inspection: {picture.stem}", picture) for picture in seen.files if picture.suffix == ".png"),
     ]
     for what, path in found:

@@ -75,6 +75,8 @@ class Plugin(Generic[Config, Rule]):
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.
     """
+    elsewhere: tuple[str, str] | None = None
+    """An objective that ships, and a task of a kind that it was not trained on, for the demonstration."""
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()
