@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
@@ -20,6 +21,7 @@ from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.population import make_families, renew, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.lpg.objective import LPG, LPGConfig
 
@@ -30,13 +32,13 @@ def entry(environment, lifetimes=8, agent=None, updates=N):
     return Entry(environment, lifetimes, 2, updates, (0.1, 2.0), agent or AgentConfig())
 
 
-def make_trainer(devices=1, entries=None):
+def make_trainer(devices=1, entries=None, **changes):
     entries = entries or [
         entry("tests.worlds:RING", 5),
         entry("tests.worlds:PAIR"),
         entry("tests.worlds:RING", 3, updates=2 * N),
     ]
-    config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01)
+    config = MetaTrainingConfig(inner_updates=K, rollout_steps=3, learning_rate=0.01, **changes)
     objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
     families = make_families(entries, on_policy(objective, rollout_steps=3, discount=0.9, value=ValueConfig()))
     sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.5,)}), config.sampler)
@@ -182,6 +184,30 @@ def test_the_objective_moves(states):
     assert all(size < 0.051 for size in jax.tree.leaves(moved)), moved  # five steps of at most 0.01
     assert all(size > 0.005 for size in moved["lstm"].values()), moved
     assert all(0 < metrics["meta_gradient_norm"] <= 0.1 for metrics in told)
+
+
+def test_each_family_may_have_an_adam_of_its_own(states):
+    """Its step is the mean of Adam's on each family's own mean meta-gradient, and each Adam remembers its own."""
+    trainer = make_trainer(family_adam=True)
+    state = trainer.init()
+    after, metrics = jax.jit(trainer.step)(state)
+    adam = optax.adam(optax.cosine_decay_schedule(0.01, trainer.config.meta_updates))
+    expected, mean = state.eta, jax.tree.map(jnp.zeros_like, state.eta)
+    for family, population, memory in zip(trainer.families, state.populations, after.optimiser, strict=True):
+        differentiate = jax.jit(partial(meta_gradient, trainer.objective, family, trainer.config))
+        total, _, told = differentiate(state.eta, population, state.step)
+        assert bool(told["finite"].all())
+        size = family.lifetimes.size
+        updates, remembered = adam.update(jax.tree.map(lambda g, n=size: g / n, total), adam.init(state.eta))
+        expected = jax.tree.map(lambda e, u, n=size: e + n / 16 * u, expected, updates)
+        mean = jax.tree.map(lambda m, g: m + g / 16, mean, total)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-7), memory[0].mu, remembered[0].mu)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), after.eta, expected)
+    np.testing.assert_allclose(metrics["meta_gradient_norm"], optax.tree.norm(mean), rtol=1e-4)
+    shared = states[1][1].eta  # one Adam for both goes elsewhere
+    assert (
+        max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (after.eta, shared)), strict=True)) > 1e-3
+    )
 
 
 def test_metrics_are_of_the_lifetimes(states):

@@ -35,6 +35,10 @@ class MetaTrainingConfig:
     """An objective that eta starts from: a file, a run folder, RUN@STEP or pretrained:NAME, of the same sizes; by
     default fresh weights.
     """
+    family_adam: bool = False
+    """An Adam of its own for each family of worlds (those that share a program), whose steps are averaged: kinds of
+    worlds with small meta-gradients then teach as much as those with large ones.
+    """
     schedule: Schedule = "cosine"
     """How the objective's learning rate goes over the run: stays, or falls to 0 along half a cosine."""
     lifetime_gradient_clip: float = 0.1

@@ -97,6 +97,38 @@ class MetaTrainer:
             rate = optax.cosine_decay_schedule(self.config.learning_rate, self.config.meta_updates)
         return optax.adam(rate)
 
+    @property
+    def _parts(self) -> list[list[int]]:
+        """The families that each Adam learns from."""
+        every = range(len(self.families))
+        return [[at] for at in every] if self.config.family_adam else [list(every)]
+
+    def _first_optimiser(self, eta: PyTree) -> PyTree:
+        states = tuple(self.optimiser.init(eta) for _ in self._parts)
+        return states if self.config.family_adam else states[0]
+
+    def _learn(
+        self, gradients: tuple[PyTree, ...], finite: jax.Array, eta: PyTree, optimiser: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        """A step of each Adam, and their mean by lifetimes: (eta, optimiser).
+
+        Args:
+            gradients: for each Adam.
+            finite: [parts] how many lifetimes each gradient is of. Where there are none there is nothing to learn from:
+                momentum alone must not move eta.
+            eta: the objective's weights.
+            optimiser: what the Adams remember.
+        """
+        states = optimiser if self.config.family_adam else (optimiser,)
+        total, new = jax.tree.map(jnp.zeros_like, eta), []
+        for part, gradient, state, count in zip(self._parts, gradients, states, finite, strict=True):
+            share = sum(self.families[at].lifetimes.size for at in part) / self.lifetimes
+            updates, after = self.optimiser.update(gradient, state, eta)
+            learns = count > 0
+            total = jax.tree.map(lambda t, u, s=share, w=learns: t + jnp.where(w, s * u, 0), total, updates)
+            new.append(jax.tree.map(lambda n, o, w=learns: jnp.where(w, n, o), after, state))
+        return optax.apply_updates(eta, total), tuple(new) if self.config.family_adam else new[0]
+
     def init(self, purpose: Purpose = "training") -> TrainingState:
         """The state before the first meta-update, placed on the mesh; `purpose` names the stream of its keys."""
         whole, parted = everywhere(self.mesh), spread(self.mesh)
@@ -119,7 +151,7 @@ class MetaTrainer:
             TrainingState(
                 step=jnp.int32(0),
                 eta=eta,
-                optimiser=self.optimiser.init(eta),
+                optimiser=self._first_optimiser(eta),
                 sampler=sampler,
                 populations=populations,
             )
@@ -137,28 +169,39 @@ class MetaTrainer:
             # gradients of the replicated eta by itself.
             check_vma=False,
         )
-        gradient, sampler, populations, metrics = advance(state.step, state.eta, state.sampler, state.populations)
-        updates, optimiser = self.optimiser.update(gradient, state.optimiser, state.eta)
-        new = optax.apply_updates(state.eta, updates), optimiser
-        # Where every lifetime was left out there is nothing to learn from: momentum alone must not move eta.
-        learns = metrics["not_finite"] < self.lifetimes
-        eta, optimiser = jax.tree.map(lambda n, o: jnp.where(learns, n, o), new, (state.eta, state.optimiser))
-        metrics["meta_gradient_norm"] = jnp.where(learns, optax.tree.norm(gradient), jnp.nan)
+        (gradients, finite), sampler, populations, metrics = advance(
+            state.step, state.eta, state.sampler, state.populations
+        )
+        eta, optimiser = self._learn(gradients, finite, state.eta, state.optimiser)
+        shares = finite / jnp.maximum(jnp.sum(finite), 1)
+        mean = jax.tree.map(lambda *parts: sum(s * g for s, g in zip(shares, parts, strict=True)), *gradients)
+        metrics["meta_gradient_norm"] = jnp.where(jnp.sum(finite) > 0, optax.tree.norm(mean), jnp.nan)
         return TrainingState(
             step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations
         ), metrics
 
     def _advance(
         self, step: jax.Array, eta: PyTree, sampler: SamplerState, populations: tuple[Lifetime, ...]
-    ) -> tuple[PyTree, SamplerState, tuple[Lifetime, ...], Metrics]:
-        """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings."""
+    ) -> tuple[tuple[tuple[PyTree, ...], jax.Array], SamplerState, tuple[Lifetime, ...], Metrics]:
+        """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings.
+
+        Returns:
+            For each of `_parts` the mean meta-gradient over all devices, and of how many lifetimes it is [parts]; the
+            sampler, the lifetimes, and metrics.
+        """
         results = [
             meta_gradient(self.objective, family, self.config, eta, population, step)
             for family, population in zip(self.families, populations, strict=True)
         ]
         totals, lived, metrics = zip(*results, strict=True)
-        finite = jax.lax.psum(sum(jnp.sum(m["finite"]) for m in metrics), AXIS)
-        gradient = jax.tree.map(lambda *parts: jax.lax.psum(sum(parts), AXIS) / jnp.maximum(finite, 1), *totals)
+        finite = jnp.stack([sum(jnp.sum(metrics[at]["finite"]) for at in part) for part in self._parts])
+        finite = jax.lax.psum(finite, AXIS)
+
+        def mean(part: list[int], count: jax.Array) -> PyTree:
+            total = jax.tree.map(lambda *leaves: sum(leaves), *(totals[at] for at in part))
+            return jax.tree.map(lambda leaf: jax.lax.psum(leaf, AXIS) / jnp.maximum(count, 1), total)
+
+        gradients = tuple(mean(part, count) for part, count in zip(self._parts, finite, strict=True))
 
         ended = [population.updates >= population.length for population in lived]
         reports = [
@@ -181,7 +224,7 @@ class MetaTrainer:
         taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
         summary["first_steps"] = jax.lax.psum(taken, AXIS)
         summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
-        return gradient, sampler, populations, summary
+        return (gradients, finite), sampler, populations, summary
 
     def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
         """Means over all lifetimes with a finite gradient, and returns by environment; NaN where there are none."""
