@@ -186,6 +186,7 @@ def test_the_objective_moves(states):
     assert all(0 < metrics["meta_gradient_norm"] <= 0.1 for metrics in told)
 
 
+@pytest.mark.slow
 def test_each_family_may_have_an_adam_of_its_own(states):
     """Its step is the mean of Adam's on each family's own mean meta-gradient, and each Adam remembers its own."""
     trainer = make_trainer(family_adam=True)

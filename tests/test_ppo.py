@@ -29,6 +29,7 @@ def test_the_surrogate_by_hand():
     np.testing.assert_allclose(clipped_surrogate(log_ratio, advantage), [-2.4, 3.0, -1.0, 1.6, -3.3], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_learns_to_go_to_the_origin_in_the_steps_that_others_have():
     method = ppo(2, 0.9, AGENT)
     entry = Entry("tests.worlds_continuous:LINE", num_environments=4, updates=960, agent=ACTOR_CRITIC)

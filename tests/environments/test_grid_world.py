@@ -182,7 +182,7 @@ def sample(name: str, split: str, n: int) -> tuple[GridWorld, GridParams]:
 step_jitted = jax.jit(GridWorld.step, static_argnums=0)
 
 
-@pytest.mark.parametrize("name", ["small_layouts", "random_small_worlds"])
+@pytest.mark.parametrize("name", ["small_layouts", pytest.param("random_small_worlds", marks=pytest.mark.slow)])
 def test_training_and_held_out_worlds_are_disjoint(name):
     training, held_out, both = (layouts(sample(name, split, 3000)[1]) for split in ("training", "held_out", "any"))
     assert len(training) > 500 and len(held_out) > 200
@@ -191,6 +191,7 @@ def test_training_and_held_out_worlds_are_disjoint(name):
         assert both & training and both & held_out
 
 
+@pytest.mark.slow
 def test_moving_placements_are_split_by_the_first_object():
     for split, allowed in (("training", {0, 1, 2}), ("held_out", {3}), ("any", {0, 1, 2, 3})):
         environment, params = sample("random_small", split, 1)
@@ -266,7 +267,7 @@ def test_a_slip_leads_to_every_neighbour_alike():
     np.testing.assert_allclose(shares, np.where(np.arange(9) == 5, 0.2, 0.1), atol=0.03)
 
 
-@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("moving", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_small_worlds_that_pay_or_cost_on_every_step(moving):
     prefix = "moving_" if moving else ""
     environment, spec = make_grid(f"{prefix}survive", "training")

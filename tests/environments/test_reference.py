@@ -84,7 +84,7 @@ def brute_force(environment: GridWorld, params: GridParams, optimal: bool) -> fl
     return sum(value(*cell, frozenset(exists), int(params.max_steps)) for cell in starts) / len(starts)
 
 
-@pytest.mark.parametrize("collect_action", [False, True])
+@pytest.mark.parametrize("collect_action", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_equals_exhaustive_recursion(collect_action):
     worlds = [tiny(collect_action, seed) for seed in range(6)]
     assert {int(w.object_exists.sum()) for _, w in worlds} == {2, 3}
@@ -101,7 +101,7 @@ def test_equals_exhaustive_recursion(collect_action):
         np.testing.assert_allclose(mapped, optimal, rtol=1e-5)
 
 
-@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("moving", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_random_return_equals_simulation(moving):
     environment = GridWorld(4, 5, 3, 160, moving_objects=moving)
     spec = grid_spec(environment, height=4, width=5, objects=OBJECTS, max_steps=20, step_reward=0.1, slip=0.5)

@@ -43,6 +43,7 @@ def at_random(key, state):
     return jax.random.randint(key, (), -1, 2)
 
 
+@pytest.mark.slow
 def test_both_tasks_can_be_done_and_not_by_chance():
     balance, swing = TORQUE_NAMES
 

@@ -172,6 +172,7 @@ def test_meta_gradient_is_the_finite_difference_in_each_block(case):
         assert check_direction(case, jax.tree.unflatten(structure, block)) != 0
 
 
+@pytest.mark.slow
 def test_an_anchor_weighs_the_distance_from_the_hand_written_rule(anchored, tables):
     """Its meta-gradient is the finite difference, and its meta-loss is the errors above the one without it."""
     direction = perturbed(jax.random.key(0), jax.tree.map(jnp.zeros_like, anchored.eta), 1.0)
@@ -198,6 +199,7 @@ class Led(OnPolicy):
         return self.target
 
 
+@pytest.mark.slow
 def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
     """The target is A2C's, by hand; the meta-gradient is the finite difference of the distance from it."""
     program, L = replace(tables.program, look_ahead=2), 2
@@ -374,6 +376,7 @@ def test_gradients_flow_through_what_earlier_updates_made_of_the_agent(case, pla
     assert abs(ours - float(ravel_pytree(stopped[1])[0] @ along / jnp.linalg.norm(along))) > 1e-2 * abs(ours)
 
 
+@pytest.mark.slow
 def test_remat_changes_nothing(case):
     value, gradient = case.differentiator(replace(case.program, remat=True))(case.eta, case.lifetime)
     np.testing.assert_allclose(value, case.value, rtol=1e-13)

@@ -92,7 +92,11 @@ class Judge:
         self.value_and_grad = jax.jit(jax.value_and_grad(loss))
 
 
-@pytest.fixture(scope="module", params=list(SETTINGS))
+SLOW = ("normalised", "adam")
+PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SETTINGS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def judge(request, lifetime):
     with jax.enable_x64(True):
         return Judge(request.param, lifetime)
