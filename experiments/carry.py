@@ -27,6 +27,7 @@ import optax
 from rich.console import Console
 
 from metaobj.common.devices import everywhere, spread
+from metaobj.common.errors import UserError
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives.file import flatten
 from metaobj.common.objectives.train import make_trainer, save_objective, started
@@ -58,7 +59,13 @@ class TimedTrainer(MetaTrainer):
 
 
 def timed(config: LPGTraining) -> TimedTrainer:
-    """The trainer of a configuration."""
+    """The trainer of a configuration.
+
+    Raises:
+        UserError: it has several Adams.
+    """
+    if config.family_adam:
+        raise UserError("family_adam: True given; must be False here: a single learning rate falls with time")
     plain = make_trainer(plugin, config)
     return TimedTrainer(plain.objective, plain.entries, plain.families, plain.sampler, plain.config, plain.mesh)
 

@@ -16,7 +16,7 @@ from metaobj.common.environments.protocol import sample_params
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.viewer import render
-from metaobj.common.errors import UserError
+from metaobj.common.errors import UserError, check_numbers
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.pictures.style import INK, LABEL, MUTED, new_figure, plain, save_figure
 from metaobj.common.types import PRNGKey
@@ -39,6 +39,7 @@ class Arguments:
 def main() -> None:
     """Draw, and write the picture."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    check_numbers(arguments, "each", at_least=1, at_most=16)
     entries = make_distribution(arguments.name, 1, DISTRIBUTIONS)
     names = list(dict.fromkeys((entry.environment, entry.split) for entry in entries))
     keys = jax.random.split(jax.random.key(arguments.seed), (len(names), arguments.each))

@@ -16,6 +16,7 @@ from metaobj.common.lifetimes.distributions import (
 )
 from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPGConfig
 
@@ -45,7 +46,12 @@ class LPGTraining(MetaTrainingConfig):
         if self.start != "none":
             self._check_start()
         if self.meta_loss.anchor:
-            self._check_rule(f"meta_loss.anchor: {self.meta_loss.anchor:g} given; must be 0")
+            given = f"meta_loss.anchor: {self.meta_loss.anchor:g} given; must be 0"
+            self._check_rule(given)
+            if self.value.lambda_ != ActorCritic.lambda_:
+                raise UserError(
+                    f"{given} with value.lambda_ {self.value.lambda_:g}: the rule's is {ActorCritic.lambda_:g}"
+                )
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
             given = " ".join(map(str, self.kl_weights)) or "nothing"
             raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")

@@ -2,7 +2,8 @@
 
 Minus E[log pi(a|s) A + b0 H(pi) + b1 H(y) - b2 |pi_hat|^2 - b3 |y_hat|^2] (Oh et al. 2020, section 3.3). A is the
 advantage under the lifetime's own value function; the entropies are the updated agent's, the two squares are means
-over the steps of the K updates.
+over the steps of the K updates. The configuration tells what stands for E[log pi(a|s) A] where the loss looks ahead,
+and what an anchor adds.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads, log_probability
-from metaobj.common.errors import MOST, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
 from metaobj.lpg.targets import kl_divergence
@@ -23,7 +24,7 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class MetaLossConfig:
-    """The regularisers' weights."""
+    """What updated agents are judged by, and the regularisers' weights."""
 
     policy_entropy: float = 0.01
     """b0, the weight of the updated agent's policy entropy."""
@@ -42,7 +43,8 @@ class MetaLossConfig:
     look_ahead: int = 0
     """L: instead of by its advantages, the updated agent is judged by how near it is to what L further updates by A2C
     make of it (bootstrapped meta-gradients, Flennerhag et al. 2022); 0 in the paper. Advantages are greedy: whatever
-    exploring is for lies beyond K updates.
+    exploring is for lies beyond K updates. The distance is relative, so that `scale_advantages` has no part in it, and
+    `policy_entropy`, against a distance of 1, pulls away from the target.
     """
     scale_advantages: bool = False
     """Divide the advantages by their running size in the lifetime: worlds in which little is to be gained count as
@@ -53,6 +55,8 @@ class MetaLossConfig:
         weights = "policy_entropy prediction_entropy policy_target prediction_target anchor"
         check_numbers(self, weights, prefix="meta_loss.")
         check_numbers(self, "look_ahead", at_least=0, at_most=MOST, prefix="meta_loss.")
+        if self.look_ahead and not self.use_value:
+            raise UserError(f"meta_loss.use_value: False given; must be True where look_ahead is {self.look_ahead}")
 
 
 def entropy(logits: jax.Array) -> jax.Array:

@@ -140,6 +140,7 @@ class LPG:
             "kl": jnp.mean(kl_divergence(jax.nn.log_softmax(heads["prediction"]), log_y_hat)),
         }
         if self.meta_loss_config.anchor:
+            # Both depend on what earlier updates made of the agent, and the meta-gradient goes through both.
             wanted, _ = ActorCritic(self.config.prediction_size).targets((), heads, next_heads, batch)
             about |= errors((pi_hat, log_y_hat), wanted)
         return (pi_hat, log_y_hat), about

@@ -132,7 +132,7 @@ def _trainer(
         meta_loss=replace(config.meta_loss, look_ahead=0),
     )
     hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}
-    return MetaTrainer.of(rule, entries, programs(config, rule), hyperparameters, way, devices)
+    return MetaTrainer.of(rule, entries, programs(way, rule), hyperparameters, way, devices)
 
 
 def _run(

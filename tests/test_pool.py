@@ -36,5 +36,6 @@ def test_there_are_so_many_worlds_and_no_more():
 
 
 def test_an_impossible_number_is_told():
-    with pytest.raises(UserError, match="worlds: -1 given; must be at least 0"):
-        replace(SMALL, worlds=-1)
+    for number in (-1, 2**20 + 1):
+        with pytest.raises(UserError, match=f"worlds: {number} given; must be at least 0"):
+            replace(SMALL, worlds=number)

@@ -50,7 +50,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     elsewhere = arguments.run_dir / "elsewhere"
     if plugin.elsewhere is not None:
         shipped, task = plugin.elsewhere
-        console.print(Rule(f"{shipped} on {task}, a task of a kind that it never saw"))
+        console.print(Rule(f"{shipped} on {task}, which it never saw"))
         names = (shipped, names[1])
         short = Comparison(names, task, 8, tuning_seeds=2, seed=arguments.seed, tuning="suite", steps=200_000)
         compare(short, elsewhere, console)

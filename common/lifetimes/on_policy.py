@@ -14,6 +14,7 @@ from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns, running_square
 from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
+from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.rules.handwritten import A2C
@@ -139,7 +140,7 @@ class OnPolicy:
         """Parameters of the agent after `look_ahead` updates by A2C, on this batch first; constant.
 
         A bootstrapped target (Flennerhag et al. 2022, "Bootstrapped Meta-Learning"): rules that lead there sooner are
-        better, however greedy others are.
+        better, however greedy others are. The agent's optimiser goes on from what it remembers of the rule's gradients.
         """
 
         def learn(learner: Learner, batch: Batch) -> Learner:
@@ -152,7 +153,8 @@ class OnPolicy:
             return replace(lifetime, learner=learn(lifetime.learner, batch)), None
 
         lifetime, batch = jax.lax.stop_gradient((lifetime, batch))
-        lifetime = replace(lifetime, learner=learn(lifetime.learner, batch))
+        # Keys of its own: the agent itself is not to meet what was seen ahead.
+        lifetime = replace(lifetime, key=stream(lifetime.key, "ahead"), learner=learn(lifetime.learner, batch))
         return jax.lax.scan(further, lifetime, None, length=self.look_ahead - 1)[0].learner.params
 
     def meta_loss(
@@ -170,10 +172,11 @@ class OnPolicy:
         about, acted = jax.tree.map(lambda x: jnp.mean(x, 0), (about, acted))
         lifetime, batch, judged = self.act(lifetime)
         heads = self.agent.apply(lifetime.learner.params, batch.rollout.observation)
-        target = None
         if self.look_ahead:
             target = self.agent.apply(self.ahead(lifetime, batch), batch.rollout.observation)
-        loss, metrics = objective.meta_loss(heads, batch, about, target)
+            loss, metrics = objective.meta_loss(heads, batch, about, target)
+        else:
+            loss, metrics = objective.meta_loss(heads, batch, about)
         episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, acted.episodes, judged.episodes)
         metrics = {
             "meta_loss": loss,

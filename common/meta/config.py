@@ -63,7 +63,7 @@ class MetaTrainingConfig:
         # Steps are counted in 32 bits, and a seed that takes more of them would be cut.
         sizes = "scale inner_updates rollout_steps chunk checkpoint_every keep_checkpoints meta_updates log_every"
         check_numbers(self, sizes, at_least=1, at_most=MOST)
-        check_numbers(self, "worlds", at_least=0, at_most=MOST)
+        check_numbers(self, "worlds", at_least=0, at_most=2**20)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
         check_numbers(self, "learning_rate", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)

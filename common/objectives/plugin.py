@@ -76,7 +76,7 @@ class Plugin(Generic[Config, Rule]):
     far it is.
     """
     elsewhere: tuple[str, str] | None = None
-    """An objective that ships, and a task of a kind that it was not trained on, for the demonstration."""
+    """An objective that ships, and a task that it was not trained on, for the demonstration."""
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()

@@ -174,10 +174,10 @@ def started(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState
         UserError: `init` names no objective of this kind and these sizes.
     """
     eta: PyTree | None = None
+    if plugin.start is not None:
+        eta = plugin.start(trainer, console)
     if trainer.config.init:
         eta = initial_weights(plugin.kind, trainer.config.init, state.eta)
-    elif plugin.start is not None:
-        eta = plugin.start(trainer, console)
     if eta is None:
         return state
     return replace(state, eta=jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), eta, state.eta))

@@ -15,6 +15,7 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.rollout import Rollout
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train
+from metaobj.lpg import start
 from metaobj.lpg.actor_critic import ENTROPY_WEIGHT, ActorCritic
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -30,6 +31,7 @@ SMALL = replace(
     value=ValueConfig(scale_rewards=True),
     meta_updates=5,
 )
+OTHER_LAMBDA = ValueConfig(lambda_=0.8, scale_rewards=True)
 
 
 def batch_of(reward, terminated):
@@ -116,6 +118,10 @@ def test_a_run_may_start_from_an_objective(tmp_path):
         ({"start": "actor-critic", "network": LPGConfig(value_inputs=True)}, "with network.value_inputs"),
         ({"start": "actor-critic", "network": LPGConfig(bootstrap=False)}, "without network.bootstrap"),
         ({"meta_loss": MetaLossConfig(anchor=0.1), "value": ValueConfig()}, "meta_loss.anchor: 0.1 given; must be 0 w"),
+        (
+            {"meta_loss": MetaLossConfig(anchor=0.1), "value": ValueConfig(lambda_=0.8, scale_rewards=True)},
+            "lambda_ 0.8",
+        ),
         ({"start": "actor-critic", "start_updates": 7}, "log_every: 5 given; must divide start_updates"),
     ],
 )
@@ -126,10 +132,18 @@ def test_what_cannot_be_started_is_told(changes, says):
 
 def test_a_length_without_a_start_is_told(tmp_path):
     """As a run begins: an older file may tell what was the default then."""
-    config = replace(SMALL, start_updates=5)
-    with pytest.raises(UserError, match="start_updates: 5 given; start says that nothing is distilled"):
-        meta_train(plugin, config, tmp_path / "run")
-    assert not (tmp_path / "run" / "config.json").exists()
+    for config in (replace(SMALL, start_updates=5), replace(SMALL, start_updates=5, init="pretrained:lpg-cpu")):
+        with pytest.raises(UserError, match="start_updates: 5 given; start says that nothing is distilled"):
+            meta_train(plugin, config, tmp_path / "run")
+        assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_distillation_does_not_look_ahead():
+    """Nor does it count steps of what it does not do."""
+    config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
+    trainer = start._trainer(config, start._LAYOUTS, 1)
+    assert trainer.families[0].program.look_ahead == 0
+    assert make_trainer(plugin, config).families[0].program.look_ahead == 5
 
 
 @pytest.mark.parametrize(
