@@ -31,7 +31,6 @@ SMALL = replace(
     value=ValueConfig(scale_rewards=True),
     meta_updates=5,
 )
-OTHER_LAMBDA = ValueConfig(lambda_=0.8, scale_rewards=True)
 
 
 def batch_of(reward, terminated):
