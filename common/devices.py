@@ -46,7 +46,8 @@ def hardware() -> str:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{len(os.sched_getaffinity(0))} cores of {model}"
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} {'core' if cores == 1 else 'cores'} of {model}"
 
 
 def join_cluster() -> None:
