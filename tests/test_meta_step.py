@@ -318,7 +318,7 @@ def compare_devices(*entries, others=(2, 8)):
 @pytest.mark.parametrize(
     ("entries", "others"),
     [
-        pytest.param(ONE_FAMILY, (2,), id="one family, two"),
+        pytest.param(ONE_FAMILY, (2,), id="one family, two", marks=pytest.mark.slow),
         pytest.param(ONE_FAMILY, (8,), id="one family, eight", marks=pytest.mark.slow),
         pytest.param(TWO_FAMILIES, (2, 8), id="two families", marks=pytest.mark.slow),
     ],

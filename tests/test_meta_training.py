@@ -141,6 +141,7 @@ def test_stopped_by_a_signal_and_resumed(number: signal.Signals, straight: Path,
     assert same(tmp_path, straight)
 
 
+@pytest.mark.slow
 def test_a_signal_between_checkpoints_saves(straight: Path, tmp_path: Path) -> None:
     rare = replace(TINY, checkpoint_every=5)
     told(tmp_path, rare, sinks=lambda run, step: [At(3, lambda: signal.raise_signal(signal.SIGTERM))])
@@ -264,6 +265,7 @@ def test_all_checkpoints_gone_is_refused(straight: Path, tmp_path: Path) -> None
     assert kept == {name: (folder / name).read_bytes() for name in kept}
 
 
+@pytest.mark.slow
 def test_a_run_that_falls_back_keeps_what_it_had_learned(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(straight, folder)
@@ -346,6 +348,7 @@ class Broken(LPG):
         return (jnp.where(moved, jnp.nan, 1.0) * pi_hat, y_hat), about
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_is_finite_says_so_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its numbers are unknown, not 0; its objective stays what it was; and it does not claim to be done."""
     broken = replace(plugin, build=lambda config: Broken(config.network, config.meta_loss))

@@ -44,6 +44,7 @@ def test_it_learns_to_go_to_the_origin_in_the_steps_that_others_have():
     assert not record.diverged.any()
 
 
+@pytest.mark.slow
 def test_it_learns_discrete_actions():
     """The right one of three in each state pays 1: by chance an episode of at most five steps pays a third of that."""
     method = discrete_ppo(20)

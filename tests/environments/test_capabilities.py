@@ -81,7 +81,7 @@ def test_one_of_a_users_own_has_scores_and_a_picture() -> None:
         ("unseen/key", (Varies, Solvable, Drawable)),
         ("CartPole-v1", (Varies, HasTimeLimit, Solvable, Drawable)),
         ("control/point_mass", (Varies, HasTimeLimit)),
-        ("control/swing/varied", (Varies, HasTimeLimit)),
+        ("control/swing/varied", (Varies, HasTimeLimit, Drawable)),
     ],
 )
 def test_what_the_native_ones_can_do(name: str, able: tuple[type, ...]) -> None:

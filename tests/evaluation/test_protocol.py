@@ -45,6 +45,7 @@ def live(method: Method, setting: Settings, protocol: EvaluationProtocol = PROTO
     return evaluate(Trials(protocol), contest(method), [LESSON], {LESSON.environment: setting})
 
 
+@pytest.mark.slow
 def test_tuning_finds_the_setting_that_learns(method: Method) -> None:
     told: list[str] = []
     choice = tune(Trials(PROTOCOL, journal=Journal(say=told.append)), contest(method), [LESSON])

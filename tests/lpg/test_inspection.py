@@ -40,6 +40,7 @@ def loaded(objective, eta, entries=ENTRIES, settings=SETTINGS) -> Loaded:
     return Loaded(plugin, objective, eta, CONFIG, entries, {}, settings, {})
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_finite(objective, eta, tmp_path):
     seen = inspect(loaded(objective, eta), tmp_path / "new", SIZE)
     paths = {path.name: path for path in seen.files}

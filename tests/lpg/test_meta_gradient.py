@@ -200,6 +200,7 @@ class Led(OnPolicy):
         return self.target
 
 
+@pytest.mark.slow
 def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
     """The target is A2C's, by hand; the meta-gradient is the finite difference of the distance from it."""
     program, L = replace(tables.program, look_ahead=2), 2
