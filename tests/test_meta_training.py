@@ -200,6 +200,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     assert checkpoints(tmp_path) == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_command_tells_how_to_go_on(
     straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

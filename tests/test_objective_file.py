@@ -70,6 +70,7 @@ def test_a_run_folder_stands_for_its_objective(path: Path) -> None:
     assert objective_file.load(path.parent)[1] == objective_file.load(path)[1]
 
 
+@pytest.mark.slow
 def test_bytes_are_the_same_in_every_process(path: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from metaobj.common.objectives import file as objective_file; "

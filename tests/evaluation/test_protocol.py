@@ -66,6 +66,7 @@ def test_tuning_finds_the_setting_that_learns(method: Method) -> None:
     assert (curves.returns != live(method, best, replace(PROTOCOL, seed=1)).returns).any()
 
 
+@pytest.mark.slow
 def test_all_settings_in_one_program_are_each_alone(method: Method) -> None:
     trials = Trials(PROTOCOL)
     together = trials.train(method, LESSON, method.settings(LESSON.agent), "tuning")

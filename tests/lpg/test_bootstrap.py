@@ -63,9 +63,8 @@ def seen(rule: LPG, sees: dict[str, float], told: float = 0.0) -> tuple[LPG, dic
     return eta, heads, next_heads, batch
 
 
-@pytest.mark.parametrize(
-    "channel", [pytest.param(channel, marks=pytest.mark.slow) if channel != "pi" else channel for channel in CHANNELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("channel", CHANNELS)
 def test_what_is_cut_is_not_seen_and_what_is_not_is(channel):
     rule = RULES[channel]
 

@@ -119,6 +119,7 @@ def test_meta_gradient_is_the_finite_difference(eta, judge):
         np.testing.assert_allclose(slope @ direction, (above - below) / (2 * h), rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_agents_own_update_is_no_part_of_what_is_differentiated(eta, lifetime):
     """It is by the objective too. The meta-loss is the judgement of the agent after it, as if it had been given."""
     program = family_of(meta=MetaSettings(warm_start=10)).program
