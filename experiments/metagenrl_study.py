@@ -10,11 +10,10 @@ learned update and the critic's, saturation, and the norm of the meta-gradient.
 Runs add to one table, so several at once may share the variants.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from experiments.rows import Row, add, read
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
@@ -96,7 +96,6 @@ class Arguments:
     """Folder of the table; what stands there already is not run again."""
 
 
-Row: TypeAlias = dict[str, Any]
 DDPG = "DDPG, tuned"
 AGES = ("young", "middle", "old")
 LOOKED_AT = ("cosine", "saturation", "gradient_norm")
@@ -226,26 +225,6 @@ def main() -> None:
             console.print(f"{name}, seed {row['seed']}: {returns}")
             add(path, columns(arguments.worlds), row | {"variant": name, "updates": updates})
     report([row for row in read(path) if row["updates"] in (0, arguments.updates)], arguments.worlds, console)
-
-
-def read(path: Path) -> list[Row]:
-    """The table so far. What is not known of a row is not in it."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            {key: value if key == "variant" else float(value) for key, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def add(path: Path, names: list[str], row: Row) -> None:
-    """One line more, in one write."""
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def report(rows: list[Row], worlds: str, console: Console) -> None:

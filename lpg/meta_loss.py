@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, log_probability
+from metaobj.common.agents.agent import Heads, entropy, log_probability
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
@@ -57,12 +57,6 @@ class MetaLossConfig:
         check_numbers(self, "look_ahead", at_least=0, at_most=MOST, prefix="meta_loss.")
         if self.look_ahead and not self.use_value:
             raise UserError(f"meta_loss.use_value: False given; must be True where look_ahead is {self.look_ahead}")
-
-
-def entropy(logits: jax.Array) -> jax.Array:
-    """H of the categorical distributions with these logits [..., n], in nats, [...]."""
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 
 
 def meta_loss(

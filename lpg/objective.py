@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, log_probability
+from metaobj.common.agents.agent import Heads, entropy, log_probability
 from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
@@ -100,7 +100,6 @@ class LPG:
         chex.assert_axis_dimension(heads["prediction"], -1, self.config.prediction_size)
         chex.assert_equal_shape([heads["prediction"], next_heads["prediction"]])
         dtype = heads["policy"].dtype
-        log_pi = jax.nn.log_softmax(heads["policy"])  # [T, B, A]
         pi = jnp.exp(log_probability(heads["policy"], rollout.action))  # [T, B]
         if self.config.bootstrap:
             both = jnp.stack([heads["prediction"], next_heads["prediction"]])
@@ -114,8 +113,7 @@ class LPG:
             scaled = (reward, batch.advantages, batch.values, batch.next_values)
             chex.assert_equal_shape(scaled)
             reward, *of_value = (sign_log(x / size) for x in scaled)
-            spread = -jnp.sum(jnp.exp(log_pi) * log_pi, -1) / math.log(log_pi.shape[-1])
-            of_value.append(spread)
+            of_value.append(entropy(heads["policy"]) / math.log(heads["policy"].shape[-1]))
         features = [reward, rollout.terminated, jnp.broadcast_to(batch.discount, shape), pi, phi, next_phi]
         if self.config.lifetime_inputs:
             features += [jnp.broadcast_to(value, shape) for value in (batch.progress, batch.log_length)]

@@ -43,6 +43,12 @@ def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], -1)[..., 0]
 
 
+def entropy(logits: jax.Array) -> jax.Array:
+    """H of the categorical distributions with these logits [..., n], in nats, [...]."""
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.sum(jnp.exp(log_p) * log_p, -1)
+
+
 @struct.dataclass
 class Learner:
     """What learning changes in an agent."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.actor_critic import Actor
-from metaobj.common.agents.agent import AgentConfig, log_probability
+from metaobj.common.agents.agent import AgentConfig, entropy, log_probability
 from metaobj.common.agents.network import NetworkAgent
 from metaobj.common.types import PRNGKey, PyTree
 
@@ -121,8 +121,7 @@ class CategoricalPolicy:
         return log_probability(self._logits(params, observation), action)
 
     def entropy(self, params: PyTree, observation: jax.Array) -> jax.Array:
-        log_pi = jax.nn.log_softmax(self._logits(params, observation))
-        return -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+        return entropy(self._logits(params, observation))
 
     def value(self, params: PyTree, observation: jax.Array) -> jax.Array:
         return self._critic.apply(params["value"], observation)["value"][..., 0]

@@ -52,7 +52,7 @@ def demo(arguments: DemoArguments, console: Console) -> None:
         shipped, task = plugin.elsewhere
         console.print(Rule(f"{shipped} on {task}, which it never saw"))
         names = (shipped, names[1])
-        short = Comparison(names, task, 8, tuning_seeds=2, seed=arguments.seed, tuning="suite", steps=200_000)
+        short = Comparison(names, task, seeds=8, tuning_seeds=2, seed=arguments.seed, tuning="suite", steps=200_000)
         compare(short, elsewhere, console)
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)

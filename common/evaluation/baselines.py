@@ -12,7 +12,7 @@ from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
-from metaobj.common.rules.handwritten import A2C, CriticAscent, clipped_surrogate
+from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT, CriticAscent, clipped_surrogate
 
 A2C_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 """Of policies that are networks."""
@@ -24,7 +24,7 @@ ACTOR_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 CRITIC_RATES = (3e-4, 1e-3, 3e-3)
 """Of their critics."""
 TABULAR_ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
-A2C_ENTROPY_WEIGHTS = (0.003, 0.01)
+A2C_ENTROPY_WEIGHTS = (A2C_ENTROPY_WEIGHT, 0.01)
 """Of policies that are networks."""
 PPO_ENTROPY_WEIGHTS = (0.003, 0.01, 0.03)
 BASELINE_DISCOUNT = 0.99
@@ -45,7 +45,7 @@ def a2c(rollout_steps: int, discount: float, value: ValueConfig) -> Method:
         return {**rates, "entropy_weight": A2C_ENTROPY_WEIGHTS}
 
     def usual(agent: AgentConfig) -> Mapping[str, float]:
-        return {} if agent.torso == "tabular" else {"critic_learning_rate": 0.03, "entropy_weight": 0.003}
+        return {} if agent.torso == "tabular" else {"critic_learning_rate": 0.03, "entropy_weight": A2C_ENTROPY_WEIGHT}
 
     rule = A2C()
 

@@ -115,7 +115,7 @@ the end of a long chain, tables and networks.
 
 
 def make_distribution(
-    name: str, scale: int = 1, more: Mapping[str, tuple[Entry, ...]] | None = None
+    name: str, scale: int = 1, more: Mapping[str, tuple[Entry, ...]] | None = None, life: float = 1.0
 ) -> tuple[Entry, ...]:
     """The entries of a named distribution.
 
@@ -124,6 +124,7 @@ def make_distribution(
             environment ("module:object" among them) is a distribution of its own.
         scale: multiplies the lifetimes.
         more: further distributions by name.
+        life: multiplies the lengths of lifetimes; what is left of one is at least one update.
 
     Raises:
         UserError: the name is unknown, is that of an environment without a training part, or the scale is not positive.
@@ -143,7 +144,10 @@ def make_distribution(
                 raise  # it is known, and tells what is amiss
             raise UserError(unknown("distribution", part, known, error)) from None
         entries.append(Entry(part, lifetimes=16, **default_agent(environment, DENSE, CONV)))
-    return tuple(replace(entry, lifetimes=entry.lifetimes * scale) for entry in entries)
+    return tuple(
+        replace(entry, lifetimes=entry.lifetimes * scale, updates=max(round(entry.updates * life), 1))
+        for entry in entries
+    )
 
 
 def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> str:

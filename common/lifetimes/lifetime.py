@@ -27,6 +27,7 @@ class Birth(NamedTuple):
     task: jax.Array | int = 0  # [] index of its environment in the distribution
     setting: jax.Array | int = 0  # [] index of its hyperparameters in the environment's grid
     reports: jax.Array | bool = True  # [] whether its return goes to the sampler (a shortened first life's does not)
+    world: jax.Array | None = None  # [] index of its world among the run's, where these are chosen by regret
 
 
 @struct.dataclass
@@ -44,6 +45,7 @@ class Lifetime:
     reports: jax.Array  # [] bool, whether its return goes to the sampler
     reward_mean: jax.Array  # [] of all steps of all environments; a sum would stand still after 2^24 of them
     steps: jax.Array  # [] int32, environment steps so far; stays at its largest number rather than wrap around
+    world: jax.Array | None  # [] int32, index of its world among the run's, where these are chosen by regret
 
     @classmethod
     def begin(cls, key: PRNGKey, birth: Birth, worlds: Worlds, rewards: jax.Array, **parts: PyTree) -> Self:
@@ -60,6 +62,7 @@ class Lifetime:
             reports=jnp.asarray(birth.reports),
             reward_mean=jnp.mean(rewards) if rewards.size else jnp.zeros((), rewards.dtype),
             steps=jnp.int32(rewards.size),
+            world=birth.world,
             **parts,
         )
 

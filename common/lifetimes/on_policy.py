@@ -17,14 +17,12 @@ from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
-from metaobj.common.rules.handwritten import A2C
+from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
 from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 RETURNS_RATE, ADVANTAGES_RATE = 0.01, 0.05
 """How fast the running sizes of returns and of advantages fall, per rollout."""
-ENTROPY_WEIGHT = 0.003
-"""Of A2C, where it shows what is ahead: what is usual for policies that are networks."""
 _GUIDE = A2C()
 SMALLEST = 1e-6
 """Where returns are smaller, rewards are as good as none."""
@@ -57,8 +55,7 @@ class OnPolicy:
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
     look_ahead: int = 0
-    """L, updates by A2C that show the meta-loss where the agent might go from where K updates have led it; see
-    `ahead`."""
+    """L, updates by A2C that show the meta-loss where the agent might go after K updates, see `ahead`."""
 
     @property
     def first_steps(self) -> int:
@@ -144,7 +141,7 @@ class OnPolicy:
         """
 
         def learn(learner: Learner, batch: Batch) -> Learner:
-            entropy = {"entropy_weight": jnp.asarray(ENTROPY_WEIGHT, batch.rollout.reward.dtype)}
+            entropy = {"entropy_weight": jnp.asarray(A2C_ENTROPY_WEIGHT, batch.rollout.reward.dtype)}
             batch = batch._replace(hyperparameters=batch.hyperparameters | entropy)
             return self.agent.learn(learner, _GUIDE, (), batch)[0]
 

@@ -28,10 +28,14 @@ class Family(Generic[ProgramType]):
     lifetimes: np.ndarray  # [L] for each lifetime, the index of its environment within `tasks`
     pool: PRNGKey | None = None  # [N] keys of all worlds that there are; None where each is another one
 
-    def draw_params(self, key: PRNGKey, member: int | jax.Array = 0) -> PyTree:
-        """The environment's params for a lifetime in the member-th of its tasks."""
+    def draw_params(self, key: PRNGKey, member: int | jax.Array = 0, world: jax.Array | None = None) -> PyTree:
+        """The environment's params for a lifetime in the member-th of its tasks; where it has so many worlds and no
+        more, in the one of this index, or in any.
+        """
         if self.pool is not None:
-            key = jax.random.fold_in(self.pool[jax.random.randint(key, (), 0, self.pool.shape[0])], member)
+            if world is None:
+                world = jax.random.randint(key, (), 0, self.pool.shape[0])
+            key = jax.random.fold_in(self.pool[world], member)
         spec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[member], self.specs)
         return sample_params(self.program.environment, key, spec)
 
@@ -44,11 +48,12 @@ class Family(Generic[ProgramType]):
         member: int | jax.Array = 0,
         setting: int | jax.Array = 0,
         reports: bool | jax.Array = True,
+        world: jax.Array | None = None,
     ) -> Any:
         """A new agent in a new world of the member-th task, which `params_key` draws; see `Birth` for the rest."""
         task = jnp.asarray(self.tasks, jnp.int32)[member]
-        params = self.draw_params(params_key, member)
-        return self.program.start(key, Birth(params, hyperparameters, length, task, setting, reports))
+        params = self.draw_params(params_key, member, world)
+        return self.program.start(key, Birth(params, hyperparameters, length, task, setting, reports, world))
 
 
 def make_families(
@@ -120,8 +125,10 @@ def _renewed(
     reports: jax.Array,
 ) -> Lifetime:
     params_key, setting_key, key = jax.random.split(key, 3)
-    setting, hyperparameters = sampler.sample(setting_key, state, jnp.asarray(family.tasks, jnp.int32)[member])
-    return family.start(params_key, key, hyperparameters, length, member, setting, reports)
+    task = jnp.asarray(family.tasks, jnp.int32)[member]
+    setting, hyperparameters = sampler.sample(setting_key, state, task)
+    world = sampler.sample_world(params_key, state, task)
+    return family.start(params_key, key, hyperparameters, length, member, setting, reports, world)
 
 
 def renew(

@@ -16,6 +16,7 @@ import numpy as np
 from flax import struct
 
 from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.lifetimes.levels import LevelState, choose_level, init_levels, update_levels
 from metaobj.common.types import PRNGKey
 
 
@@ -29,11 +30,16 @@ class SamplerConfig:
     """How much a setting's score gains for having been tried seldom: bonus / sqrt(trials)."""
     temperature: float = 0.1
     """Temperature of the softmax over the settings' scores; smaller is greedier."""
+    replay: float = 0.0
+    """Share of new agents whose world, among the run's `worlds`, is chosen by its regret, see `lifetimes/levels.py`;
+    others get any of them. Needs `worlds`.
+    """
 
     def __post_init__(self) -> None:
         check_numbers(self, "window", at_least=1, at_most=MOST, prefix="sampler.")
         check_numbers(self, "bonus", at_least=0, prefix="sampler.")
         check_numbers(self, "temperature", above=0, prefix="sampler.")
+        check_numbers(self, "replay", at_least=0, at_most=1, prefix="sampler.")
 
 
 @struct.dataclass
@@ -44,6 +50,7 @@ class SamplerState:
     trials: jax.Array  # [E, S] int32
     low: jax.Array  # [E] float, smallest return reported
     high: jax.Array  # [E] float, largest return reported
+    levels: LevelState | None = None  # where worlds are chosen by their regret
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,13 @@ class Sampler:
 
     grids: tuple[tuple[tuple[str, tuple[float, ...]], ...], ...]
     config: SamplerConfig
+    worlds: int = 0
+    """N, of each environment; 0 where every agent has another one."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether worlds are chosen by their regret."""
+        return self.config.replay > 0
 
     @property
     def _settings(self) -> list[list[dict[str, float]]]:
@@ -77,6 +91,7 @@ class Sampler:
             trials=jnp.zeros(valid.shape, jnp.int32),
             low=jnp.full(valid.shape[0], jnp.inf),
             high=jnp.full(valid.shape[0], -jnp.inf),
+            levels=init_levels(valid.shape[0], self.worlds) if self.replays else None,
         )
 
     def probabilities(self, state: SamplerState) -> jax.Array:
@@ -98,27 +113,50 @@ class Sampler:
         values, _ = self.table
         return setting, {name: jnp.asarray(v)[environment, setting] for name, v in values.items()}
 
+    def sample_world(self, key: PRNGKey, state: SamplerState, environment: jax.Array) -> jax.Array | None:
+        """The index of a world for a new lifetime; None where they are not chosen."""
+        if state.levels is None:
+            return None
+        return choose_level(key, state.levels, environment, self.config.replay)
+
     def update(
-        self, state: SamplerState, environment: jax.Array, setting: jax.Array, lifetime_return: jax.Array
+        self,
+        state: SamplerState,
+        environment: jax.Array,
+        setting: jax.Array,
+        lifetime_return: jax.Array,
+        world: jax.Array | None = None,
     ) -> SamplerState:
-        """Record one lifetime's return."""
+        """Record one lifetime's return, in a world where these are chosen."""
+        levels = state.levels
+        if levels is not None:
+            assert world is not None
+            levels = update_levels(levels, environment, world, lifetime_return)
         slot = state.trials[environment, setting] % self.config.window
         return SamplerState(
             returns=state.returns.at[environment, setting, slot].set(lifetime_return),
             trials=state.trials.at[environment, setting].add(1),
             low=state.low.at[environment].min(lifetime_return),
             high=state.high.at[environment].max(lifetime_return),
+            levels=levels,
         )
 
     def update_all(
-        self, state: SamplerState, environments: jax.Array, settings: jax.Array, returns: jax.Array, ended: jax.Array
+        self,
+        state: SamplerState,
+        environments: jax.Array,
+        settings: jax.Array,
+        returns: jax.Array,
+        ended: jax.Array,
+        worlds: jax.Array | None = None,
     ) -> SamplerState:
         """Record the returns of the lifetimes in `ended` [L] (a mask), in their order."""
 
         def record(carry: tuple[SamplerState, jax.Array]) -> tuple[SamplerState, jax.Array]:
             state, left = carry
             i = jnp.argmax(left)
-            return self.update(state, environments[i], settings[i], returns[i]), left.at[i].set(False)
+            world = None if worlds is None else worlds[i]
+            return self.update(state, environments[i], settings[i], returns[i], world), left.at[i].set(False)
 
         return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), record, (state, ended))[0]
 
@@ -128,12 +166,16 @@ class Sampler:
         return [row[i] for row, i in zip(self._settings, chosen, strict=True)]
 
 
-def make_sampler(grids: Sequence[Mapping[str, Sequence[float]]], config: SamplerConfig) -> Sampler:
-    """A sampler for environments with these grids; all grids have the same names, in the same order.
+def make_sampler(grids: Sequence[Mapping[str, Sequence[float]]], config: SamplerConfig, worlds: int = 0) -> Sampler:
+    """A sampler for environments with these grids, of `worlds` worlds each; all grids have the same names, in the same
+    order.
 
     Raises:
-        UserError: a grid is empty or has a value that is negative or not finite, or the names differ.
+        UserError: a grid is empty or has a value that is negative or not finite, or the names differ; worlds are to be
+            chosen where there are not so many and no more.
     """
+    if config.replay and not worlds:
+        raise UserError(f"sampler.replay: {config.replay:g} given; must be 0 where worlds is 0")
     names = list(grids[0])
     for grid in grids:
         if list(grid) != names:
@@ -141,4 +183,4 @@ def make_sampler(grids: Sequence[Mapping[str, Sequence[float]]], config: Sampler
         for name, values in grid.items():
             if not values or any(not np.isfinite(v) or v < 0 for v in values):
                 raise UserError(f"hyperparameters.{name}: {list(values)} given; needs one or more finite values >= 0")
-    return Sampler(tuple(tuple((n, tuple(map(float, v))) for n, v in g.items()) for g in grids), config)
+    return Sampler(tuple(tuple((n, tuple(map(float, v))) for n, v in g.items()) for g in grids), config, worlds)

@@ -17,6 +17,8 @@ class MetaTrainingConfig:
     """What is trained on: a distribution's name, several joined by "+", or an environment's name."""
     scale: int = 1
     """Multiplies the number of the distribution's lifetimes."""
+    life: float = 1.0
+    """Multiplies the lengths of the distribution's lifetimes: longer ones teach more of what old agents need."""
     worlds: int = 0
     """How many different worlds each environment of the distribution has, drawn once from the seed, for every agent one
     of them; by default every new agent has a new one.
@@ -65,7 +67,7 @@ class MetaTrainingConfig:
         check_numbers(self, sizes, at_least=1, at_most=MOST)
         check_numbers(self, "worlds", at_least=0, at_most=2**20)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
-        check_numbers(self, "learning_rate", above=0)
+        check_numbers(self, "learning_rate life", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)
         check_numbers(self, "discount", at_least=0, at_most=1)
         if self.schedule not in get_args(Schedule):

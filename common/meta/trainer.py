@@ -69,7 +69,7 @@ class MetaTrainer:
             UserError: agents cannot live so.
         """
         families = make_families(entries, programs, _pool(config))
-        sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler)
+        sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
         mesh = make_mesh([family.lifetimes.size for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
 
@@ -102,6 +102,8 @@ class MetaTrainer:
         """The families that each Adam learns from."""
         every = range(len(self.families))
         return [[at] for at in every] if self.config.family_adam else [list(every)]
+
+    # The state of a single Adam stands alone, as in checkpoints of runs before there could be several.
 
     def _first_optimiser(self, eta: PyTree) -> PyTree:
         states = tuple(self.optimiser.init(eta) for _ in self._parts)
@@ -210,6 +212,7 @@ class MetaTrainer:
                 population.setting,
                 population.reward_mean,
                 end & population.reports & m["finite"],
+                population.world,
             )
             for population, end, m in zip(lived, ended, metrics, strict=True)
         ]

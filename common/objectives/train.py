@@ -50,7 +50,7 @@ def make_trainer(plugin: Plugin[Config, Any], config: Config, devices: int | Non
         UserError: the configuration cannot be run.
     """
     objective = plugin.build(config)
-    entries = make_distribution(config.distribution, config.scale, plugin.distributions)
+    entries = make_distribution(config.distribution, config.scale, plugin.distributions, config.life)
     programs, hyperparameters = plugin.programs(config, objective), plugin.hyperparameters(config)
     return MetaTrainer.of(objective, entries, programs, hyperparameters, config, devices)
 

@@ -6,11 +6,14 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, log_probability
+from metaobj.common.agents.agent import Heads, entropy, log_probability
 from metaobj.common.experience.batches import Batch, Experience
 from metaobj.common.experience.windows import mean_valid
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.common.types import Metrics, PyTree
+
+A2C_ENTROPY_WEIGHT = 0.003
+"""What is usual for A2C's policies that are networks."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,11 @@ class A2C:
         return batch.advantages, {}
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
-        log_pi = jax.nn.log_softmax(heads["policy"])
         log_pi_a = log_probability(heads["policy"], batch.rollout.action)
-        entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+        bonus = batch.hyperparameters["entropy_weight"] * entropy(heads["policy"])
         chex.assert_rank(log_pi_a, 2)
-        chex.assert_equal_shape([log_pi_a, targets, entropy])
-        return -jnp.mean(log_pi_a * targets + batch.hyperparameters["entropy_weight"] * entropy)
+        chex.assert_equal_shape([log_pi_a, targets, bonus])
+        return -jnp.mean(log_pi_a * targets + bonus)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ TABLES = ("summary.csv", "curves.csv")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def programs(tmp_path_factory: pytest.TempPathFactory, quick_compilation: None) -> Iterator[None]:
     with quick_programs(tmp_path_factory.mktemp("programs")):
         yield
 
@@ -157,7 +157,7 @@ def test_all_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"^{says}"):
-        compare(replace(COMPARISON, **changes), tmp_path / "out")  # type: ignore[arg-type]
+        compare(replace(COMPARISON, **changes), tmp_path / "out")  # type: ignore[arg-type]  # of any field
     assert not (tmp_path / "out").exists()
 
 

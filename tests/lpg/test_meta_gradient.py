@@ -1,8 +1,7 @@
 """Meta-gradients against finite differences and against a plain version that shares no code with the real one."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,90 +9,15 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.gradients import clip_by_norm, mixed_mode_gradient
-from metaobj.common.keys import stream
-from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
-from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
-from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import largest_chunk, meta_gradient
-from metaobj.lpg.actor_critic import ActorCritic
-from metaobj.lpg.meta_loss import NEAR, MetaLossConfig
-from metaobj.lpg.objective import LPG, LPGConfig
-from metaobj.lpg.targets import errors
+from metaobj.lpg.objective import LPG
+from tests.lpg.cases import GAMMA, OBJECTIVE, WEIGHTS, Case, K, L, check_direction, perturbed, relative
 from tests.test_lstm import plain_lstm
 
 pytestmark = pytest.mark.usefixtures("float64")
-T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
-WEIGHTS = MetaLossConfig(policy_entropy=0.3, prediction_entropy=0.2, policy_target=0.1, prediction_target=0.4)
-OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=M, embedding_units=3), WEIGHTS)
 LEANING = LPG(replace(OBJECTIVE.config, value_inputs=True), replace(WEIGHTS, scale_advantages=True))
-AGENTS = {
-    "tabular": Entry("tests.worlds:RING", L, B, 100, (3.0,)),
-    # A large eps_root keeps Adam's curvature at small gradients within reach of finite differences.
-    "network": Entry(
-        "tests.worlds:OBSERVED_RING", L, B, 100, (0.1,), AgentConfig("dense", (4,), (), "adam", adam_eps_root=1e-3)
-    ),
-}
-
-
-class Case:
-    """Agents of one kind in mid-life, an eta, and the true meta-gradient of the first lifetime."""
-
-    def __init__(self, name: str, objective: LPG = OBJECTIVE):
-        entry = AGENTS[name]
-        self.objective = objective
-        (self.family,) = make_families(
-            [entry],
-            on_policy(
-                objective,
-                rollout_steps=T,
-                discount=GAMMA,
-                value=ValueConfig(learning_rate=0.1, scale_rewards=objective.config.value_inputs),
-            ),
-        )
-        self.program = self.family.program
-        sampler = make_sampler(sampler_grids([entry], {"kl_weight": (0.7,)}), SamplerConfig())
-        keys = jax.random.split(jax.random.key(3), 4)
-        population = jax.jit(partial(begin, self.family, sampler))(
-            sampler.init(), jax.random.split(keys[0], L), jnp.asarray(self.family.lifetimes)
-        )
-        params = perturbed(keys[1], population.learner.params, 1.0 if name == "tabular" else 0.5)
-        self.population = population.replace(learner=population.learner.replace(params=params))
-        self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
-        self.eta = perturbed(keys[3], jax.jit(objective.init)(keys[3]), 0.7)
-        self.differentiate = self.differentiator(self.program)
-        self.value, self.gradient = self.differentiate(self.eta, self.lifetime)
-        self.rollouts, self.actions = self.replay(self.eta)
-
-    def differentiator(self, program):
-        """Compiled (eta, lifetime) -> (meta-loss, meta-gradient)."""
-
-        def loss(eta, lifetime):
-            return program.meta_loss(self.objective, K, eta, lifetime, jnp.int32(0))[0]
-
-        return jax.jit(jax.value_and_grad(loss))
-
-    @partial(jax.jit, static_argnums=0)
-    def replay(self, eta):
-        """The batches that the K updates and the meta-loss see, [K + 1, ...], and the actions in them."""
-
-        def one(lifetime, _):
-            return self.program.update(self.objective, eta, lifetime)[0], self.program.act(lifetime)[1]
-
-        lifetime, batches = jax.lax.scan(one, self.lifetime, None, length=K)
-        last = self.program.act(lifetime)[1]
-        batches = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end[None]]), batches, last)
-        return batches, batches.rollout.action
-
-
-def perturbed(key, tree, size):
-    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, tree))
-    noisy = unravel(flat + size * jax.random.normal(key, flat.shape))
-    return jax.tree.map(lambda new, old: old if new is None else new, noisy, tree, is_leaf=lambda x: x is None)
 
 
 @pytest.fixture(scope="module")
@@ -112,43 +36,9 @@ def leaning(float64):
     return Case("network", LEANING)
 
 
-@pytest.fixture(scope="module")
-def anchored(float64):
-    """Held to the hand-written rule."""
-    return Case("tabular", LPG(OBJECTIVE.config, replace(WEIGHTS, anchor=0.5)))
-
-
 @pytest.fixture(scope="module", params=["tables", "networks", pytest.param("leaning", marks=pytest.mark.slow)])
 def case(request):
     return request.getfixturevalue(request.param)
-
-
-def relative(ours, theirs):
-    ours, theirs = ravel_pytree(ours)[0], ravel_pytree(theirs)[0]
-    assert bool(jnp.all(jnp.isfinite(theirs)))
-    assert ours.dtype == theirs.dtype == jnp.float64
-    assert float(jnp.linalg.norm(theirs)) > 1e-6
-    return float(jnp.linalg.norm(ours - theirs) / jnp.linalg.norm(theirs))
-
-
-def finite_difference(case, direction, h=2e-5):
-    """Central, of fourth order, while no sampled action changes."""
-
-    def at(step):
-        eta = jax.tree.map(lambda w, d: w + step * d, case.eta, direction)
-        np.testing.assert_array_equal(case.replay(eta)[1], case.actions)
-        return float(case.differentiate(eta, case.lifetime)[0])
-
-    return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
-
-
-def check_direction(case, direction):
-    norm = float(jnp.linalg.norm(ravel_pytree(direction)[0]))
-    direction = jax.tree.map(lambda d: d / norm, direction)
-    ours = float(ravel_pytree(case.gradient)[0] @ ravel_pytree(direction)[0])
-    assert np.isfinite(ours)
-    np.testing.assert_allclose(finite_difference(case, direction), ours, rtol=1e-6, atol=1e-10)
-    return ours
 
 
 def test_rollouts_have_everything_in_them(case):
@@ -171,86 +61,6 @@ def test_meta_gradient_is_the_finite_difference_in_each_block(case):
         block = [*leaves]
         block[i] = jax.random.normal(jax.random.key(i), leaf.shape)
         assert check_direction(case, jax.tree.unflatten(structure, block)) != 0
-
-
-@pytest.mark.slow
-def test_an_anchor_weighs_the_distance_from_the_hand_written_rule(anchored, tables):
-    """Its meta-gradient is the finite difference, and its meta-loss is the errors above the one without it."""
-    direction = perturbed(jax.random.key(0), jax.tree.map(jnp.zeros_like, anchored.eta), 1.0)
-    assert check_direction(anchored, direction) != 0
-    teacher, said = ActorCritic(M), []
-    lifetime = anchored.lifetime
-    for _ in range(K):
-        batch = anchored.program.act(lifetime)[1]
-        apply = partial(anchored.program.agent.apply, lifetime.learner.params)
-        heads, next_heads = apply(batch.rollout.observation), apply(batch.rollout.next_observation)
-        both = (rule.targets(anchored.eta, heads, next_heads, batch)[0] for rule in (OBJECTIVE, teacher))
-        said.append(sum(errors(*both).values()))
-        lifetime = anchored.program.update(OBJECTIVE, anchored.eta, lifetime)[0]
-    np.testing.assert_allclose(anchored.value, tables.value + 0.5 * sum(said) / K, rtol=1e-10)
-
-
-@dataclass(frozen=True, eq=False)
-class Led(OnPolicy):
-    """Whose meta-loss looks at one agent, whatever updates come to."""
-
-    target: Any = None
-
-    def ahead(self, lifetime, batch):
-        return self.target
-
-
-@pytest.mark.slow
-def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
-    """The target is A2C's, by hand; the meta-gradient is the finite difference of the distance from it."""
-    program, L = replace(tables.program, look_ahead=2), 2
-    assert program.steps_per_meta_update(K) == T * B * (K + L)
-    lifetime = tables.lifetime
-    for _ in range(K):
-        lifetime = program.update(OBJECTIVE, tables.eta, lifetime)[0]
-    after, batch, _ = program.act(lifetime)
-    theta, then, seen = after.learner.params, after, batch
-    for _ in range(L):
-
-        def loss(theta, seen=seen):
-            log_pi = jax.nn.log_softmax(theta["policy"][seen.rollout.observation])
-            entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
-            return -jnp.mean(of_actions(log_pi, seen.rollout.action) * seen.advantages + 0.003 * entropy)
-
-        theta = sgd(theta, (), jax.grad(loss)(theta), 3.0, 0)[0]
-        key = stream(then.key, "ahead") if then is after else then.key
-        then, seen, _ = program.act(replace(then, key=key, learner=replace(then.learner, params=theta)))
-    target = program.ahead(after, batch)
-    assert relative(target, theta) < 1e-6 < relative(target, after.learner.params)  # 0.003 is of 32 bits there
-
-    def kl(ours):
-        observation = batch.rollout.observation
-        p, q = (jax.nn.softmax(params["policy"][observation]) for params in (target, ours))
-        return jnp.mean(jnp.sum(p * jnp.log(p / q), -1))
-
-    led = Led(**{f.name: getattr(program, f.name) for f in fields(program)}, target=target)
-
-    def meta(eta, program):
-        value, (_, metrics) = program.meta_loss(OBJECTIVE, K, eta, tables.lifetime, jnp.int32(0))
-        return value, metrics["look_ahead_kl"]
-
-    (value, distance), gradient = jax.jit(partial(jax.value_and_grad(meta, has_aux=True), program=program))(tables.eta)
-    np.testing.assert_allclose(distance, kl(after.learner.params), rtol=1e-6)
-    direction = perturbed(jax.random.key(1), jax.tree.map(jnp.zeros_like, tables.eta), 1.0)
-    direction = jax.tree.map(lambda d: d / jnp.linalg.norm(ravel_pytree(direction)[0]), direction)
-    along = float(ravel_pytree(gradient)[0] @ ravel_pytree(direction)[0])
-    meta_of = jax.jit(partial(meta, program=led))
-
-    def at(step):
-        eta = jax.tree.map(lambda w, d: w + step * d, tables.eta, direction)
-        value, now = meta_of(eta)
-        return float(value - now / (now + NEAR) + now / (distance + NEAR))
-
-    np.testing.assert_allclose(at(0.0), value, rtol=1e-12)
-    h = 2e-5
-    slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
-    np.testing.assert_allclose(along, slope, rtol=1e-6)
-    assert along != 0
 
 
 # --- A plain version: Python loops, dense tables, ordinary reverse-mode autodiff. Rollouts are replayed. ---

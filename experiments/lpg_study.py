@@ -1,0 +1,232 @@
+"""What makes LPG carry: parts of its loss, what it starts from, how many worlds and how many updates it learns by.
+
+    python -m experiments.lpg_study [--seeds N] [--only NAME ...]
+
+Each variant is meta-trained from several seeds on tables alone (`carry-small`: small grids that pay now and then, on
+every step, or cost on every step, and Markov chains) for the same number of environment steps. Fresh agents then learn
+by it: tables in held-out chains longer than a rollout, of three kinds, with y and without; tables in held-out layouts,
+and networks in CartPole, each at the best of a few learning rates there. A2C stands beside them.
+
+Runs add to one table, so several at once may share the variants.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+from experiments.rows import Row, add, read
+from metaobj.common.devices import use_all_cores
+from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
+from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.meta.trainer import MetaTrainer, TrainingState
+from metaobj.common.objectives.contestants import learned
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded
+from metaobj.common.objectives.train import make_trainer, save_objective, started
+from metaobj.lpg.bootstrap import WORLDS, Variant, bootstrapping
+from metaobj.lpg.config import GRIDS, VALUE, LPGTraining
+from metaobj.lpg.inspection_data import Size
+from metaobj.lpg.objective import LPG
+from metaobj.lpg.plugin import plugin
+
+UPDATES = 240
+"""Meta-updates of K = 5, 29 million environment steps."""
+
+
+def _small(config: LPGTraining, learning_rate: float) -> LPGTraining:
+    return replace(
+        config,
+        distribution="carry-small",
+        scale=1,
+        meta_updates=UPDATES,
+        checkpoint_every=UPDATES,
+        chunk=32,
+        learning_rate=learning_rate,
+    )
+
+
+def _meta(base: LPGTraining, **changes: Any) -> LPGTraining:
+    return replace(base, meta_loss=replace(base.meta_loss, **changes))
+
+
+_BASE = _meta(_small(GRIDS, 1e-3), policy_entropy=0.05)
+_STARTED = replace(_BASE, init="pretrained:lpg-distilled", learning_rate=5e-4)
+_VALUE = _small(VALUE, 5e-4)
+
+
+def _updates(inner: int) -> LPGTraining:
+    """As many environment steps by another K."""
+    updates = UPDATES * _BASE.inner_updates // inner
+    return replace(_BASE, inner_updates=inner, meta_updates=updates, checkpoint_every=updates)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A variant: a configuration, and after which shares of its meta-updates it is judged."""
+
+    config: LPGTraining
+    judged: tuple[float, ...] = (1.0,)
+
+
+PLAIN = "LPG"
+STARTED, VALUED = "LPG, from the hand-written rule", "LPG+V, from A2C"
+STARTS = (PLAIN, STARTED, VALUED)
+POOLS = (4, 16, 64, 256, 1024)
+_COURSE = (0.125, 0.25, 0.5, 1.0)
+VARIANTS: dict[str, Trained] = {
+    PLAIN: Trained(_BASE, _COURSE),
+    STARTED: Trained(_STARTED, (0.0, *_COURSE)),
+    VALUED: Trained(_VALUE, (0.0, *_COURSE)),
+    "no y": Trained(replace(_BASE, network=replace(_BASE.network, bootstrap=False))),
+    "no KL term": Trained(replace(_BASE, kl_weights=(0.0,))),
+    "no value function": Trained(_meta(_BASE, use_value=False, scale_advantages=False)),
+    "rewards as they are": Trained(replace(_BASE, value=replace(_BASE.value, scale_rewards=False))),
+    "layouts only": Trained(replace(_BASE, distribution="small-layouts", scale=2)),
+    "with networks": Trained(replace(_BASE, distribution="carry")),
+    "K = 1": Trained(_updates(1)),
+    "K = 10": Trained(_updates(10)),
+    "advantages as they are": Trained(_meta(_BASE, scale_advantages=False)),
+    "an Adam for each family": Trained(replace(_BASE, family_adam=True)),
+    "no clip": Trained(replace(_BASE, lifetime_gradient_clip=0.0)),
+    "no entropy, b0 = 0": Trained(_meta(_BASE, policy_entropy=0.0)),
+    "b2 = 0.05": Trained(_meta(_BASE, policy_target=0.05)),
+    f"{STARTED}, anchor 0.03": Trained(_meta(_STARTED, anchor=0.03)),
+    f"{STARTED}, look-ahead 6": Trained(_meta(_STARTED, look_ahead=6, policy_entropy=0.0)),
+    **{f"{number} worlds": Trained(replace(_BASE, worlds=number)) for number in POOLS},
+}
+"""The first is LPG as in the paper but for its worlds and the scale of rewards; most others differ from it in one
+thing each.
+"""
+A2C = "A2C"
+
+TASKS = {"layouts": "held-out-layouts", "cartpole": "CartPole-v1"}
+"""Suites of one task each."""
+_CHAINS = [f"{world}{cut}" for world in WORLDS for cut in ("", ", no y")]
+COLUMNS = (
+    "variant",
+    "seed",
+    "share",
+    "environment_steps",
+    *_CHAINS,
+    *(f"{task}_{value}" for task in TASKS for value in ("final", "area", "rate")),
+    "policy_entropy",
+    "clipped",
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A study of LPG."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of meta-training."""
+    only: tuple[str, ...] = ()
+    """Some of the variants."""
+    agents: int = 16
+    """Fresh agents that judge an objective in each task."""
+    tuning_agents: int = 4
+    """Those that a learning rate is chosen by."""
+    out: Path = field(default=Path("experiments/results/lpg_study/study.csv"))
+    """The table; what stands there already is not run again."""
+
+
+def meta_trained(
+    variant: Trained, trainer: MetaTrainer, seed: int
+) -> Iterator[tuple[float, Loaded[LPGTraining, LPG], Row]]:
+    """What there is to be judged, by the share of the meta-updates done."""
+    config = trainer.config
+    seeded = replace(trainer, config=replace(config, seed=seed))
+    state = started(plugin, seeded, seeded.init(), Console(quiet=True))
+    metrics: Row = {}
+    for at in range(config.meta_updates // config.log_every + 1):
+        share = at * config.log_every / config.meta_updates
+        if share in variant.judged:
+            yield share, frozen(seeded, state), metrics
+        if share < 1:
+            state, seen = trainer.run_chunk(state)
+            metrics = {name: float(np.mean(seen[name])) for name in ("policy_entropy", "clipped")}
+
+
+def frozen(trainer: MetaTrainer, state: TrainingState) -> Loaded[LPGTraining, LPG]:
+    """The objective as others would find it."""
+    steps = trainer.first_steps + int(state.step) * trainer.steps_per_update
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "objective.safetensors"
+        save_objective(path, plugin, trainer, state, steps)
+        return load_objective(path)
+
+
+def in_chains(loaded: Loaded[LPGTraining, LPG], seed: int) -> Row:
+    """Shares of the optimal return in chains longer than a rollout."""
+    found = bootstrapping(loaded, Size(), jax.random.key(seed)).scores
+    variants = {"": Variant(), ", no y": Variant(("y",))}
+    return {
+        f"{world}{name}": float(found[variant, world].point) for world in WORLDS for name, variant in variants.items()
+    }
+
+
+def in_tasks(method: Method, arguments: Arguments) -> Row:
+    """Interquartile means over fresh agents of final return and area under the curve of returns, by task."""
+    protocol = EvaluationProtocol(seeds=arguments.agents, tuning_seeds=arguments.tuning_agents, tuning="suite")
+    row: Row = {}
+    for task, name in TASKS.items():
+        suite = make_suite(name)
+        trials, contestant = Trials(protocol), Contestant(method.name, (method,))
+        best = tune(trials, contestant, suite).setting
+        curves = evaluate(trials, contestant, suite, {suite[0].environment: best})
+        returns = curves.returns if task == "cartpole" else curves.normalised  # [1, agents, bins]
+        # Who has diverged earns nothing.
+        returns = np.nan_to_num(returns)
+        row[f"{task}_final"] = float(interquartile_mean(returns[..., -1]))
+        row[f"{task}_area"] = float(interquartile_mean(returns.mean(-1)))
+        row[f"{task}_rate"] = best["learning_rate"]
+    return row
+
+
+def main() -> None:
+    """Run what the table does not hold yet."""
+    arguments = tyro.cli(Arguments)
+    use_all_cores()
+    for name in arguments.only:
+        if name not in (A2C, *VARIANTS):
+            raise SystemExit(f"only: {name!r} given; choose from {'; '.join((A2C, *VARIANTS))}")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    trainers: dict[str, MetaTrainer] = {}  # the seed is in the first state alone, so all seeds share what is compiled
+
+    def keep(row: Row) -> None:
+        print(" ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+        add(arguments.out, COLUMNS, row)
+
+    for seed in arguments.seeds:
+        for name in arguments.only or (A2C, *VARIANTS):
+            done = {row["share"] for row in read(arguments.out) if (row["variant"], row["seed"]) == (name, seed)}
+            if name == A2C:
+                if seed == 0 and not done:
+                    method = a2c(_BASE.rollout_steps, _BASE.discount, _BASE.value)
+                    keep({"variant": name, "seed": 0, "share": 0.0, **in_tasks(method, arguments)})
+                continue
+            variant = VARIANTS[name]
+            if done >= set(variant.judged):
+                continue
+            config = replace(variant.config, seed=seed)
+            if name not in trainers or config.worlds:  # which worlds there are is the seed's to say
+                trainers[name] = make_trainer(plugin, config)
+            for share, loaded, metrics in meta_trained(variant, trainers[name], seed):
+                if share not in done:
+                    row = {"variant": name, "seed": seed, "share": share, **metrics}
+                    row["environment_steps"] = loaded.metadata["environment_steps"]
+                    keep(row | in_chains(loaded, seed) | in_tasks(learned(loaded), arguments))
+
+
+if __name__ == "__main__":
+    main()
