@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.ad_checkpoint import checkpoint_name
+from jax.flatten_util import ravel_pytree
 
 from metaobj.common.types import PyTree
 
@@ -41,6 +42,32 @@ def mixed_mode_gradient(
 
     gradient.defvjp(forward, backward)
     return gradient
+
+
+def numbers(tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
+    """All that is inexact in a tree as one vector, and the way back, to a tree whose other leaves are as they were."""
+    leaves, structure = jax.tree.flatten(tree)
+    inexact = [at for at, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    flat, unravel = ravel_pytree([leaves[at] for at in inexact])
+
+    def back(vector: jax.Array) -> PyTree:
+        new = dict(zip(inexact, unravel(vector), strict=True))
+        return jax.tree.unflatten(structure, [new.get(at, leaf) for at, leaf in enumerate(leaves)])
+
+    return flat, back
+
+
+def directional(
+    function: Callable[..., jax.Array], at: tuple[jax.Array, ...], directions: tuple[jax.Array, ...]
+) -> jax.Array:
+    """The derivatives [n, ...] of a function along n directions, each [n, ...] and one for each argument.
+
+    Forward mode out of reverse mode twice: the pullback is linear in its cotangent, and its own pullback is the
+    pushforward. So it goes through functions that tell their own reverse pass and no forward one.
+    """
+    value, pullback = jax.vjp(function, *at)
+    _, pushforward = jax.vjp(pullback, jnp.zeros_like(value))
+    return jax.vmap(lambda *direction: pushforward(direction)[0])(*directions)
 
 
 def clip_by_norm(gradient: PyTree, limit: float) -> tuple[PyTree, jax.Array]:

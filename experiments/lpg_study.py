@@ -39,8 +39,8 @@ from metaobj.lpg.inspection_data import Size
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.plugin import plugin
 
-UPDATES = 240
-"""Meta-updates of K = 5, 29 million environment steps."""
+UPDATES = 160
+"""Meta-updates of K = 5, 20 million environment steps."""
 
 
 def _small(config: LPGTraining, learning_rate: float) -> LPGTraining:
@@ -82,7 +82,7 @@ PLAIN = "LPG"
 STARTED, VALUED = "LPG, from the hand-written rule", "LPG+V, from A2C"
 STARTS = (PLAIN, STARTED, VALUED)
 POOLS = (4, 16, 64, 256, 1024)
-_COURSE = (0.125, 0.25, 0.5, 1.0)
+_COURSE = (0.25, 0.5, 1.0)
 VARIANTS: dict[str, Trained] = {
     PLAIN: Trained(_BASE, _COURSE),
     STARTED: Trained(_STARTED, (0.0, *_COURSE)),
@@ -98,11 +98,13 @@ VARIANTS: dict[str, Trained] = {
     "advantages as they are": Trained(_meta(_BASE, scale_advantages=False)),
     "an Adam for each family": Trained(replace(_BASE, family_adam=True)),
     "no clip": Trained(replace(_BASE, lifetime_gradient_clip=0.0)),
+    "lives twice as long": Trained(replace(_BASE, life=2.0)),
     "no entropy, b0 = 0": Trained(_meta(_BASE, policy_entropy=0.0)),
     "b2 = 0.05": Trained(_meta(_BASE, policy_target=0.05)),
     f"{STARTED}, anchor 0.03": Trained(_meta(_STARTED, anchor=0.03)),
     f"{STARTED}, look-ahead 6": Trained(_meta(_STARTED, look_ahead=6, policy_entropy=0.0)),
     **{f"{number} worlds": Trained(replace(_BASE, worlds=number)) for number in POOLS},
+    "64 worlds, by regret": Trained(replace(_BASE, worlds=64, sampler=replace(_BASE.sampler, replay=0.8))),
 }
 """The first is LPG as in the paper but for its worlds and the scale of rewards; most others differ from it in one
 thing each.
@@ -132,9 +134,9 @@ class Arguments:
     """Of meta-training."""
     only: tuple[str, ...] = ()
     """Some of the variants."""
-    agents: int = 16
+    agents: int = 8
     """Fresh agents that judge an objective in each task."""
-    tuning_agents: int = 4
+    tuning_agents: int = 3
     """Those that a learning rate is chosen by."""
     out: Path = field(default=Path("experiments/results/lpg_study/study.csv"))
     """The table; what stands there already is not run again."""
@@ -168,8 +170,8 @@ def frozen(trainer: MetaTrainer, state: TrainingState) -> Loaded[LPGTraining, LP
 
 def in_chains(loaded: Loaded[LPGTraining, LPG], seed: int) -> Row:
     """Shares of the optimal return in chains longer than a rollout."""
-    found = bootstrapping(loaded, Size(), jax.random.key(seed)).scores
     variants = {"": Variant(), ", no y": Variant(("y",))}
+    found = bootstrapping(loaded, Size(), jax.random.key(seed), [*variants.values()]).scores
     return {
         f"{world}{name}": float(found[variant, world].point) for world in WORLDS for name, variant in variants.items()
     }
@@ -201,27 +203,27 @@ def main() -> None:
         if name not in (A2C, *VARIANTS):
             raise SystemExit(f"only: {name!r} given; choose from {'; '.join((A2C, *VARIANTS))}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    trainers: dict[str, MetaTrainer] = {}  # the seed is in the first state alone, so all seeds share what is compiled
 
     def keep(row: Row) -> None:
-        print(" ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
+        print(" ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{value}," for key, value in row.items()))
         add(arguments.out, COLUMNS, row)
 
-    for seed in arguments.seeds:
-        for name in arguments.only or (A2C, *VARIANTS):
+    for name in arguments.only or (A2C, *VARIANTS):
+        if name == A2C:
+            if not any(row["variant"] == A2C for row in read(arguments.out)):
+                method = a2c(_BASE.rollout_steps, _BASE.discount, _BASE.value)
+                keep({"variant": name, "seed": 0, "share": 0.0, **in_tasks(method, arguments)})
+            continue
+        variant = VARIANTS[name]
+        trainer: MetaTrainer | None = None
+        for seed in arguments.seeds:
             done = {row["share"] for row in read(arguments.out) if (row["variant"], row["seed"]) == (name, seed)}
-            if name == A2C:
-                if seed == 0 and not done:
-                    method = a2c(_BASE.rollout_steps, _BASE.discount, _BASE.value)
-                    keep({"variant": name, "seed": 0, "share": 0.0, **in_tasks(method, arguments)})
-                continue
-            variant = VARIANTS[name]
             if done >= set(variant.judged):
                 continue
-            config = replace(variant.config, seed=seed)
-            if name not in trainers or config.worlds:  # which worlds there are is the seed's to say
-                trainers[name] = make_trainer(plugin, config)
-            for share, loaded, metrics in meta_trained(variant, trainers[name], seed):
+            # The seed is in the first state alone, so that all share what is compiled; unless it says what worlds are.
+            if trainer is None or variant.config.worlds:
+                trainer = make_trainer(plugin, replace(variant.config, seed=seed))
+            for share, loaded, metrics in meta_trained(variant, trainer, seed):
                 if share not in done:
                     row = {"variant": name, "seed": seed, "share": share, **metrics}
                     row["environment_steps"] = loaded.metadata["environment_steps"]

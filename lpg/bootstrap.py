@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.environments.delayed_chain import COST, ChainParams, DelayedChain, chain_spec
-from metaobj.common.environments.protocol import reference_returns
+from metaobj.common.environments.protocol import Discrete, reference_returns
 from metaobj.common.environments.splits import Split
 from metaobj.common.evaluation.bootstrap import Interval, stratified_bootstrap
 from metaobj.common.evaluation.statistics import mean
@@ -91,17 +91,23 @@ def variants(rule: LPG) -> list[Variant]:
     return [*map(Variant, cuts), Variant(told=True)]
 
 
-def bootstrapping(loaded: Loaded[LPGTraining, LPG], size: Size, key: PRNGKey) -> Bootstrapping:
-    """Train fresh tables by the rule and by all its variants, each in the same held-out chains."""
+def bootstrapping(
+    loaded: Loaded[LPGTraining, LPG], size: Size, key: PRNGKey, asked: Sequence[Variant] = ()
+) -> Bootstrapping:
+    """Train fresh tables by the rule and by its variants, all or those `asked`, each in the same held-out chains."""
     T = loaded.config.rollout_steps
     long = _chains(loaded, (T + 1, T + _LONGER), "held_out", tuple(WORLDS))
-    short = _chains(loaded, (1, T), "any", ("plain",))
     worlds_key, told_key, lives_key = jax.random.split(key, 3)
     worlds = _draw(long, worlds_key, size.chain_agents)
     each = [settled(loaded, (name, _PLAIN), _USUAL) for name, _ in WORLDS.values()]
     setting = {name: np.repeat([chosen[name] for chosen in each], size.chain_agents) for name in each[0]}
-    told = _told(loaded, short, worlds.params, each[0], size, told_key)  # [n, S, m]
-    asked = variants(loaded.objective)
+    asked = asked or variants(loaded.objective)
+    space = long.program.environment.observation_space
+    assert isinstance(space, Discrete)
+    told = np.zeros((len(setting["learning_rate"]), space.n, 1), np.float32)  # broadcasts
+    if any(variant.told for variant in asked):
+        short = _chains(loaded, (1, T), "any", ("plain",))
+        told = _told(loaded, short, worlds.params, each[0], size, told_key)  # [n, S, m]
     record = train_agents(
         Cut(loaded.objective, long.program.lambda_),
         loaded.eta,

@@ -16,6 +16,7 @@ from metaobj.common.lifetimes.distributions import (
 )
 from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.objectives import Bootstrapped, MetaObjective
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPGConfig
@@ -52,9 +53,18 @@ class LPGTraining(MetaTrainingConfig):
                 raise UserError(
                     f"{given} with value.lambda_ {self.value.lambda_:g}: the rule's is {ActorCritic.lambda_:g}"
                 )
+        _ = self.meta_objective  # which checks what it is made of
         if not self.kl_weights or any(not 0 <= weight < math.inf for weight in self.kl_weights):
             given = " ".join(map(str, self.kl_weights)) or "nothing"
             raise UserError(f"kl_weights: {given} given; must be one or more finite numbers, at least 0")
+
+    @property
+    def meta_objective(self) -> MetaObjective:
+        if not self.meta_loss.look_ahead:
+            return super().meta_objective
+        if self.mix:
+            raise UserError(f"mix: {self.mix:g} given; must be 0 where meta_loss.look_ahead is not")
+        return Bootstrapped(self.meta_loss.look_ahead)
 
     def _check_start(self) -> None:
         """Raises:

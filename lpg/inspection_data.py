@@ -153,7 +153,7 @@ def _look(objective: LPG, program: OnPolicy, rollouts: int, eta: PyTree, agents:
             return program.agent.apply(lifetime.learner.params, observation)
 
         # The agent stands still meanwhile; only its value function, which nobody reads later, learns on.
-        _, batches = jax.lax.scan(lambda agent, _: program.act(agent)[:2], lifetime, None, length=rollouts)
+        _, batches = jax.lax.scan(lambda agent, _: program.gather(agent)[:2], lifetime, None, length=rollouts)
         batch = jax.tree.map(lambda leaf: leaf[0], batches)
         steps = batch.rollout  # [T, B, ...]
         heads = apply(steps.observation)

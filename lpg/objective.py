@@ -17,6 +17,8 @@ from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
+from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
+from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
@@ -146,8 +148,12 @@ class LPG:
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         return agent_loss(heads, targets, batch)
 
+    @property
+    def guide(self) -> UpdateRule:
+        return A2C(A2C_ENTROPY_WEIGHT)
+
     def meta_loss(
-        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+        self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
         return meta_loss(self.meta_loss_config, heads, batch, updates, target)
 

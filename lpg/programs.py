@@ -17,5 +17,4 @@ def programs(config: LPGTraining, rule: UpdateRule) -> Callable[[Entry, Environm
         discount=config.discount,
         value=config.value,
         remat=config.remat,
-        look_ahead=config.meta_loss.look_ahead,
     )

@@ -73,7 +73,7 @@ class Distillation:
         return self.student.loss(heads, targets, batch)
 
     def meta_loss(
-        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+        self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
         return updates["policy_error"] + updates["prediction_error"], {}
 
@@ -90,7 +90,7 @@ def distil(config: LPGTraining, console: Console, devices: int | None = None) ->
     Raises:
         UserError: what was learnt is not finite.
     """
-    entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS)
+    entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS, config.life)
     trainer = _trainer(config, tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries), devices)
     state = trainer.init("start")
     live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}

@@ -14,6 +14,7 @@ from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC
 from metaobj.common.lifetimes.population import make_families
+from metaobj.common.meta.objectives import Last, meta_loss
 from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.common.pictures.style import colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.types import PRNGKey, PyTree
@@ -123,7 +124,7 @@ def follow(loaded: Loaded[MetaGenRLTraining, MetaGenRL], size: Size, key: PRNGKe
         lifetime = family.start(world_key, life_key, setting, size.updates)
 
         def update(lifetime: Any, nothing: None) -> tuple[Any, tuple[jax.Array, ...]]:
-            lifetime, metrics = program.meta_loss(objective, 1, eta, lifetime, jnp.int32(0))[1]
+            lifetime, metrics = meta_loss(Last(), program, objective, 1, eta, lifetime, jnp.int32(0))[1]
             return lifetime, (metrics["cosine"], metrics["saturation"], metrics["reward"])
 
         return jax.lax.scan(update, lifetime, None, length=size.updates)[1]

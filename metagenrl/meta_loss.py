@@ -9,8 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 
-from metaobj.common.agents.deterministic import ActorCriticLearner
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.errors import MOST, UserError, check_numbers
@@ -88,77 +88,58 @@ class WarmStart:
         return share * learned + (1.0 - share) * CriticAscent().loss((), actions, experience, judged)
 
 
+@struct.dataclass
+class Trial:
+    """A policy that is tried on windows, beside the lifetime that goes on as it is."""
+
+    lifetime: OffPolicyLifetime
+    actor: PyTree
+    first: PyTree  # the direction of the first update; zeros before it
+    windows: Windows  # [K + 1, T, W, ...] of the updates and of the judgement
+    seen: jax.Array  # [] int32, how many of them
+
+
 @dataclass(frozen=True)
 class MetaOffPolicy(OffPolicy):
     """See `lifetimes.lifetime.MetaProgram`."""
 
     meta: MetaSettings = field(default_factory=MetaSettings)
 
-    def steps_per_meta_update(self, inner_updates: int) -> int:
+    def steps_per_meta_update(self, gathers: int) -> int:
         return self.steps_per_update
 
-    def meta_loss(
-        self, objective: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
-    ) -> tuple[jax.Array, tuple[OffPolicyLifetime, Metrics]]:
-        """One update of the agent, which is not differentiated, then `judge`."""
+    def begin_trial(
+        self, rule: PolicyRule, inner_updates: int, eta: PyTree, lifetime: OffPolicyLifetime, step: jax.Array
+    ) -> tuple[Trial, Metrics]:
+        """One update of the agent, which is not differentiated."""
         share = self.meta.learned_share(step, lifetime.updates)
         if share is None:
-            lifetime, about, acted = self.update(objective, jax.lax.stop_gradient(eta), lifetime)
+            lifetime, about, acted = self.update(rule, jax.lax.stop_gradient(eta), lifetime)
         else:
-            lifetime, about, acted = self.update(WarmStart(objective), jax.lax.stop_gradient((eta, share)), lifetime)
+            lifetime, about, acted = self.update(WarmStart(rule), jax.lax.stop_gradient((eta, share)), lifetime)
         keys = jax.random.split(lifetime.key, 2 + inner_updates)
-        loss, judged = self.judge(objective, eta, lifetime, keys[1:])
-        metrics = {
+        number = acted.episodes.number.astype(acted.reward.dtype)
+        told = {
             "reward": acted.reward,
-            "episodes": acted.episodes.number.astype(loss.dtype),
+            "episodes": number,
             "episode_return": acted.episodes.total_return,
-            "learned_share": jnp.asarray(1.0 if share is None else share, loss.dtype),
-            **about,
-            **judged,
+            "learned_share": jnp.asarray(1.0 if share is None else share, acted.reward.dtype),
         }
-        return loss, (replace(lifetime, key=keys[0]), metrics)
+        return self.trial(replace(lifetime, key=keys[0]), keys[1:]), told | about
 
-    def judge(
-        self, objective: PolicyRule, eta: PyTree, lifetime: OffPolicyLifetime, keys: PRNGKey
-    ) -> tuple[jax.Array, Metrics]:
-        """What the critic thinks of the policy after K trial updates by the objective, to be descended; and metrics.
+    def trial(self, lifetime: OffPolicyLifetime, keys: PRNGKey) -> Trial:
+        """Of K updates and a judgement on windows that `keys` [K + 1] draw."""
+        actor = lifetime.learner.actor
+        windows = jax.vmap(lambda k: self.sample(k, lifetime))(keys)
+        return Trial(lifetime, actor, jax.tree.map(jnp.zeros_like, actor), windows, jnp.int32(0))
 
-        Differentiable with respect to `eta`; the agent itself stays as it is. `keys` [K + 1] draw the windows of the
-        updates and of the judgement.
-        """
-        batches = jax.vmap(lambda k: self.sample(k, lifetime))(keys)  # [K + 1, T, W, ...]
-        inner, judge = jax.tree.map(lambda leaf: leaf[:-1], batches), jax.tree.map(lambda leaf: leaf[-1], batches)
-        if self.meta.judge_windows == "all":
-            judge = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), batches)
-        actor, first = self.trial_updates(objective, eta, lifetime.learner, inner)
+    def gather(self, trial: Trial) -> tuple[Trial, Windows, Metrics]:
+        """The next windows."""
+        return replace(trial, seen=trial.seen + 1), jax.tree.map(lambda leaf: leaf[trial.seen], trial.windows), {}
 
-        def judgement(actor: PyTree, windows: Windows) -> jax.Array:
-            action = self.agent.policy(actor, windows.steps.observation)
-            if self.meta.judge_critic == "first":
-                value = self.agent.first(lifetime.learner.critic, windows.steps.observation, action)
-            else:
-                value = jnp.min(self.agent.twins(lifetime.learner.critic, windows.steps.observation, action), axis=0)
-            chex.assert_equal_shape([value, windows.valid])
-            return mean_valid(value, windows.valid)
-
-        # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
-        few = judge if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], judge)
-        uphill = jax.grad(judgement)(lifetime.learner.actor, few)
-        uphill_norm = optax.tree.norm(uphill)
-        scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
-        loss = -scale * judgement(actor, judge)
-        first = jax.lax.stop_gradient(first)
-        cosine = -optax.tree.vdot(first, uphill) / jnp.maximum(optax.tree.norm(first) * uphill_norm, 1e-12)
-        return loss, {"meta_loss": loss, "cosine": cosine, "judgement_gradient_norm": uphill_norm}
-
-    def trial_updates(
-        self, objective: PolicyRule, eta: PyTree, learner: ActorCriticLearner, batches: Windows
-    ) -> tuple[PyTree, PyTree]:
-        """The policy after K updates by the objective on windows [K, T, W, ...], and the first one's direction.
-
-        Differentiable with respect to `eta`; the agent itself stays as it is.
-        """
-        settings = self.meta
+    def learn(self, rule: PolicyRule, weights: PyTree, trial: Trial, batch: Windows) -> tuple[Trial, Metrics]:
+        """One update of the policy that is tried."""
+        learner, settings = trial.lifetime.learner, self.meta
 
         def learned(actor: PyTree, context: PyTree, data: PyTree) -> jax.Array:
             eta, values, next_values = context
@@ -166,33 +147,70 @@ class MetaOffPolicy(OffPolicy):
             experience = experience._replace(values=values, next_values=next_values)
             actions = self.agent.policy(actor, steps.observation)
             judged = self.agent.first(critic, steps.observation, actions)
-            loss = objective.loss(eta, actions, experience, judged)
+            loss = rule.loss(eta, actions, experience, judged)
             return loss * jnp.sum(valid) if settings.inner_step == "sum" else loss
 
-        gradient_of = mixed_mode_gradient(learned)
-        optimiser = learner.actor_optimiser
+        # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
+        known = self.agent.experience(learner.critic, trial.actor, batch)
+        data = (batch, jax.lax.stop_gradient(known), learner.critic)
+        direction = mixed_mode_gradient(learned)(trial.actor, (weights, known.values, known.next_values), data)
+        if settings.inner_optimiser == "adam":
+            # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
+            weigh = learner.actor_optimiser.nu
+            direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), direction, weigh)
+        if settings.inner_optimiser != "sgd":
+            # Not the norm itself: it has no derivative where a loss does not answer to the actions at all.
+            size = jnp.sqrt(optax.tree.norm(direction, squared=True) + 1e-12)
+            direction = jax.tree.map(lambda d: d / size, direction)
+        actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, trial.actor, direction)
+        is_first = trial.seen == 1
+        first = jax.tree.map(lambda f, d: jnp.where(is_first, jax.lax.stop_gradient(d), f), trial.first, direction)
+        return replace(trial, actor=actor, first=first), {}
 
-        def one(actor: PyTree, batch: Windows) -> tuple[PyTree, PyTree]:
-            # Constant for the step, but not for the meta-gradient: they are the values of a policy that eta has made.
-            known = self.agent.experience(learner.critic, actor, batch)
-            data = (batch, jax.lax.stop_gradient(known), learner.critic)
-            gradient = gradient_of(actor, (eta, known.values, known.next_values), data)
-            direction = gradient
-            if settings.inner_optimiser == "adam":
-                # As Adam weighs them; a constant, so that what is learned is where to go and not how to fool Adam.
-                direction = jax.tree.map(lambda g, nu: g / (jnp.sqrt(nu) + 1e-8), gradient, optimiser.nu)
-            if settings.inner_optimiser != "sgd":
-                # Not the norm itself: it has no derivative where a loss does not answer to the actions at all.
-                size = jnp.sqrt(optax.tree.norm(direction, squared=True) + 1e-12)
-                direction = jax.tree.map(lambda d: d / size, direction)
-            actor = jax.tree.map(lambda p, d: p - settings.inner_learning_rate * d, actor, direction)
-            return actor, direction
+    def judge(
+        self, rule: PolicyRule, trial: Trial, batch: Windows, updates: Metrics, target: PyTree | None = None
+    ) -> tuple[jax.Array, Metrics]:
+        """What the critic thinks of the policy that was tried, to be descended; and metrics."""
+        if target is not None:
+            raise UserError(
+                "meta-objective: bootstrapped given; agents that learn from a replay are judged by a critic"
+            )
+        learner = trial.lifetime.learner
+        if self.meta.judge_windows == "all":
+            batch = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), trial.windows)
 
-        # The first policy does not depend on eta, and outside of the scan this is known.
-        actor, first = one(learner.actor, jax.tree.map(lambda leaf: leaf[0], batches))
-        if batches.valid.shape[0] > 1:
-            actor, _ = jax.lax.scan(one, actor, jax.tree.map(lambda leaf: leaf[1:], batches))
-        return actor, first
+        def judgement(actor: PyTree, windows: Windows) -> jax.Array:
+            action = self.agent.policy(actor, windows.steps.observation)
+            if self.meta.judge_critic == "first":
+                value = self.agent.first(learner.critic, windows.steps.observation, action)
+            else:
+                value = jnp.min(self.agent.twins(learner.critic, windows.steps.observation, action), axis=0)
+            chex.assert_equal_shape([value, windows.valid])
+            return mean_valid(value, windows.valid)
+
+        # Where nothing is divided by it, the critic's direction is for the metrics alone: a few windows tell enough.
+        few = batch if self.meta.scale_judge else jax.tree.map(lambda leaf: leaf[:, :8], batch)
+        uphill = jax.grad(judgement)(learner.actor, few)
+        uphill_norm = optax.tree.norm(uphill)
+        scale = 1.0 / jnp.maximum(uphill_norm, 1e-8) if self.meta.scale_judge else 1.0
+        loss = -scale * judgement(trial.actor, batch)
+        cosine = -optax.tree.vdot(trial.first, uphill) / jnp.maximum(optax.tree.norm(trial.first) * uphill_norm, 1e-12)
+        return loss, {"cosine": cosine, "judgement_gradient_norm": uphill_norm}
+
+    def end_trial(self, trial: Trial) -> OffPolicyLifetime:
+        return trial.lifetime
+
+    def learner(self, trial: Trial) -> PyTree:
+        return trial.actor
+
+    def with_learner(self, trial: Trial, learner: PyTree) -> Trial:
+        return replace(trial, actor=learner)
+
+    def parameters(self, learner: PyTree) -> PyTree:
+        return learner
+
+    def forked(self, trial: Trial) -> Trial:
+        return trial
 
 
 def meta_off_policy(

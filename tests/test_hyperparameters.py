@@ -145,7 +145,7 @@ class ActorCritic(A2C):
     def targets(self, weights, heads, next_heads, batch):
         return super().targets(weights, heads, next_heads, batch)[0] + weights["nothing"], {}
 
-    def meta_loss(self, heads, batch, updates):
+    def meta_loss(self, heads, next_heads, batch, updates):
         return jnp.mean(heads["policy"]) * 0.0, {}
 
 

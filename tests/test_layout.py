@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = ("lpg", "metagenrl")
+FAMILIES = ("lpg", "metagenrl", "selftuning")
 FLOORS = (
     ("types", "errors"),
     ("keys", "files"),

@@ -21,14 +21,26 @@ L = 6
 class Life:
     target: jax.Array
     updates: jax.Array
+    learnt: Any = ()
 
 
 class Bowl:
-    """A program whose lifetimes want eta at their target: the loss is half the squared distance."""
+    """A program whose lifetimes learn eta, and want it at their target: the loss is half the squared distance."""
 
-    def meta_loss(self, objective: Any, inner_updates: int, eta: Any, life: Life, step: jax.Array) -> Any:
-        loss = 0.5 * jnp.sum((eta["w"] - life.target) ** 2) + 0.0 * eta["b"]
-        return loss, (life.replace(updates=life.updates + inner_updates), {"meta_loss": loss})
+    def begin_trial(self, rule: Any, inner_updates: int, eta: Any, lifetime: Life, step: jax.Array) -> Any:
+        return lifetime.replace(learnt=jax.tree.map(jnp.zeros_like, eta)), {}
+
+    def gather(self, trial: Life) -> Any:
+        return trial, (), {}
+
+    def learn(self, rule: Any, weights: Any, trial: Life, batch: Any) -> Any:
+        return trial.replace(updates=trial.updates + 1, learnt=weights), {}
+
+    def judge(self, rule: Any, trial: Life, batch: Any, updates: Any, target: Any = None) -> Any:
+        return 0.5 * jnp.sum((trial.learnt["w"] - trial.target) ** 2) + 0.0 * trial.learnt["b"], {}
+
+    def end_trial(self, trial: Life) -> Life:
+        return trial.replace(learnt=())
 
 
 def family() -> Family:

@@ -24,6 +24,7 @@ class Batch(NamedTuple):
     discount: jax.Array  # []
     progress: jax.Array  # [] n / N: updates done / updates in this lifetime
     log_length: jax.Array  # [] log N
+    behaviour: jax.Array | None = None  # [T, B, A] log mu(.|s) of the policy that acted, where it is known
 
 
 class Experience(NamedTuple):

@@ -1,5 +1,7 @@
 """Return estimates on [T, B] rollouts."""
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -55,3 +57,59 @@ def lambda_returns(
     whole = len(mix) if launches_are_dear() else 1  # steps are a few numbers each
     _, returns = jax.lax.scan(step, first, (rollout.reward, continues, mix, next_values), reverse=True, unroll=whole)
     return returns
+
+
+class OffPolicyReturns(NamedTuple):
+    """What V-trace makes of a rollout."""
+
+    values: jax.Array  # [T, B] v_s, targets of the value function
+    advantages: jax.Array  # [T, B] rho (r + gamma (lambda v_{s+1} + (1 - lambda) V(s')) - V(s))
+
+
+def leaky_vtrace(
+    rollout: Rollout,
+    values: jax.Array,
+    next_values: jax.Array,
+    log_ratio: jax.Array,
+    discount: float | jax.Array,
+    lambda_: float | jax.Array = 1.0,
+    leak: float | jax.Array = 1.0,
+) -> OffPolicyReturns:
+    """V-trace (Espeholt et al. 2018) whose truncation leaks (Zahavy et al. 2020, "A Self-Tuning Actor-Critic").
+
+    rho = a min(1, w) + (1 - a) w and c = lambda rho, where w = pi / mu: a = 1 is V-trace, a = 0 plain importance
+    sampling. v_s = V(s) + rho (r + gamma V(s') - V(s)) + gamma c (v_{s+1} - V(s')), the last term within an episode
+    alone. On-policy these are TD(lambda) returns and generalised advantages. Differentiable in everything: stop the
+    gradients of values and ratio, or what is tuned is taught through them as well.
+
+    Args:
+        rollout: [T, B], acted by mu.
+        values: V(s) [T, B].
+        next_values: V(s') [T, B] of the true successors.
+        log_ratio: log pi(a|s) - log mu(a|s) [T, B].
+        discount: gamma.
+        lambda_: lambda.
+        leak: a.
+
+    Raises:
+        AssertionError: shapes differ.
+    """
+    chex.assert_rank([rollout.reward, values, next_values, log_ratio], 2)
+    chex.assert_equal_shape([rollout.reward, rollout.terminated, values, next_values, log_ratio])
+    ratio = jnp.exp(log_ratio)
+    rho = leak * jnp.minimum(1.0, ratio) + (1.0 - leak) * ratio
+    continues = jnp.where(rollout.terminated, 0.0, discount)
+    error = rho * (rollout.reward + continues * next_values - values)
+    # The next step is another episode's, or was not taken.
+    goes_on = jnp.where(rollout.terminated | rollout.truncated, 0.0, continues).at[-1].set(0.0)
+
+    def step(following: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        error, weight = inputs
+        result = error + weight * following
+        return result, result
+
+    first = jnp.zeros_like(error[-1])
+    _, beyond = jax.lax.scan(step, first, (error, goes_on * lambda_ * rho), reverse=True)  # v_s - V(s)
+    following = jnp.concatenate([beyond[1:], jnp.zeros_like(beyond[:1])])
+    advantages = rho * (rollout.reward + continues * next_values - values) + rho * goes_on * lambda_ * following
+    return OffPolicyReturns(values + beyond, advantages)

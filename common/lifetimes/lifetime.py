@@ -5,7 +5,7 @@ lifetimes, renews or evaluates them knows only what is here.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import jax
@@ -74,6 +74,12 @@ class Lifetime:
         mean = self.reward_mean + share * (jnp.mean(rewards) - self.reward_mean)
         return replace(self, worlds=worlds, reward_mean=mean, steps=steps, **changes)
 
+    @property
+    def own(self) -> PyTree:
+        """What is the agent's own: its networks, their optimisers, its experience. The world may hold what it likes."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in parts.items() if name not in ("environment_params", "worlds")}
+
 
 Life = TypeVar("Life", bound=Lifetime)
 Rule = TypeVar("Rule", contravariant=True)
@@ -110,19 +116,56 @@ class Program(Protocol[Life, Rule]):
 
 
 class MetaProgram(Program[Life, Rule], Protocol[Life, Rule]):
-    """A program in which a learned objective can be trained."""
+    """A program in which a learned objective can be trained.
 
-    def steps_per_meta_update(self, inner_updates: int) -> int:
-        """Environment steps of one agent in one meta-update."""
+    What K updates are tried on is a *trial*: of agents that learn from what they have just seen, their lifetime itself.
+    `meta/objectives.py` makes a loss of it.
+    """
 
-    def meta_loss(
-        self, objective: Rule, inner_updates: int, eta: PyTree, lifetime: Life, step: jax.Array
-    ) -> tuple[jax.Array, tuple[Life, Metrics]]:
-        """Live on, and how well the agent does after K updates by the objective: (loss, (lifetime, metrics)).
+    def steps_per_meta_update(self, gathers: int) -> int:
+        """Environment steps of one agent in one meta-update whose trial gathers so often."""
 
-        Differentiable with respect to `eta`. `step` is the number of meta-updates so far. Among the metrics are
-        "reward" (per environment step), "episodes" and "episode_return" (number and sum).
+    def begin_trial(
+        self, rule: Rule, inner_updates: int, eta: PyTree, lifetime: Life, step: jax.Array
+    ) -> tuple[Any, Metrics]:
+        """What K updates are tried on, and scalars about what was lived before; nothing here is differentiated.
+
+        `step` is the number of meta-updates so far.
         """
+
+    def gather(self, trial: Any) -> tuple[Any, PyTree, Metrics]:
+        """What the agent learns from next: (trial, batch, scalars about it).
+
+        Where it is lived for, scalars are "reward" (per environment step), "episodes" and "episode_return" (number and
+        sum); else those are among what `begin_trial` tells.
+        """
+
+    def learn(self, rule: Rule, weights: PyTree, trial: Any, batch: PyTree) -> tuple[Any, Metrics]:
+        """One update by the rule on a batch, differentiable with respect to `weights` and the trial's agent."""
+
+    def judge(
+        self, rule: Rule, trial: Any, batch: PyTree, updates: Metrics, target: PyTree | None = None
+    ) -> tuple[jax.Array, Metrics]:
+        """How well the agent does on what it gathered last, to be descended, and scalars about it.
+
+        `updates` is what the rule said of the updates before, averaged. With a `target` learner, how near the agent is
+        to it.
+        """
+
+    def end_trial(self, trial: Any) -> Life:
+        """The lifetime that goes on."""
+
+    def learner(self, trial: Any) -> PyTree:
+        """What learning changes in the trial's agent."""
+
+    def with_learner(self, trial: Any, learner: PyTree) -> Any:
+        """The trial with another one."""
+
+    def parameters(self, learner: PyTree) -> PyTree:
+        """Without what an optimiser remembers."""
+
+    def forked(self, trial: Any) -> Any:
+        """The same with keys of its own."""
 
 
 ProgramMaker: TypeAlias = Callable[[Entry, Environment], ProgramType]

@@ -17,13 +17,11 @@ from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
-from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
 from metaobj.common.rules.on_policy import LearnedObjective, UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 RETURNS_RATE, ADVANTAGES_RATE = 0.01, 0.05
 """How fast the running sizes of returns and of advantages fall, per rollout."""
-_GUIDE = A2C()
 SMALLEST = 1e-6
 """Where returns are smaller, rewards are as good as none."""
 
@@ -54,8 +52,6 @@ class OnPolicy:
     """See `ValueConfig`."""
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
-    look_ahead: int = 0
-    """L, updates by A2C that show the meta-loss where the agent might go after K updates, see `ahead`."""
 
     @property
     def first_steps(self) -> int:
@@ -65,8 +61,8 @@ class OnPolicy:
     def steps_per_update(self) -> int:
         return self.rollout_steps * self.num_environments
 
-    def steps_per_meta_update(self, inner_updates: int) -> int:
-        return self.steps_per_update * (inner_updates + max(self.look_ahead, 1))
+    def steps_per_meta_update(self, gathers: int) -> int:
+        return self.steps_per_update * gathers
 
     def start(self, key: PRNGKey, birth: Birth) -> OnPolicyLifetime:
         """A new agent in `birth.environment_params`, before its first update."""
@@ -108,6 +104,7 @@ class OnPolicy:
             advantages=advantages,
             advantage_size=jnp.sqrt(square_of_advantages),
             rewards_to_go=lambda_returns(steps, jnp.zeros_like(values), self.discount, 1.0) / unit,
+            behaviour=jax.nn.log_softmax(self.agent.apply(params, steps.observation)["policy"]),
             hyperparameters=lifetime.hyperparameters,
             discount=jnp.asarray(self.discount, values.dtype),
             progress=lifetime.updates / lifetime.length,
@@ -127,64 +124,58 @@ class OnPolicy:
         Differentiable with respect to `weights` and to the agent it starts from.
         """
         lifetime, batch, acted = self.act(lifetime)
-        learner, about = self.agent.learn(lifetime.learner, rule, weights, batch, self.remat)
-        return replace(lifetime, learner=learner, updates=lifetime.updates + 1), about, acted
+        lifetime, about = self.learn(rule, weights, lifetime, batch)
+        return lifetime, about, acted
+
+    def learn(
+        self, rule: UpdateRule, weights: PyTree, trial: OnPolicyLifetime, batch: Batch
+    ) -> tuple[OnPolicyLifetime, Metrics]:
+        learner, about = self.agent.learn(trial.learner, rule, weights, batch, self.remat)
+        return replace(trial, learner=learner, updates=trial.updates + 1), about
 
     def test(self, lifetime: OnPolicyLifetime, at_random: bool = False) -> None:
         """An on-policy agent acts as it learns."""
 
-    def ahead(self, lifetime: OnPolicyLifetime, batch: Batch) -> PyTree:
-        """Parameters of the agent after `look_ahead` updates by A2C, on this batch first; constant.
+    def begin_trial(
+        self, rule: UpdateRule, inner_updates: int, eta: PyTree, lifetime: OnPolicyLifetime, step: jax.Array
+    ) -> tuple[OnPolicyLifetime, Metrics]:
+        return lifetime, {}
 
-        A bootstrapped target (Flennerhag et al. 2022, "Bootstrapped Meta-Learning"): rules that lead there sooner are
-        better, however greedy others are. The agent's optimiser goes on from what it remembers of the rule's gradients.
-        """
+    def gather(self, trial: OnPolicyLifetime) -> tuple[OnPolicyLifetime, Batch, Metrics]:
+        trial, batch, (reward, episodes) = self.act(trial)
+        number = episodes.number.astype(reward.dtype)
+        return trial, batch, {"reward": reward, "episodes": number, "episode_return": episodes.total_return}
 
-        def learn(learner: Learner, batch: Batch) -> Learner:
-            entropy = {"entropy_weight": jnp.asarray(A2C_ENTROPY_WEIGHT, batch.rollout.reward.dtype)}
-            batch = batch._replace(hyperparameters=batch.hyperparameters | entropy)
-            return self.agent.learn(learner, _GUIDE, (), batch)[0]
+    def judge(
+        self,
+        rule: LearnedObjective,
+        trial: OnPolicyLifetime,
+        batch: Batch,
+        updates: Metrics,
+        target: Learner | None = None,
+    ) -> tuple[jax.Array, Metrics]:
+        rollout = batch.rollout
+        heads = self.agent.apply(trial.learner.params, rollout.observation)
+        next_heads = self.agent.apply(trial.learner.params, rollout.next_observation)
+        there = () if target is None else (self.agent.apply(target.params, rollout.observation),)
+        loss, metrics = rule.meta_loss(heads, next_heads, batch, updates, *there)
+        # Before this rollout's update of the value function.
+        return loss, {"value_loss": jnp.mean(batch.advantages**2), **metrics}
 
-        def further(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, None]:
-            lifetime, batch = self.act(lifetime)[:2]
-            return replace(lifetime, learner=learn(lifetime.learner, batch)), None
+    def end_trial(self, trial: OnPolicyLifetime) -> OnPolicyLifetime:
+        return trial
 
-        lifetime, batch = jax.lax.stop_gradient((lifetime, batch))
-        # Keys of its own: the agent itself is not to meet what was seen ahead.
-        lifetime = replace(lifetime, key=stream(lifetime.key, "ahead"), learner=learn(lifetime.learner, batch))
-        return jax.lax.scan(further, lifetime, None, length=self.look_ahead - 1)[0].learner.params
+    def learner(self, trial: OnPolicyLifetime) -> Learner:
+        return trial.learner
 
-    def meta_loss(
-        self, objective: LearnedObjective, inner_updates: int, eta: PyTree, lifetime: OnPolicyLifetime, step: jax.Array
-    ) -> tuple[jax.Array, tuple[OnPolicyLifetime, Metrics]]:
-        """K updates by the objective, then a rollout that judges the agent; where it is compared with what further
-        updates by A2C make of it, these are forgotten afterwards.
-        """
+    def with_learner(self, trial: OnPolicyLifetime, learner: Learner) -> OnPolicyLifetime:
+        return replace(trial, learner=learner)
 
-        def one_update(lifetime: OnPolicyLifetime, _: None) -> tuple[OnPolicyLifetime, tuple[Metrics, Acted]]:
-            lifetime, about, acted = self.update(objective, eta, lifetime)
-            return lifetime, (about, acted)
+    def parameters(self, learner: Learner) -> PyTree:
+        return learner.params
 
-        lifetime, (about, acted) = jax.lax.scan(one_update, lifetime, None, length=inner_updates)
-        about, acted = jax.tree.map(lambda x: jnp.mean(x, 0), (about, acted))
-        lifetime, batch, judged = self.act(lifetime)
-        heads = self.agent.apply(lifetime.learner.params, batch.rollout.observation)
-        if self.look_ahead:
-            target = self.agent.apply(self.ahead(lifetime, batch), batch.rollout.observation)
-            loss, metrics = objective.meta_loss(heads, batch, about, target)
-        else:
-            loss, metrics = objective.meta_loss(heads, batch, about)
-        episodes = jax.tree.map(lambda mean, last: mean * inner_updates + last, acted.episodes, judged.episodes)
-        metrics = {
-            "meta_loss": loss,
-            "reward": (acted.reward * inner_updates + judged.reward) / (inner_updates + 1),
-            "value_loss": jnp.mean(batch.advantages**2),  # before this rollout's update of the value function
-            "episodes": episodes.number.astype(loss.dtype),
-            "episode_return": episodes.total_return,
-            **about,
-            **metrics,
-        }
-        return loss, (lifetime, metrics)
+    def forked(self, trial: OnPolicyLifetime) -> OnPolicyLifetime:
+        return replace(trial, key=stream(trial.key, "ahead"))
 
 
 def on_policy(
@@ -194,7 +185,6 @@ def on_policy(
     discount: float,
     value: ValueConfig,
     remat: bool = False,
-    look_ahead: int = 0,
 ) -> Callable[[Entry, Environment], OnPolicy]:
     """Programs of on-policy agents with the heads that `rule` declares."""
 
@@ -211,7 +201,6 @@ def on_policy(
             critic_learning_rate=value.learning_rate,
             scale_rewards=value.scale_rewards,
             remat=remat,
-            look_ahead=look_ahead,
         )
 
     return make

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias, get_args
 
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.sampler import SamplerConfig
+from metaobj.common.meta.objectives import Last, MetaObjective, Mixed
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
@@ -33,6 +34,10 @@ class MetaTrainingConfig:
     """gamma, the discount per step of the agents' returns."""
     learning_rate: float = 1e-3
     """Learning rate of the Adam that trains the objective."""
+    mix: float = 0.0
+    """Judge not the K-th updated agent alone but each of the K, the k-th with a weight of mix^(K - k): less noise, and
+    a shorter sight. 1 weighs all alike.
+    """
     init: str = ""
     """An objective that eta starts from: a file, a run folder, RUN@STEP or pretrained:NAME, of the same sizes; by
     default fresh weights.
@@ -69,7 +74,7 @@ class MetaTrainingConfig:
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
         check_numbers(self, "learning_rate life", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)
-        check_numbers(self, "discount", at_least=0, at_most=1)
+        check_numbers(self, "discount mix", at_least=0, at_most=1)
         if self.schedule not in get_args(Schedule):
             raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
         if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:
@@ -77,3 +82,8 @@ class MetaTrainingConfig:
                 f"log_every: {self.log_every} given; must divide meta_updates ({self.meta_updates}) and "
                 f"checkpoint_every ({self.checkpoint_every})"
             )
+
+    @property
+    def meta_objective(self) -> MetaObjective:
+        """What the meta-gradient is taken of."""
+        return Mixed(self.mix) if self.mix else Last()

@@ -9,6 +9,7 @@ from metaobj.common.gradients import clip_by_norm, sum_over_chunks
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.objectives import meta_loss
 from metaobj.common.types import Metrics, PyTree
 
 
@@ -33,7 +34,7 @@ def meta_gradient(
     """
 
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
-        return family.program.meta_loss(objective, config.inner_updates, eta, lifetime, step)
+        return meta_loss(config.meta_objective, family.program, objective, config.inner_updates, eta, lifetime, step)
 
     def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)

@@ -76,8 +76,8 @@ class MetaTrainer:
     @property
     def steps_per_update(self) -> int:
         """Environment steps of the whole population in one meta-update."""
-        K = self.config.inner_updates
-        return sum(f.program.steps_per_meta_update(K) * f.lifetimes.size for f in self.families)
+        gathers = self.config.meta_objective.gathers(self.config.inner_updates)
+        return sum(f.program.steps_per_meta_update(gathers) * f.lifetimes.size for f in self.families)
 
     @property
     def first_steps(self) -> int:

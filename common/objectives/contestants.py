@@ -106,7 +106,7 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
     else:
         plugin = _plugin_of(names, suite)
         config = plugin.presets[plugin.default_preset]
-    baselines = {method.name.lower(): method for method in plugin.baselines(config)}
+    baselines = _known(plugin, config)
     contestants = []
     for name in names:
         if name in objectives:
@@ -135,6 +135,15 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
     return Field(same, tuple(c.name for n, c in zip(names, contestants, strict=True) if n in objectives), plugin, first)
 
 
+def _known(plugin: Plugin[Any, Any], config: Any = None) -> dict[str, Method]:
+    """By name in small letters, what needs no learning beforehand: a kind's baselines, and all kinds' methods."""
+    config = config if config is not None else plugin.presets[plugin.default_preset]
+    methods = [*plugin.baselines(config)]
+    for other in plugins().values():
+        methods += other.methods(config.rollout_steps)
+    return {method.name.lower(): method for method in methods}
+
+
 def usual_suite(names: Sequence[str]) -> str:
     """What the first objective among the names is evaluated on where nothing is told.
 
@@ -149,7 +158,7 @@ def usual_suite(names: Sequence[str]) -> str:
 
 def _written() -> set[str]:
     """The names of all rules that people wrote, in small letters."""
-    return {m.name.lower() for p in plugins().values() for m in p.baselines(p.presets[p.default_preset])}
+    return {name for plugin in plugins().values() for name in _known(plugin)}
 
 
 def _is_group(name: str) -> bool:
@@ -205,7 +214,7 @@ def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]
 
     error: UserError | None = None
     for plugin in sorted(plugins().values(), key=foreign):
-        methods = {m.name.lower(): m for m in plugin.baselines(plugin.presets[plugin.default_preset])}
+        methods = _known(plugin)
         if not all(name.lower() in methods for name in names):
             continue
         try:

@@ -71,6 +71,10 @@ class Plugin(Generic[Config, Rule]):
     """What is evaluated on where the user does not tell."""
     inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
     """Draw what the objective does, into a folder."""
+    methods: Callable[[int], Sequence[Method]] = lambda rollout_steps: ()
+    """Of this kind, what learns without having been meta-trained, by the steps of a rollout; any comparison may name
+    them.
+    """
     start: Callable[[MetaTrainer, Console], PyTree | None] | None = None
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.

@@ -24,9 +24,12 @@ class A2C:
     a learned objective has the same networks, rollouts and environment steps on both sides.
     """
 
+    entropy_weight: float | None = None
+    """Where it is not a hyperparameter of the agent's."""
+
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        return ("learning_rate", "entropy_weight")
+        return ("learning_rate", "entropy_weight") if self.entropy_weight is None else ("learning_rate",)
 
     def heads(self, num_actions: int) -> dict[str, int]:
         return {"policy": num_actions}
@@ -36,7 +39,8 @@ class A2C:
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         log_pi_a = log_probability(heads["policy"], batch.rollout.action)
-        bonus = batch.hyperparameters["entropy_weight"] * entropy(heads["policy"])
+        weight = batch.hyperparameters["entropy_weight"] if self.entropy_weight is None else self.entropy_weight
+        bonus = weight * entropy(heads["policy"])
         chex.assert_rank(log_pi_a, 2)
         chex.assert_equal_shape([log_pi_a, targets, bonus])
         return -jnp.mean(log_pi_a * targets + bonus)

@@ -43,13 +43,18 @@ class LearnedObjective(UpdateRule, Protocol):
         """Fresh weights, eta."""
 
     def meta_loss(
-        self, heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+        self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
         """How well the updated agent does on a fresh rollout, to be descended, and scalars to log.
 
         Args:
             heads: of the agent after the last update, at the rollout's observations.
+            next_heads: likewise at the true successors.
             batch: the rollout after the last update.
             updates: what `targets` said of each of the K updates, averaged.
-            target: likewise of the agent as it would be after further updates by A2C; none where no one looks ahead.
+            target: likewise of the agent as it would be after further updates; none where no one looks ahead.
         """
+
+    @property
+    def guide(self) -> UpdateRule:
+        """A rule without weights that descends what agents are judged by: where they might go after K updates."""

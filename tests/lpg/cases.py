@@ -13,6 +13,7 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.population import begin, make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
+from metaobj.common.meta.objectives import Last, MetaObjective, meta_loss
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 
@@ -28,11 +29,15 @@ AGENTS = {
 }
 
 
+LAST = Last()
+
+
 class Case:
     """Agents of one kind in mid-life, an eta, and the true meta-gradient of the first lifetime."""
 
-    def __init__(self, name: str, objective: LPG = OBJECTIVE):
+    def __init__(self, name: str, objective: LPG = OBJECTIVE, meta_objective: MetaObjective = LAST):
         entry = AGENTS[name]
+        self.meta_objective = meta_objective
         self.objective = objective
         (self.family,) = make_families(
             [entry],
@@ -61,7 +66,7 @@ class Case:
         """Compiled (eta, lifetime) -> (meta-loss, meta-gradient)."""
 
         def loss(eta, lifetime):
-            return program.meta_loss(self.objective, K, eta, lifetime, jnp.int32(0))[0]
+            return meta_loss(self.meta_objective, program, self.objective, K, eta, lifetime, jnp.int32(0))[0]
 
         return jax.jit(jax.value_and_grad(loss))
 

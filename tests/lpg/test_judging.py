@@ -1,6 +1,6 @@
 """What LPG's meta-loss may have besides: an anchor at the hand-written rule, and agents ahead to be compared with."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from metaobj.common.keys import stream
-from metaobj.common.lifetimes.on_policy import OnPolicy
+from metaobj.common.meta.objectives import Bootstrapped, meta_loss
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import NEAR
 from metaobj.lpg.objective import LPG
@@ -44,21 +44,22 @@ def test_an_anchor_weighs_the_distance_from_the_hand_written_rule(tables):
     np.testing.assert_allclose(anchored.value, tables.value + 0.5 * sum(said) / K, rtol=1e-10)
 
 
-@dataclass(frozen=True, eq=False)
-class Led(OnPolicy):
-    """Whose meta-loss looks at one agent, whatever updates come to."""
+@dataclass(frozen=True)
+class Led(Bootstrapped):
+    """Which looks at one agent, whatever updates come to."""
 
-    target: Any = None
+    at: Any = None
 
-    def ahead(self, lifetime, batch):
-        return self.target
+    def target(self, program, rule, eta, trial, batch):
+        return trial, self.at, batch
 
 
 @pytest.mark.slow
 def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
     """The target is A2C's, by hand; the meta-gradient is the finite difference of the distance from it."""
-    program, L = replace(tables.program, look_ahead=2), 2
-    assert program.steps_per_meta_update(K) == T * B * (K + L)
+    program, L = tables.program, 2
+    ahead = Bootstrapped(L)
+    assert program.steps_per_meta_update(ahead.gathers(K)) == T * B * (K + L)
     lifetime = tables.lifetime
     for _ in range(K):
         lifetime = program.update(OBJECTIVE, tables.eta, lifetime)[0]
@@ -75,7 +76,7 @@ def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
         theta = jax.tree.map(lambda p, g: p - 3.0 * g, theta, jax.grad(loss)(theta))
         key = stream(then.key, "ahead") if then is after else then.key
         then, seen, _ = program.act(replace(then, key=key, learner=replace(then.learner, params=theta)))
-    target = program.ahead(after, batch)
+    target = ahead.target(program, OBJECTIVE, tables.eta, after, batch)[1].learner.params
     assert relative(target, theta) < 1e-6 < relative(target, after.learner.params)  # 0.003 is of 32 bits there
 
     def kl(ours):
@@ -83,18 +84,18 @@ def test_looking_ahead_is_the_distance_from_what_a2c_comes_to(tables):
         p, q = (jax.nn.softmax(params["policy"][observation]) for params in (target, ours))
         return jnp.mean(jnp.sum(p * jnp.log(p / q), -1))
 
-    led = Led(**{f.name: getattr(program, f.name) for f in fields(program)}, target=target)
+    led = Led(L, at=replace(after, learner=replace(after.learner, params=target)))
 
-    def meta(eta, program):
-        value, (_, metrics) = program.meta_loss(OBJECTIVE, K, eta, tables.lifetime, jnp.int32(0))
+    def meta(eta, ahead):
+        value, (_, metrics) = meta_loss(ahead, program, OBJECTIVE, K, eta, tables.lifetime, jnp.int32(0))
         return value, metrics["look_ahead_kl"]
 
-    (value, distance), gradient = jax.jit(partial(jax.value_and_grad(meta, has_aux=True), program=program))(tables.eta)
+    (value, distance), gradient = jax.jit(partial(jax.value_and_grad(meta, has_aux=True), ahead=ahead))(tables.eta)
     np.testing.assert_allclose(distance, kl(after.learner.params), rtol=1e-6)
     direction = perturbed(jax.random.key(1), jax.tree.map(jnp.zeros_like, tables.eta), 1.0)
     direction = jax.tree.map(lambda d: d / jnp.linalg.norm(ravel_pytree(direction)[0]), direction)
     along = float(ravel_pytree(gradient)[0] @ ravel_pytree(direction)[0])
-    meta_of = jax.jit(partial(meta, program=led))
+    meta_of = jax.jit(partial(meta, ahead=led))
 
     def at(step):
         eta = jax.tree.map(lambda w, d: w + step * d, tables.eta, direction)

@@ -13,6 +13,7 @@ from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.rollout import Rollout
+from metaobj.common.meta.objectives import Bootstrapped, Last
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train, started
 from metaobj.lpg import start
@@ -140,8 +141,8 @@ def test_distillation_does_not_look_ahead():
     """Nor does it count steps of what it does not do."""
     config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
     trainer = start._trainer(config, start._LAYOUTS, 1)
-    assert trainer.families[0].program.look_ahead == 0
-    assert make_trainer(plugin, config).families[0].program.look_ahead == 5
+    assert trainer.config.meta_objective == Last()
+    assert make_trainer(plugin, config).config.meta_objective == Bootstrapped(5)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from metaobj.common.lifetimes.population import begin, make_families, sampler_gr
 from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import meta_gradient
+from metaobj.common.meta.objectives import Last, meta_loss
 from metaobj.common.types import Rollout
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, MetaSettings, WarmStart, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
@@ -79,6 +80,11 @@ UPDATES = {"published": 3, "good practice": 1, "normalised": 2, "adam": 2}
 """K, of each of them."""
 
 
+def judged(program, eta, lifetime, keys):
+    """The meta-loss alone, on windows that `keys` [K + 1] draw."""
+    return Last().judge(program, OBJECTIVE, eta, program.trial(lifetime, keys), len(keys) - 1, None)[0]
+
+
 class Judge:
     """One way of judging: the meta-loss of a lifetime as a function of eta, compiled once, and its gradient."""
 
@@ -87,7 +93,7 @@ class Judge:
         self.program = family_of(meta=self.settings).program
 
         def loss(eta):
-            return self.program.judge(OBJECTIVE, eta, lifetime, jax.random.split(KEY, 1 + self.K))[0]
+            return judged(self.program, eta, lifetime, jax.random.split(KEY, 1 + self.K))
 
         self.value_and_grad = jax.jit(jax.value_and_grad(loss))
 
@@ -126,15 +132,15 @@ def test_the_agents_own_update_is_no_part_of_what_is_differentiated(eta, lifetim
 
     @jax.jit
     def both(eta):
-        def meta_loss(eta):
-            loss, (after, metrics) = program.meta_loss(OBJECTIVE, 1, eta, lifetime, jnp.int32(4))
+        def whole(eta):
+            loss, (after, metrics) = meta_loss(Last(), program, OBJECTIVE, 1, eta, lifetime, jnp.int32(4))
             return loss, (after, metrics)
 
-        (loss, (after, metrics)), gradient = jax.value_and_grad(meta_loss, has_aux=True)(eta)
+        (loss, (after, metrics)), gradient = jax.value_and_grad(whole, has_aux=True)(eta)
         held = program.update(WarmStart(OBJECTIVE), (eta, metrics["learned_share"]), lifetime)[0]
         held = jax.lax.stop_gradient(held)
         keys = jax.random.split(held.key, 3)[1:]
-        alone = jax.value_and_grad(lambda eta: program.judge(OBJECTIVE, eta, held, keys)[0])(eta)
+        alone = jax.value_and_grad(lambda eta: judged(program, eta, held, keys))(eta)
         return (loss, gradient), alone, after.learner, held.learner
 
     with_update, alone, after, held = both(eta)

@@ -1,0 +1,1 @@
+"""Agents that tune their own actor-critic update as they learn."""

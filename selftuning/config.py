@@ -1,0 +1,45 @@
+"""Configuration and presets: numbers of an actor-critic that a whole population tunes together."""
+
+from dataclasses import dataclass, field, replace
+
+from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.errors import UserError
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.online import META_LEARNING_RATE
+from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+
+
+@dataclass(frozen=True)
+class SelfTuningTraining(MetaTrainingConfig):
+    """Meta-training of an actor-critic's numbers, the same for all lifetimes. (An agent that tunes its own is a method
+    that needs no training beforehand: `metaobj compare A2C STAC --suite control`.)
+    """
+
+    inner: Numbers = field(default_factory=Numbers)
+    outer: Outer = field(default_factory=Outer)
+    auxiliary: int = 0
+    """Further policies and values with numbers of their own, which never act."""
+    value: ValueConfig = field(default_factory=lambda: ValueConfig(learning_rate=3e-2))
+    """Of the lifetimes' value functions, which the outer loss may read."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.outer.discount != self.discount:
+            raise UserError(f"outer.discount: {self.outer.discount:g} given; must be discount, {self.discount:g}")
+
+    @property
+    def rule(self) -> SelfTuning:
+        """What is tuned."""
+        return SelfTuning(self.inner, self.outer, self.auxiliary)
+
+
+_DEMO = SelfTuningTraining(
+    distribution="small-layouts", discount=0.99, inner_updates=2, learning_rate=1e-2, lifetime_gradient_clip=0.1
+)
+PRESETS: dict[str, SelfTuningTraining] = {
+    "smoke": replace(_DEMO, distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5),
+    "selftuning-demo": _DEMO,
+}
+
+HYPERPARAMETERS = {META_LEARNING_RATE: (1e-2,)}
+"""Of agents beside the learning rate: a population's agents do not read it."""

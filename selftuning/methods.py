@@ -1,0 +1,117 @@
+"""Ways for one agent to learn and to tune how it learns, ready to be compared with others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.environments.protocol import Environment
+from metaobj.common.evaluation.baselines import A2C_RATES, BASELINE_DISCOUNT
+from metaobj.common.evaluation.method import Method
+from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
+from metaobj.common.lifetimes.on_policy import on_policy
+from metaobj.common.meta.objectives import Bootstrapped, Last, MetaObjective, Mixed
+from metaobj.common.meta.online import META_LEARNING_RATE, Backprop, Estimate, Online
+from metaobj.common.rules.bounded import Bounded
+from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+
+META_RATES = (1e-3, 1e-2)
+_OUTER = Outer(discount=BASELINE_DISCOUNT)
+
+
+@dataclass(frozen=True)
+class OnlineMethod:
+    """A self-tuning agent: its rule, and how the rule is tuned."""
+
+    name: str
+    rule: SelfTuning
+    meta_objective: MetaObjective = field(default_factory=Last)
+    inner_updates: int = 1
+    estimator: Estimate = field(default_factory=Backprop)
+    goes_on: Literal["last", "first"] = "last"
+    gradient_clip: float = 0.1
+    lag: int = 0
+    value: ValueConfig = ValueConfig(learning_rate=3e-2)
+    """Of the outer value function, where the rule reads it."""
+
+    def programs(self, rollout_steps: int) -> Callable[[Entry, Environment], Online]:
+        """How its agents live."""
+        outer = self.rule.outer
+        inner = on_policy(
+            self.rule,
+            rollout_steps=rollout_steps,
+            discount=outer.discount,
+            value=replace(self.value, lambda_=outer.lambda_),
+        )
+
+        def make(entry: Entry, environment: Environment) -> Online:
+            if entry.agent.torso in ("dense", "conv"):
+                entry = replace(entry, agent=replace(entry.agent, optimiser="rmsprop"))
+            return Online(
+                inner(entry, environment),
+                self.rule,
+                self.meta_objective,
+                self.inner_updates,
+                self.estimator,
+                self.goes_on,
+                self.gradient_clip,
+                self.lag,
+            )
+
+        return make
+
+    def method(self, rollout_steps: int) -> Method:
+        """With its grid."""
+
+        def grid(agent: AgentConfig) -> Mapping[str, Sequence[float]]:
+            rates = TABULAR_RATES if agent.torso == "tabular" else A2C_RATES
+            return {"learning_rate": rates, META_LEARNING_RATE: META_RATES}
+
+        return Method(self.name, self.rule, (), self.programs(rollout_steps), grid, rollout_steps)
+
+
+def _nearly(most: float) -> Bounded:
+    """From 0 to what it is in the outer loss, and 0.99 of that at first (Zahavy et al. 2020)."""
+    return Bounded(0.99 * most, 0.0, most)
+
+
+_STAC_OUTER = replace(_OUTER, lambda_=1.0, value_weight=0.25, entropy_weight=0.01, kl_weight=1.0)
+_STAC = SelfTuning(
+    Numbers(
+        discount=Bounded(0.99 * BASELINE_DISCOUNT),
+        lambda_=_nearly(1.0),
+        policy_weight=_nearly(1.0),
+        value_weight=_nearly(0.25),
+        entropy_weight=_nearly(0.01),
+        leak=_nearly(1.0),
+    ),
+    _STAC_OUTER,
+)
+_MG = SelfTuning(Numbers(), _OUTER)
+
+ONLINE: dict[str, OnlineMethod] = {
+    method.name: method
+    for method in (
+        OnlineMethod("MG", _MG),
+        OnlineMethod("MG-outer", replace(_MG, outer=replace(_OUTER, critic="outer"))),
+        OnlineMethod("Mixed", _MG, Mixed(0.8), inner_updates=5),
+        OnlineMethod("STAC", _STAC, Last("same")),
+        OnlineMethod("STACX", replace(_STAC, auxiliary=2), Last("same")),
+        OnlineMethod(
+            "BMG",
+            replace(_MG, inner=replace(_MG.inner, entropy_weight=Bounded(0.01, 0.0, 0.2)), distance="policy and value"),
+            Bootstrapped(look_ahead=2, by="rule", goes_on="target"),
+            inner_updates=4,
+        ),
+    )
+}
+"""MG tunes discount and lambda by the agents' own values, MG-outer by a value function at the outer discount; Mixed
+judges each of five updates; STAC tunes the whole loss, STACX those of two auxiliary heads besides; BMG tunes the
+entropy too, towards where two further updates lead.
+"""
+
+
+def methods(rollout_steps: int) -> list[Method]:
+    """All of them."""
+    return [method.method(rollout_steps) for method in ONLINE.values()]

@@ -1,0 +1,230 @@
+"""An actor-critic whose discount, lambda, loss weights and correction of old data are tuned by meta-gradients.
+
+Xu et al. 2018 ("Meta-Gradient Reinforcement Learning", arXiv 1805.09801) tune the discount and lambda of the returns;
+Zahavy et al. 2020 ("A Self-Tuning Deep Reinforcement Learning Algorithm", arXiv 2002.12928) all weights of the loss and
+how much V-trace truncates (STAC), and give auxiliary heads numbers of their own (STACX). Returns are differentiated;
+values, ratios and advantages' baselines are not.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.agents.agent import Heads, entropy, log_probability
+from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.experience.batches import Batch
+from metaobj.common.experience.returns import OffPolicyReturns, leaky_vtrace
+from metaobj.common.meta.online import META_LEARNING_RATE
+from metaobj.common.rules.bounded import Bounded
+from metaobj.common.rules.on_policy import UpdateRule
+from metaobj.common.types import Metrics, PRNGKey, PyTree
+
+
+def _fixed(value: float, high: float = 1.0) -> Bounded:
+    return Bounded(value, 0.0, high, tuned=False)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the inner loss is made of."""
+
+    discount: Bounded = Bounded(0.95)
+    lambda_: Bounded = Bounded(0.95)
+    policy_weight: Bounded = _fixed(1.0)
+    value_weight: Bounded = _fixed(0.25)
+    entropy_weight: Bounded = _fixed(0.01)
+    leak: Bounded = _fixed(1.0)
+    """a of leaky V-trace: 1 truncates importance weights at 1, 0 not at all."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            getattr(self, each.name).check(f"inner.{each.name}")
+
+    def items(self) -> list[tuple[str, Bounded]]:
+        """By name."""
+        return [(each.name, getattr(self, each.name)) for each in fields(self)]
+
+
+@dataclass(frozen=True)
+class Outer:
+    """What agents are judged by: the loss of an actor-critic whose numbers stay."""
+
+    discount: float = 0.99
+    lambda_: float = 0.95
+    policy_weight: float = 1.0
+    value_weight: float = 0.0
+    entropy_weight: float = 0.0
+    kl_weight: float = 0.0
+    """Of KL(mu || pi), from the policy that acted to the one that is judged."""
+    critic: Literal["agent", "outer"] = "agent"
+    """Whose values the outer advantages are measured by: the agent's own, which are learnt at the inner discount, or
+    the lifetime's value function, learnt at the outer one (Bonnet et al. 2022, "Debiasing Meta-Gradient Reinforcement
+    Learning by Learning the Outer Value Function", arXiv 2211.10550). Its discount and lambda are the program's.
+    """
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "discount lambda_", at_least=0, at_most=1, prefix="outer.")
+        weights = "policy_weight value_weight entropy_weight kl_weight"
+        check_numbers(self, weights, at_least=0, prefix="outer.")
+        if self.critic not in ("agent", "outer"):
+            raise UserError(f"outer.critic: {self.critic!r} given; must be agent or outer")
+
+
+@dataclass(frozen=True)
+class SelfTuning:
+    """See `common.rules.on_policy.LearnedObjective`. eta is {name: [1 + auxiliary heads]}, unconstrained."""
+
+    inner: Numbers = field(default_factory=Numbers)
+    outer: Outer = field(default_factory=Outer)
+    auxiliary: int = 0
+    """Further policies and values that learn by numbers of their own and never act."""
+    distance: Literal["policy", "policy and value"] = "policy"
+    """From a target, where there is one: KL of the policies, and half the squared difference of the values."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "auxiliary", at_least=0, at_most=MOST)
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ("learning_rate", META_LEARNING_RATE)
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        sizes = {"policy": num_actions, "value": 1}
+        for at in range(1, self.auxiliary + 1):
+            sizes |= {f"policy_{at}": num_actions, f"value_{at}": 1}
+        return sizes
+
+    def init(self, key: PRNGKey) -> PyTree:
+        return {name: jnp.full(1 + self.auxiliary, number.unconstrained) for name, number in self.inner.items()}
+
+    def values(self, eta: PyTree) -> dict[str, jax.Array]:
+        """The numbers themselves, {name: [1 + auxiliary heads]}."""
+        return {name: number.value(eta[name]) for name, number in self.inner.items()}
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        values, targets = self.values(weights), {}
+        for at, suffix in enumerate(self._suffixes):
+            one = {name: value[at] for name, value in values.items()}
+            returns = _returns(suffix, heads, next_heads, batch, one["discount"], one["lambda_"], one["leak"])
+            targets[f"head{suffix}"] = (returns, one)
+        told = {
+            f"{name}{suffix}": value[at] for name, value in values.items() for at, suffix in enumerate(self._suffixes)
+        }
+        return targets, told
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        total = jnp.zeros((), batch.rollout.reward.dtype)
+        for suffix in self._suffixes:
+            returns, one = targets[f"head{suffix}"]
+            weights = (one["policy_weight"], one["value_weight"], one["entropy_weight"])
+            total += _actor_critic_loss(suffix, heads, returns, batch, *weights)
+        return total
+
+    @property
+    def guide(self) -> UpdateRule:
+        return Guide(self.outer, self.heads)
+
+    def meta_loss(
+        self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
+    ) -> tuple[jax.Array, Metrics]:
+        metrics = {"policy_entropy": jnp.mean(entropy(heads["policy"]))}
+        if target is None:
+            return outer_loss(self.outer, heads, next_heads, batch), metrics
+        distance = jnp.mean(_kl(target["policy"], heads["policy"]))
+        if self.distance == "policy and value":
+            distance += 0.5 * jnp.mean((target["value"] - heads["value"]) ** 2)
+        return distance, metrics
+
+    @property
+    def _suffixes(self) -> list[str]:
+        return ["", *(f"_{at}" for at in range(1, self.auxiliary + 1))]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """An update rule that descends the outer loss."""
+
+    outer: Outer
+    declared: object
+    """The heads of the rule whose agents these are."""
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        return ("learning_rate",)
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        return self.declared(num_actions)  # type: ignore[operator,no-any-return]
+
+    def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
+        return _outer_returns(self.outer, heads, next_heads, batch), {}
+
+    def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
+        return _judged(self.outer, heads, targets, batch)
+
+
+def outer_loss(outer: Outer, heads: Heads, next_heads: Heads, batch: Batch) -> jax.Array:
+    """How well an agent does on a rollout, to be descended."""
+    return _judged(outer, heads, jax.lax.stop_gradient(_outer_returns(outer, heads, next_heads, batch)), batch)
+
+
+def _outer_returns(outer: Outer, heads: Heads, next_heads: Heads, batch: Batch) -> OffPolicyReturns:
+    own = _returns("", heads, next_heads, batch, outer.discount, outer.lambda_, 1.0)
+    if outer.critic == "agent":
+        return own
+    return own._replace(advantages=batch.advantages)
+
+
+def _judged(outer: Outer, heads: Heads, returns: OffPolicyReturns, batch: Batch) -> jax.Array:
+    weights = (outer.policy_weight, outer.value_weight, outer.entropy_weight)
+    loss = _actor_critic_loss("", heads, returns, batch, *weights)
+    if outer.kl_weight:
+        assert batch.behaviour is not None
+        loss += outer.kl_weight * jnp.mean(_kl(batch.behaviour, heads["policy"]))
+    return loss
+
+
+def _returns(
+    suffix: str,
+    heads: Heads,
+    next_heads: Heads,
+    batch: Batch,
+    discount: jax.Array | float,
+    lambda_: jax.Array | float,
+    leak: jax.Array | float,
+) -> OffPolicyReturns:
+    """Of a head's values; differentiable in the three numbers alone."""
+    rollout = batch.rollout
+    values, next_values, policy = jax.lax.stop_gradient(
+        (heads[f"value{suffix}"][..., 0], next_heads[f"value{suffix}"][..., 0], heads[f"policy{suffix}"])
+    )  # [T, B], [T, B], [T, B, A]
+    behaviour = policy if batch.behaviour is None else batch.behaviour
+    log_ratio = log_probability(policy, rollout.action) - log_probability(behaviour, rollout.action)
+    return leaky_vtrace(rollout, values, next_values, log_ratio, discount, lambda_, leak)
+
+
+def _actor_critic_loss(
+    suffix: str,
+    heads: Heads,
+    returns: OffPolicyReturns,
+    batch: Batch,
+    policy_weight: jax.Array | float,
+    value_weight: jax.Array | float,
+    entropy_weight: jax.Array | float,
+) -> jax.Array:
+    """-w_p E[log pi(a|s) A] + w_v E[(v_s - V(s))^2 / 2] - w_e E[H(pi)]."""
+    logits, value = heads[f"policy{suffix}"], heads[f"value{suffix}"][..., 0]
+    log_pi_a = log_probability(logits, batch.rollout.action)  # [T, B]
+    chex.assert_equal_shape([log_pi_a, returns.advantages, returns.values, value])
+    error = 0.5 * (returns.values - value) ** 2
+    return jnp.mean(-policy_weight * log_pi_a * returns.advantages + value_weight * error) - entropy_weight * jnp.mean(
+        entropy(logits)
+    )
+
+
+def _kl(p: jax.Array, q: jax.Array) -> jax.Array:
+    """KL(p || q) [...] of distributions with logits [..., A]."""
+    log_p, log_q = jax.nn.log_softmax(p), jax.nn.log_softmax(q)
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
