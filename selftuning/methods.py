@@ -17,6 +17,8 @@ from metaobj.common.rules.bounded import Bounded
 from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
 
 META_RATES = (1e-3, 1e-2)
+CRITIC_RATE = 15.0
+"""Of value functions that are networks, as a multiple of the policy's: as A2C's."""
 _OUTER = Outer(discount=BASELINE_DISCOUNT)
 
 
@@ -47,7 +49,8 @@ class OnlineMethod:
 
         def make(entry: Entry, environment: Environment) -> Online:
             if entry.agent.torso in ("dense", "conv"):
-                entry = replace(entry, agent=replace(entry.agent, optimiser="rmsprop"))
+                agent = replace(entry.agent, optimiser="rmsprop", apart=("value",), apart_rate=CRITIC_RATE)
+                entry = replace(entry, agent=agent)
             return Online(
                 inner(entry, environment),
                 self.rule,

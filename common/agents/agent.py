@@ -30,12 +30,16 @@ class AgentConfig:
     channels: tuple[int, ...] = (16,)
     """Channels of the 3x3 convolutions (conv)."""
     optimiser: Literal["sgd", "adam", "rmsprop"] = "sgd"
+    apart: tuple[str, ...] = ()
+    """Heads that have a torso of their own, where the rule declares them (dense and conv)."""
+    apart_rate: float = 1.0
+    """Their learning rate, as a multiple of the others'."""
     adam_eps_root: float = 1e-8
     """Added under Adam's square root, so that the meta-gradient through it stays finite at a zero gradient."""
 
     def __post_init__(self) -> None:
         check_widths(self, "hidden channels", prefix="agent.")
-        check_numbers(self, "adam_eps_root", at_least=0, prefix="agent.")
+        check_numbers(self, "adam_eps_root apart_rate", at_least=0, prefix="agent.")
 
 
 def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:

@@ -16,6 +16,9 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
+_APART = "apart_"
+"""What the parameters of a head's own torso are called, before its name."""
+
 
 def _patches(x: jax.Array) -> jax.Array:
     """The 3x3 neighbourhood of each cell, [N, height, width, 9 C].
@@ -36,9 +39,19 @@ class HeadedNetwork(nn.Module):
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     heads: tuple[tuple[str, int], ...]
+    apart: tuple[str, ...] = ()
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Heads:
+        own = [head for head in self.heads if head[0] in self.apart]
+        if own:
+            groups = [tuple(head for head in self.heads if head not in own), *((head,) for head in own)]
+            outputs: Heads = {}
+            for group in groups:
+                name = f"{_APART}{group[0][0]}" if group[0] in own else None
+                sizes = (self.observation_rank, self.channels, self.hidden, group)
+                outputs |= HeadedNetwork(*sizes, name=name)(observation)
+            return outputs
         leading = observation.shape[: observation.ndim - self.observation_rank]
         dtype = jnp.result_type(float)
         x = observation.astype(dtype).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
@@ -66,7 +79,8 @@ class NetworkAgent:
     @property
     def network(self) -> HeadedNetwork:
         channels = self.config.channels if self.config.torso == "conv" else ()
-        return HeadedNetwork(len(self.observation_shape), channels, self.config.hidden, self.heads)
+        apart = tuple(name for name, _ in self.heads if name in self.config.apart)
+        return HeadedNetwork(len(self.observation_shape), channels, self.config.hidden, self.heads, apart)
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
@@ -100,4 +114,9 @@ class NetworkAgent:
         updates, about = gradient(learner.params, weights, batch)
         updates, optimiser = self.optimiser.update(updates, learner.optimiser, learner.params)
         rate = batch.hyperparameters["learning_rate"]
-        return Learner(jax.tree.map(lambda p, u: p - rate * u, learner.params, updates), optimiser), about
+
+        def step(path: tuple[jax.tree_util.KeyEntry, ...], p: jax.Array, u: jax.Array) -> jax.Array:
+            apart = any(str(getattr(key, "key", "")).startswith(_APART) for key in path)
+            return p - rate * (self.config.apart_rate if apart else 1.0) * u
+
+        return Learner(jax.tree.map_with_path(step, learner.params, updates), optimiser), about

@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
@@ -26,6 +27,7 @@ from metaobj.common.command.options import (
     CompareArguments,
     ComparisonArguments,
     EvaluateArguments,
+    FollowArguments,
     InspectArguments,
     MatrixArguments,
     RunArguments,
@@ -52,6 +54,8 @@ usage: metaobj COMMAND ...
                          train on each family, evaluate on all
   inspect OBJECTIVE [--out DIR]
                          pictures of what it does
+  follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
+                         what a rule says of itself as agents learn by it
   list                   presets, distributions, environments, suites, objectives
   demo KIND [--run-dir DIR]
                          train, evaluate and inspect a small objective
@@ -108,6 +112,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "compare": _compare,
         "matrix": _matrix,
         "inspect": _inspect,
+        "follow": _follow,
         "list": _list,
         "demo": _demo,
     }
@@ -305,6 +310,17 @@ def _inspect(arguments: list[str], console: Console) -> int:
         found = loaded.plugin.inspect(loaded, folder)
     for line in (*map(str, found.files), *found.verdict):
         console.print(escape(line), soft_wrap=True)
+    return 0
+
+
+def _follow(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.followed import Following, follow_method
+
+    chosen = parse(FollowArguments, arguments, "follow")
+    folder = chosen.out or Path("runs") / f"follow-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+    _check_out(folder)
+    given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
+    follow_method(Following(**given), folder, console)
     return 0
 
 

@@ -104,6 +104,28 @@ class InspectArguments:
     """Import the Python modules that the objective's file names as what it was trained on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FollowArguments:
+    """Watch what a rule says of itself as fresh agents learn by it, such as what self-tuning agents come to."""
+
+    method: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="METHOD")]
+    """An objective as for `metaobj evaluate`, or a method such as MG, STAC or A2C."""
+    environment: str
+    """Where; its name, or that of a suite of one task."""
+    agents: int = 8
+    """How many, each in a world of its own where worlds differ."""
+    steps: Annotated[int | None, _called("INT")] = None
+    """Environment steps of every agent; by default the suite's."""
+    set: tuple[str, ...] = ()
+    """Hyperparameters as NAME=VALUE, such as learning_rate=0.002; by default the middle of a few."""
+    seed: int = 0
+    """Seed of the worlds, agents and actions."""
+    out: Folder = None
+    """Where follow.png and follow.csv go; by default runs/follow-METHOD-ENVIRONMENT."""
+    trust: Switch = False
+    """Import the Python modules that an objective's file names as what it was trained on."""
+
+
 @dataclass(frozen=True)
 class RunArguments:
     """Where and how a run goes on."""

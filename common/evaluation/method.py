@@ -32,14 +32,15 @@ class Method:
     """For a kind of agent, hyperparameters where only the learning rate is tuned; the middle of the grid for others."""
 
     def updates(self, entry: Entry, program: Program[Any, Any]) -> int:
-        """How many of its updates an agent of this method makes in an entry's life.
+        """How many of its updates an agent of this method makes in an entry's life. One with early steps may leave
+        fewer steps than an update takes.
 
         Raises:
             LengthError: no whole number takes exactly the steps of that life.
         """
         steps = entry.updates * self.rollout_steps * entry.num_environments
-        updates, left = divmod(steps, program.steps_per_update)
-        if left:
+        updates, left = divmod(steps - program.early_steps, program.steps_per_update)
+        if left and not program.early_steps:
             raise LengthError(
                 f"{entry.environment}: {steps} steps given; an update of {self.name} takes {program.steps_per_update}, "
                 "which must divide them"

@@ -100,6 +100,10 @@ class Program(Protocol[Life, Rule]):
         """Environment steps of a lifetime before its first update."""
 
     @property
+    def early_steps(self) -> int:
+        """Those of the first steps that the rule learns from as from all others: part of a life, and not before it."""
+
+    @property
     def steps_per_update(self) -> int:
         """Environment steps of one update of one agent."""
 

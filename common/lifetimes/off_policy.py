@@ -91,6 +91,10 @@ class OffPolicy:
         return self.random_rows * self.num_environments
 
     @property
+    def early_steps(self) -> int:
+        return 0
+
+    @property
     def steps_per_update(self) -> int:
         return self.rollout_steps * self.num_environments
 

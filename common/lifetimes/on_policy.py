@@ -58,6 +58,10 @@ class OnPolicy:
         return 0
 
     @property
+    def early_steps(self) -> int:
+        return 0
+
+    @property
     def steps_per_update(self) -> int:
         return self.rollout_steps * self.num_environments
 

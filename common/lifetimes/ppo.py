@@ -110,6 +110,10 @@ class PPO:
         return self.random_rows * self.num_environments
 
     @property
+    def early_steps(self) -> int:
+        return 0
+
+    @property
     def steps_per_update(self) -> int:
         return self.horizon * self.num_environments
 

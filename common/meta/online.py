@@ -179,7 +179,11 @@ class Online:
 
     @property
     def first_steps(self) -> int:
-        return self.program.first_steps + self.program.steps_per_meta_update(1 + self.lag)
+        return self.program.first_steps + self.early_steps
+
+    @property
+    def early_steps(self) -> int:
+        return self.program.steps_per_meta_update(1 + self.lag)
 
     @property
     def steps_per_update(self) -> int:

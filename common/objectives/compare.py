@@ -20,6 +20,7 @@ from metaobj.common.evaluation.checks import check_sizes, check_steps
 from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.evaluation import Choice, Evaluation
 from metaobj.common.evaluation.journal import Journal
+from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.page.document import page
 from metaobj.common.evaluation.protocol import (
     Contestant,
@@ -165,7 +166,7 @@ def prepare(comparison: Comparison) -> Plan:
     protocol = comparison.protocol_of(field.plugin.protocol)
     if comparison.steps is not None:
         check_numbers(comparison, "steps", at_least=1, at_most=MOST)
-        suite = tuple(_of_length(entry, comparison.steps, field.contestants[0]) for entry in suite)
+        suite = tuple(of_length(entry, comparison.steps, field.contestants[0].methods[0]) for entry in suite)
     trained_on = field.trained_on() if protocol.tuning == "training" else ()
     tuned_on: dict[AgentConfig, list[Entry]] = {}
     for agent in dict.fromkeys(entry.agent for entry in suite):
@@ -209,9 +210,13 @@ def _sources(before: Curves, after: Curves, baseline: str | None) -> dict[str, s
     return told
 
 
-def _of_length(entry: Entry, steps: int, contestant: Contestant) -> Entry:
-    """The entry with at most so many environment steps, a whole number of the first one's updates."""
-    unit = contestant.methods[0].rollout_steps * entry.num_environments
+def of_length(entry: Entry, steps: int, method: Method) -> Entry:
+    """The entry with at most so many environment steps, a whole number of a method's usual updates.
+
+    Raises:
+        UserError: they are not enough for one.
+    """
+    unit = method.rollout_steps * entry.num_environments
     if steps < unit:
         raise UserError(f"steps: {steps} given; one update on {entry.environment} takes {unit}")
     return replace(entry, updates=steps // unit)
