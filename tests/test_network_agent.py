@@ -1,5 +1,7 @@
 """Agents with a network."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ from metaobj.common.agents.network import HeadedNetwork, NetworkAgent
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import CONTROL_DENSE, Entry
+from metaobj.common.types import Rollout
 
 
 def test_layers_over_patches_are_a_convolution() -> None:
@@ -41,3 +45,34 @@ def test_the_policies_of_a2c_that_are_networks_learn_by_rmsprop() -> None:
     program = method.programs(Entry("CartPole-v1", agent=CONTROL_DENSE), environment)
     assert program.agent.config == AgentConfig("dense", (64, 64), optimiser="rmsprop")
     assert program.value_function.agent.config == CONTROL_DENSE and program.discount == 0.99
+
+
+def test_a_head_may_have_a_torso_and_a_rate_of_its_own() -> None:
+    """The same update as that of two networks that have nothing in common."""
+    config = AgentConfig("dense", (4,), apart=("value",), apart_rate=3.0)
+    both = NetworkAgent((2,), (("policy", 2), ("value", 1)), config)
+    states = jax.random.normal(jax.random.key(0), (5, 3, 2))
+    learner = both.init(jax.random.key(1))
+    params = learner.params["params"]
+    assert sorted(params) == ["HeadedNetwork_0", "apart_value"]
+    apart = {}
+    for name, size, part in (("policy", 2, "HeadedNetwork_0"), ("value", 1, "apart_value")):
+        alone = NetworkAgent((2,), ((name, size),), AgentConfig("dense", (4,)))
+        apart[name] = alone.apply({"params": params[part]}, states)[name]
+        np.testing.assert_allclose(both.apply(learner.params, states)[name], apart[name], rtol=1e-6)
+
+    class Squares:
+        def targets(self, weights, heads, next_heads, batch):  # type: ignore[no-untyped-def]
+            return (), {}
+
+        def loss(self, heads, targets, batch):  # type: ignore[no-untyped-def]
+            return sum(jnp.mean(head**2) for head in heads.values())
+
+    nothing = jnp.zeros((5, 3))
+    rollout = Rollout(states, nothing, nothing, nothing > 0, nothing > 0, states)
+    batch = Batch(rollout, *(nothing,) * 5, {"learning_rate": jnp.float32(0.1)}, *(jnp.ones(()),) * 3)
+    after, _ = both.learn(learner, Squares(), (), batch)
+    slope = jax.grad(lambda p: sum(jnp.mean(head**2) for head in both.apply(p, states).values()))(learner.params)
+    for part, rate in (("HeadedNetwork_0", 0.1), ("apart_value", 0.3)):
+        wanted = jax.tree.map(lambda p, g, r=rate: p - r * g, params[part], slope["params"][part])
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), after.params["params"][part], wanted)

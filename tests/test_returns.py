@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.experience.returns import lambda_returns, running_square
+from metaobj.common.experience.returns import lambda_returns, leaky_vtrace, running_square
 from metaobj.common.types import Rollout
 
 GAMMA, LAMBDA = 0.5, 0.25
@@ -68,3 +68,84 @@ def test_a_running_square_rises_at_once_and_falls_slowly():
     for values, expected in (([3.0, -4.0], 12.5), ([0.0, 0.0], 0.9 * 12.5), ([10.0, 0.0], 50.0), ([1.0, 1.0], 45.1)):
         square = running_square(square, jnp.array(values), 0.1)
         np.testing.assert_allclose(square, expected, rtol=1e-6)
+
+
+def vtrace(log_ratio, leak, terminated=(), truncated=(), lambda_=LAMBDA):
+    """Of one environment's four steps: targets and advantages."""
+    flags = [jnp.zeros((4, 1), bool).at[jnp.array(at, int)].set(True) for at in (terminated, truncated)]
+    nothing = jnp.zeros((4, 1), int)
+    rollout = Rollout(nothing, nothing, jnp.array(REWARD)[:, None], *flags, nothing)
+    given = (jnp.array(HERE)[:, None], jnp.array(VALUE)[:, None], jnp.asarray(log_ratio, jnp.float32)[:, None])
+    found = leaky_vtrace(rollout, *given, GAMMA, lambda_, leak)
+    return found.values[:, 0], found.advantages[:, 0]
+
+
+HERE = [5.0, 10.0, 20.0, 30.0]  # of the states themselves: each but the first is its predecessor's successor
+
+
+@pytest.mark.parametrize("ends", [{}, {"terminated": [1]}, {"truncated": [2]}, {"terminated": [3]}])
+@pytest.mark.parametrize("leak", [0.0, 0.4, 1.0])
+def test_on_policy_vtrace_is_the_lambda_return(ends, leak):
+    values, advantages = vtrace(np.zeros(4), leak, **ends)
+    np.testing.assert_allclose(values, returns(**ends), rtol=1e-6)
+    np.testing.assert_allclose(advantages, returns(**ends) - np.array(HERE), rtol=1e-6)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.3, 1.0])
+def test_leaky_vtrace_by_hand(leak):
+    """w = 3, 1/2, 1, 2; an episode ends after the second step."""
+    w = np.array([3.0, 0.5, 1.0, 2.0])
+    rho = leak * np.minimum(1, w) + (1 - leak) * w
+    error = rho * (np.array(REWARD) + GAMMA * np.array([VALUE[0], 0, VALUE[2], VALUE[3]]) - HERE)
+    beyond = np.array([error[0] + GAMMA * LAMBDA * rho[0] * error[1], error[1], 0.0, error[3]])
+    beyond[2] = error[2] + GAMMA * LAMBDA * rho[2] * error[3]
+    values, advantages = vtrace(np.log(w), leak, terminated=[1])
+    np.testing.assert_allclose(values, HERE + beyond, rtol=1e-6)
+    mixed = [GAMMA * LAMBDA * beyond[1], 0.0, GAMMA * LAMBDA * beyond[3], 0.0]
+    np.testing.assert_allclose(advantages, error + rho * mixed, rtol=1e-6)
+
+
+STATES, ACTIONS = 5, 2
+
+
+def chain_of_states():
+    """An MDP of five states, a behaviour and a target policy."""
+    rng = np.random.default_rng(0)
+    goes = rng.dirichlet(np.ones(STATES), (STATES, ACTIONS))  # [S, A, S]
+    reward = rng.normal(size=(STATES, ACTIONS))
+    mu, pi = rng.dirichlet(np.ones(ACTIONS), (2, STATES))
+    return goes, reward, mu, pi
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.5, 1.0])
+def test_leaky_vtrace_contracts_to_its_fixed_point(leak):
+    """The value of a policy between the truncated one and the target, at the rate that is stated (Zahavy et al. 2020):
+    expected one-step targets, v + sum_a mu rho (r + gamma v' - v), are iterated.
+    """
+    goes, reward, mu, pi = chain_of_states()
+    gamma, ratio = 0.9, pi / mu
+    state, action, after = (axis.ravel() for axis in np.meshgrid(*map(range, (STATES, ACTIONS, STATES)), indexing="ij"))
+    none = jnp.zeros((1, state.size), bool)
+    index = jnp.asarray(state)[None]
+    rollout = Rollout(index, index, jnp.asarray(reward[state, action])[None], none, none, index)
+    log_ratio = jnp.asarray(np.log(ratio[state, action]))[None]
+    weight = mu[state, action] * goes[state, action, after]
+
+    def operator(v):
+        here, there = jnp.asarray(v[state])[None], jnp.asarray(v[after])[None]
+        target = np.asarray(leaky_vtrace(rollout, here, there, log_ratio, gamma, 1.0, leak).values[0], float)
+        return np.bincount(state, weight * target, STATES)
+
+    rho = leak * np.minimum(1, ratio) + (1 - leak) * ratio
+    towards = mu * rho / (mu * rho).sum(1, keepdims=True)
+    moves = np.einsum("sa,sat->st", towards, goes)
+    fixed = np.linalg.solve(np.eye(STATES) - gamma * moves, (towards * reward).sum(1))
+    rate = 1 - (1 - gamma) * (mu * rho).sum(1).min()
+    v, errors = np.zeros(STATES), []
+    for _ in range(60):
+        errors.append(np.abs(v - fixed).max())
+        v = operator(v)
+    assert all(after <= rate * before + 1e-4 for before, after in zip(errors, errors[1:], strict=False))
+    assert errors[-1] < 0.05 * errors[0]
+    if leak == 0:
+        np.testing.assert_allclose(towards, pi)

@@ -1,0 +1,93 @@
+"""Self-tuning methods beside others: names, settings, lives, and the command that shows what they tune."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from metaobj.common.command.cli import main
+from metaobj.common.errors import UserError
+from metaobj.common.evaluation.checks import check_steps
+from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.objectives.contestants import find_contestants
+from metaobj.common.objectives.followed import Following, follow_method
+from metaobj.common.objectives.plugin import plugins
+from metaobj.selftuning.methods import ONLINE
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+TABLES = [Entry("tests.worlds:LESSON", updates=40)]
+
+
+def test_any_comparison_may_name_them():
+    suite = make_suite("CartPole-v1")
+    field = find_contestants(["pretrained:lpg-cpu", "A2C", "STAC", "bmg"], suite)
+    assert [one.name for one in field.contestants] == ["LPG", "A2C", "STAC", "BMG"]
+    assert field.learned == ("LPG",)
+    alone = find_contestants(["A2C", *ONLINE], TABLES)
+    assert len(alone.contestants) == 1 + len(ONLINE) and alone.first is None
+
+
+def test_they_live_as_long_as_others_but_for_less_than_an_update():
+    methods = [one.methods[0] for one in find_contestants(["A2C", *ONLINE], TABLES).contestants]
+    check_steps(methods, TABLES)
+    for method in methods[1:]:
+        program = method.programs(TABLES[0], _environment())
+        lived = program.first_steps + method.updates(TABLES[0], program) * program.steps_per_update
+        assert 40 * 20 * 16 - program.steps_per_update < lived <= 40 * 20 * 16
+
+
+def _environment():
+    from metaobj.common.environments.registry import make_environment
+
+    return make_environment(TABLES[0].environment, TABLES[0].split)[0]
+
+
+@pytest.mark.parametrize("name", ["MG", "BMG"])
+def test_they_learn_and_tell_what_they_tuned(name, tmp_path):
+    """The lesson is learnt; discount and lambda have moved within their bounds, and the entropy with them."""
+    following = Following(name, "tests.worlds:LESSON", agents=3, steps=80 * 320, set=("learning_rate=20",))
+    seen = follow_method(following, tmp_path, Console(quiet=True))
+    reward, discount = seen.values["reward"], seen.values["discount"]
+    assert reward.shape == (3, len(seen.env_steps)) and reward[:, -1].min() > 0.9
+    assert (discount[:, -1] != discount[:, 0]).all() and (discount > 0).all() and (discount < 1).all()
+    assert (seen.values["restarts"] == 0).all()
+    with (tmp_path / "follow.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == reward.size
+    np.testing.assert_allclose([float(row["reward"]) for row in rows], reward.ravel(), rtol=1e-5)
+    assert (tmp_path / "follow.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"set": ("rate=1",)}, "set: 'rate' given; MG has learning_rate, meta_learning_rate"),
+        ({"set": ("learning_rate=fast",)}, "set: 'learning_rate=fast' given; learning_rate must be a finite number"),
+        ({"set": ("learning_rate=-1",)}, "must be a finite number, at least 0"),
+        ({"environment": "control"}, "environment: control given; is a suite of 3 tasks, one is needed"),
+        ({"steps": 3}, "steps: 3 given; one update on tests.worlds:LESSON takes 320"),
+        ({"method": "nobody"}, "nobody"),
+    ],
+)
+def test_what_cannot_be_followed_is_told(changes, says, tmp_path):
+    following = replace(Following("MG", "tests.worlds:LESSON", 1, 640), **changes)
+    with pytest.raises(UserError, match=says):
+        follow_method(following, tmp_path, Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_tells_in_one_line(capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["follow", "MG", "--environment", "nowhere", "--out", str(tmp_path / "x")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("metaobj: ") and "nowhere" in error and error.count("\n") == 1
+
+
+def test_it_is_a_kind_of_objective():
+    plugin = plugins()["selftuning"]
+    config = plugin.presets["smoke"]
+    assert plugin.rebuild(plugin.describe(config)) == plugin.build(config)
