@@ -95,17 +95,28 @@ def make_families(
     ]
 
 
-def begin(family: Family[Any], sampler: Sampler, state: SamplerState, keys: PRNGKey, members: jax.Array) -> Lifetime:
+def begin(
+    family: Family[Any],
+    sampler: Sampler,
+    state: SamplerState,
+    keys: PRNGKey,
+    members: jax.Array,
+    paired: bool = False,
+) -> Lifetime:
     """New lifetimes, staggered: the first life of the i-th of L is cut to (i + 1) / L of its length, so that ends are
     spread evenly from the start. Cut lives do not report to the sampler.
 
     Args:
         keys: [L], one each.
         members: [L], index of each lifetime's environment within the family.
+        paired: the two of each pair, side by side, begin alike. They end alike too, and begin alike again: all that is
+            drawn goes by their keys.
     """
-    size = members.shape[0]
+    size = members.shape[0] // 2 if paired else members.shape[0]
     # A fixed shuffle, so that each environment's lifetimes are spread as well.
     share = jnp.asarray((np.random.default_rng(0).permutation(size) + 1) / size)
+    if paired:
+        share, keys = jnp.repeat(share, 2), jnp.repeat(keys[::2], 2)
 
     def one(key: PRNGKey, member: jax.Array, share: jax.Array) -> Lifetime:
         full = jnp.asarray(family.updates)[member]

@@ -1,7 +1,7 @@
 """Configuration of meta-training that every objective shares."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args, get_type_hints
 
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.sampler import SamplerConfig
@@ -42,6 +42,12 @@ class MetaTrainingConfig:
     """An objective that eta starts from: a file, a run folder, RUN@STEP or pretrained:NAME, of the same sizes; by
     default fresh weights.
     """
+    estimator: Literal["backprop", "antithetic-es", "persistent-es"] = "backprop"
+    """How the meta-gradient is taken: through the K updates in reverse, or, without differentiating, by what pairs of
+    lifetimes earn whose weights differ: over K updates, or over their whole lives.
+    """
+    es_sigma: float = 0.03
+    """Standard deviation of what is added to the weights, where lifetimes are paired."""
     family_adam: bool = False
     """An Adam of its own for each family of worlds (those that share a program), whose steps are averaged: kinds of
     worlds with small meta-gradients then teach as much as those with large ones.
@@ -72,9 +78,13 @@ class MetaTrainingConfig:
         check_numbers(self, sizes, at_least=1, at_most=MOST)
         check_numbers(self, "worlds", at_least=0, at_most=2**20)
         check_numbers(self, "seed", at_least=0, at_most=2**32 - 1)
-        check_numbers(self, "learning_rate life", above=0)
+        check_numbers(self, "learning_rate life es_sigma", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)
         check_numbers(self, "discount mix", at_least=0, at_most=1)
+        if self.estimator not in (known := get_args(get_type_hints(MetaTrainingConfig)["estimator"])):
+            raise UserError(f"estimator: {self.estimator!r} given; choose from {', '.join(known)}")
+        if self.paired and self.meta_objective != Last():
+            raise UserError(f"estimator: {self.estimator} given; must be backprop where mix or look_ahead is not 0")
         if self.schedule not in get_args(Schedule):
             raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
         if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:
@@ -82,6 +92,11 @@ class MetaTrainingConfig:
                 f"log_every: {self.log_every} given; must divide meta_updates ({self.meta_updates}) and "
                 f"checkpoint_every ({self.checkpoint_every})"
             )
+
+    @property
+    def paired(self) -> bool:
+        """Whether lifetimes come in pairs that begin alike."""
+        return self.estimator != "backprop"
 
     @property
     def meta_objective(self) -> MetaObjective:

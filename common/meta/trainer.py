@@ -12,12 +12,14 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from metaobj.common.devices import AXIS, everywhere, launches_are_dear, make_mesh, quick_to_compile, spread
+from metaobj.common.errors import UserError
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram, ProgramMaker
 from metaobj.common.lifetimes.population import Family, begin, make_families, renew, sampler_grids
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
@@ -32,6 +34,7 @@ class TrainingState:
     optimiser: PyTree
     sampler: SamplerState
     populations: tuple[Lifetime, ...]  # one per family, [L, ...]
+    met: tuple[PyTree, ...] = ()  # one per family, [L, ...] by leaf of eta: perturbations, where lifetimes are paired
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +73,16 @@ class MetaTrainer:
         """
         families = make_families(entries, programs, _pool(config))
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
-        mesh = make_mesh([family.lifetimes.size for family in families], devices)
+        check_estimator(config, entries, families)
+        together = 2 if config.paired else 1
+        mesh = make_mesh([family.lifetimes.size // together for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
 
     @property
     def steps_per_update(self) -> int:
         """Environment steps of the whole population in one meta-update."""
+        if self.config.paired:
+            return sum(f.program.steps_per_update * self.config.inner_updates * f.lifetimes.size for f in self.families)
         gathers = self.config.meta_objective.gathers(self.config.inner_updates)
         return sum(f.program.steps_per_meta_update(gathers) * f.lifetimes.size for f in self.families)
 
@@ -134,7 +141,14 @@ class MetaTrainer:
     def init(self, purpose: Purpose = "training") -> TrainingState:
         """The state before the first meta-update, placed on the mesh; `purpose` names the stream of its keys."""
         whole, parted = everywhere(self.mesh), spread(self.mesh)
-        parts = {"step": whole, "eta": whole, "optimiser": whole, "sampler": whole, "populations": parted}
+        parts = {
+            "step": whole,
+            "eta": whole,
+            "optimiser": whole,
+            "sampler": whole,
+            "populations": parted,
+            "met": parted,
+        }
         placed = TrainingState(**parts)  # type: ignore[arg-type]  # a tree prefix
         make = jax.jit(self.first, out_shardings=placed, compiler_options=quick_to_compile())
         return make(stream(self.config.seed, purpose))
@@ -145,7 +159,12 @@ class MetaTrainer:
         eta, sampler = self.objective.init(eta_key), self.sampler.init()
         populations = tuple(
             begin(
-                family, self.sampler, sampler, jax.random.split(k, family.lifetimes.size), jnp.asarray(family.lifetimes)
+                family,
+                self.sampler,
+                sampler,
+                jax.random.split(k, family.lifetimes.size),
+                jnp.asarray(family.lifetimes),
+                self.config.paired,
             )
             for family, k in zip(self.families, keys, strict=True)
         )
@@ -156,6 +175,7 @@ class MetaTrainer:
                 optimiser=self._first_optimiser(eta),
                 sampler=sampler,
                 populations=populations,
+                met=tuple(perturbations(eta, f.lifetimes.size) for f in self.families if self.config.paired),
             )
         )
 
@@ -165,37 +185,51 @@ class MetaTrainer:
         advance = jax.shard_map(
             self._advance,
             mesh=self.mesh,
-            in_specs=(whole, whole, whole, parts),
-            out_specs=(whole, whole, parts, whole),
+            in_specs=(whole, whole, whole, parts, parts),
+            out_specs=(whole, whole, parts, parts, whole),
             # The gradients are taken per device and summed by hand in `_advance`; with the check on, JAX would sum
             # gradients of the replicated eta by itself.
             check_vma=False,
         )
-        (gradients, finite), sampler, populations, metrics = advance(
-            state.step, state.eta, state.sampler, state.populations
+        (gradients, finite), sampler, populations, met, metrics = advance(
+            state.step, state.eta, state.sampler, state.populations, state.met
         )
         eta, optimiser = self._learn(gradients, finite, state.eta, state.optimiser)
         shares = finite / jnp.maximum(jnp.sum(finite), 1)
         mean = jax.tree.map(lambda *parts: sum(s * g for s, g in zip(shares, parts, strict=True)), *gradients)
         metrics["meta_gradient_norm"] = jnp.where(jnp.sum(finite) > 0, optax.tree.norm(mean), jnp.nan)
         return TrainingState(
-            step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations
+            step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations, met=met
         ), metrics
 
     def _advance(
-        self, step: jax.Array, eta: PyTree, sampler: SamplerState, populations: tuple[Lifetime, ...]
-    ) -> tuple[tuple[tuple[PyTree, ...], jax.Array], SamplerState, tuple[Lifetime, ...], Metrics]:
+        self,
+        step: jax.Array,
+        eta: PyTree,
+        sampler: SamplerState,
+        populations: tuple[Lifetime, ...],
+        met: tuple[PyTree, ...],
+    ) -> tuple[tuple[tuple[PyTree, ...], jax.Array], SamplerState, tuple[Lifetime, ...], tuple[PyTree, ...], Metrics]:
         """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings.
 
         Returns:
             For each of `_parts` the mean meta-gradient over all devices, and of how many lifetimes it is [parts]; the
-            sampler, the lifetimes, and metrics.
+            sampler, the lifetimes, the perturbations they have met, and metrics.
         """
-        results = [
-            meta_gradient(self.objective, family, self.config, eta, population, step)
-            for family, population in zip(self.families, populations, strict=True)
-        ]
-        totals, lived, metrics = zip(*results, strict=True)
+        if self.config.paired:
+            estimated = [
+                es_gradient(self.objective, *given)
+                for given in zip(
+                    self.families, [self.config] * len(met), [eta] * len(met), populations, met, strict=True
+                )
+            ]
+            totals, lived, met, metrics = zip(*estimated, strict=True)
+        else:
+            results = [
+                meta_gradient(self.objective, family, self.config, eta, population, step)
+                for family, population in zip(self.families, populations, strict=True)
+            ]
+            totals, lived, metrics = zip(*results, strict=True)
         finite = jnp.stack([sum(jnp.sum(metrics[at]["finite"]) for at in part) for part in self._parts])
         finite = jax.lax.psum(finite, AXIS)
 
@@ -223,11 +257,15 @@ class MetaTrainer:
             renew(family, self.sampler, sampler, population, which, at_once=launches_are_dear())
             for family, population, which in zip(self.families, lived, over, strict=True)
         )
+        met = tuple(
+            jax.tree.map(lambda leaf, w=which: jnp.where(w.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0, leaf), of)
+            for of, which in zip(met, over, strict=False)
+        )
         summary = self._summary(lived, metrics)
         taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
         summary["first_steps"] = jax.lax.psum(taken, AXIS)
         summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
-        return (gradients, finite), sampler, populations, summary
+        return (gradients, finite), sampler, populations, met, summary
 
     def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
         """Means over all lifetimes with a finite gradient, and returns by environment; NaN where there are none."""
@@ -258,6 +296,23 @@ class MetaTrainer:
             return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
 
         return jax.jit(chunk, donate_argnums=0, compiler_options=quick_to_compile())
+
+
+def check_estimator(config: MetaTrainingConfig, entries: Sequence[Entry], families: Sequence[Family[Any]]) -> None:
+    """Raises:
+    UserError: lifetimes cannot be paired, or their learning cannot be differentiated.
+    """
+    if config.paired:
+        for entry in entries:
+            if entry.lifetimes % 2:
+                raise UserError(
+                    f"{entry.environment}.lifetimes: {entry.lifetimes} given; must be even for {config.estimator}"
+                )
+        return
+    for family in families:
+        if not hasattr(family.program, "begin_trial"):
+            kind = type(family.program).__name__
+            raise UserError(f"estimator: backprop given; {kind} cannot be differentiated, choose an evolution strategy")
 
 
 def _pool(config: MetaTrainingConfig) -> PRNGKey | None:

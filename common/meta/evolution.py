@@ -1,0 +1,95 @@
+"""Meta-gradients without differentiating: evolution strategies over pairs of lifetimes.
+
+Two lifetimes that began alike, in the same world and with the same luck, learn by eta + sigma e and eta - sigma e. What
+one earns more than the other, times e / (2 sigma), is an estimate of the slope of what is earned; it asks of a program
+nothing but that agents can be updated. Over K updates alone (`antithetic-es`) it sees no further than a truncated
+meta-gradient. `persistent-es` weighs by all the perturbations that a pair has met since it began, which is unbiased
+over whole lives (Vicol et al. 2021, "Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
+Evolution Strategies", arXiv 2112.13835).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.gradients import clip_by_norm, sum_over_chunks
+from metaobj.common.keys import stream
+from metaobj.common.lifetimes.lifetime import Lifetime, Program
+from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.gradient import largest_chunk
+from metaobj.common.types import Metrics, PyTree
+
+ES, PERSISTENT_ES = "antithetic-es", "persistent-es"
+
+
+def perturbations(eta: PyTree, lifetimes: int) -> PyTree:
+    """What each of so many lifetimes has met so far: nothing. [L, ...] for each leaf of eta."""
+    return jax.tree.map(lambda leaf: jnp.zeros((lifetimes, *leaf.shape), leaf.dtype), eta)
+
+
+def es_gradient(
+    rule: Any,
+    family: Family[Program[Any, Any]],
+    config: MetaTrainingConfig,
+    eta: PyTree,
+    population: Lifetime,
+    met: PyTree,
+) -> tuple[PyTree, Lifetime, PyTree, Metrics]:
+    """Live on, and sum the estimates of a family's lifetimes on this device.
+
+    Args:
+        rule: what agents learn by.
+        family: how they live.
+        config: K, sigma, the clip and which strategy.
+        eta: the rule's weights.
+        population: [L, ...], pairs side by side.
+        met: [L, ...] for each leaf of eta, the perturbations that lifetimes have met so far.
+
+    Returns:
+        As `meta_gradient`, for descent, with what lifetimes have met by now in the third place.
+    """
+    program, sigma, K = family.program, config.es_sigma, config.inner_updates
+
+    def live(weights: PyTree, lifetime: Lifetime) -> tuple[Lifetime, Metrics]:
+        def update(lifetime: Lifetime, _: None) -> tuple[Lifetime, Metrics]:
+            lifetime, about, acted = program.update(rule, weights, lifetime)
+            episodes, total = acted.episodes
+            shown = {"reward": acted.reward, "episodes": episodes.astype(acted.reward.dtype), "episode_return": total}
+            return lifetime, {**about, **shown}
+
+        lifetime, seen = jax.lax.scan(update, lifetime, None, length=K)
+        counted = ("episodes", "episode_return")
+        return lifetime, {name: jnp.sum(v, 0) if name in counted else jnp.mean(v, 0) for name, v in seen.items()}
+
+    def one(pair: tuple[Lifetime, PyTree]) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
+        lifetimes, met = pair  # [2, ...]
+        leaves, structure = jax.tree.flatten(eta)
+        keys = jax.random.split(stream(lifetimes.key[0], "perturbation"), len(leaves))
+        drawn = [sigma * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
+        step = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf]), jax.tree.unflatten(structure, drawn))
+        met = jax.tree.map(jnp.add, met, step) if config.estimator == PERSISTENT_ES else step
+        lifetimes, metrics = jax.vmap(live)(jax.tree.map(lambda w, e: w + e, eta, step), lifetimes)
+        fitness = metrics["reward"]
+        slope = (fitness[0] - fitness[1]) / (2 * sigma**2)
+        gradient, norm = clip_by_norm(
+            jax.tree.map(lambda e: -slope * e[0], met), config.lifetime_gradient_clip or jnp.inf
+        )
+        finite = jnp.isfinite(norm)
+        # Counted as the gradient of either of the two.
+        gradient = jax.tree.map(lambda g: jnp.where(finite, 2 * g, 0.0), gradient)
+        was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
+        both = {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
+        metrics |= {"meta_loss": -fitness, **{name: jnp.stack([value] * 2) for name, value in both.items()}}
+        return gradient, (lifetimes, met, metrics)
+
+    def chunk(part: PyTree) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
+        gradients, outputs = jax.vmap(one)(part)
+        return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
+
+    pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met))
+    size = largest_chunk(population.updates.shape[0] // 2, max(config.chunk // 2, 1))
+    total, outputs = sum_over_chunks(chunk, pairs, size)
+    population, met, metrics = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
+    return total, population, met, metrics
