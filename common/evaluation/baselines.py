@@ -11,8 +11,8 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
-from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
-from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT, CriticAscent, clipped_surrogate
+from metaobj.common.lifetimes.ppo import PPOSettings, Surrogate, ppo_agents
+from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT, CriticAscent, clipped_surrogate, dpo_surrogate
 
 A2C_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 """Of policies that are networks."""
@@ -101,12 +101,19 @@ def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
     return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps)
 
 
-def discrete_ppo(rollout_steps: int) -> Method:
-    """PPO for discrete actions and networks, as CleanRL has it: rollouts of 128 steps, 4 epochs of 4 minibatches."""
+def discrete_ppo(rollout_steps: int, name: str = "PPO", surrogate: Surrogate = clipped_surrogate) -> Method:
+    """PPO for discrete actions and networks, as CleanRL has it: rollouts of 128 steps, 4 epochs of 4 minibatches; or
+    the same with another surrogate.
+    """
 
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {"learning_rate": PPO_RATES, "entropy_weight": PPO_ENTROPY_WEIGHTS}
 
     settings = PPOSettings(horizon=128, epochs=4, minibatches=4)
     programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
-    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})
+    return Method(name, surrogate, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})
+
+
+def dpo(rollout_steps: int) -> Method:
+    """Discovered policy optimisation (Lu et al. 2022), PPO with another surrogate."""
+    return discrete_ppo(rollout_steps, "DPO", dpo_surrogate)

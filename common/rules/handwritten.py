@@ -76,3 +76,27 @@ def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: float = 
     chex.assert_equal_shape([log_ratio, advantage])
     ratio = jnp.exp(log_ratio)
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
+
+
+def dpo_surrogate(log_ratio: jax.Array, advantage: jax.Array, alpha: float = 2.0, beta: float = 0.6) -> jax.Array:
+    """-(r A - f) of each step, discovered policy optimisation (Lu et al. 2022, "Discovered Policy Optimisation", arXiv
+    2210.05639): what a learned drift function came to, as a formula.
+
+    f = relu((r - 1) A - alpha tanh((r - 1) A / alpha)) where A >= 0, and relu(log r A - beta tanh(log r A / beta))
+    elsewhere. Its value and slope are 0 at r = 1, so that the first step is the policy gradient's.
+
+    Args:
+        log_ratio: log pi(a|s) - log pi_old(a|s) [...].
+        advantage: A [...].
+        alpha: how far good actions go freely.
+        beta: how far bad ones do.
+
+    Raises:
+        AssertionError: shapes differ.
+    """
+    chex.assert_equal_shape([log_ratio, advantage])
+    ratio = jnp.exp(log_ratio)
+    good, bad = (ratio - 1.0) * advantage, log_ratio * advantage
+    drift_good = jax.nn.relu(good - alpha * jnp.tanh(good / alpha))
+    drift_bad = jax.nn.relu(bad - beta * jnp.tanh(bad / beta))
+    return jnp.where(advantage >= 0, drift_good, drift_bad) - ratio * advantage
