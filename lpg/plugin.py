@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.baselines import a2c, discrete_ppo, dpo
+from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.meta.trainer import MetaTrainer
@@ -28,11 +28,7 @@ def _build(config: LPGTraining) -> LPG:
 
 
 def _baselines(config: LPGTraining) -> list[Method]:
-    return [
-        a2c(config.rollout_steps, config.discount, config.value),
-        discrete_ppo(config.rollout_steps),
-        dpo(config.rollout_steps),
-    ]
+    return on_policy_baselines(config.rollout_steps, config.discount, config.value)
 
 
 def _hyperparameters(config: LPGTraining) -> Mapping[str, Sequence[float]]:

@@ -35,7 +35,7 @@ class OnlineMethod:
     gradient_clip: float = 0.1
     lag: int = 0
     value: ValueConfig = ValueConfig(learning_rate=3e-2)
-    """Of the outer value function, where the rule reads it."""
+    """Of the value function at the outer discount, where the rule reads it."""
 
     def programs(self, rollout_steps: int) -> Callable[[Entry, Environment], Online]:
         """How its agents live."""
@@ -44,7 +44,7 @@ class OnlineMethod:
             self.rule,
             rollout_steps=rollout_steps,
             discount=outer.discount,
-            value=replace(self.value, lambda_=outer.lambda_),
+            value=self.value,
         )
 
         def make(entry: Entry, environment: Environment) -> Online:

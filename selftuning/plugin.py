@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metaobj.common.evaluation.baselines import a2c, discrete_ppo, dpo
+from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
@@ -23,11 +23,7 @@ def _programs(config: SelfTuningTraining, rule: SelfTuning) -> ProgramMaker[Any]
 
 
 def _baselines(config: SelfTuningTraining) -> list[Method]:
-    return [
-        a2c(config.rollout_steps, config.discount, config.value),
-        discrete_ppo(config.rollout_steps),
-        dpo(config.rollout_steps),
-    ]
+    return on_policy_baselines(config.rollout_steps, config.discount, config.value)
 
 
 def _hyperparameters(config: SelfTuningTraining) -> Mapping[str, Sequence[float]]:

@@ -1,4 +1,4 @@
-"""Surrogates of rules that clip or drift: the conditions under which they improve (Kuba et al. 2022, Lu et al. 2022)."""
+"""Surrogates that clip or drift: the conditions under which they improve (Kuba et al. 2022, Lu et al. 2022)."""
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +35,14 @@ def test_dpo_by_hand():
     np.testing.assert_allclose(found, wanted, rtol=1e-10)
 
 
-def test_dpo_never_pushes_back_good_actions_and_lets_bad_ones_fall_less_and_less():
-    """The two features that its authors name: optimism that grows cautious, and no rollback but a slower pull."""
-    slope = jax.vmap(jax.grad(lambda x, a: -dpo_surrogate(x, a)), (0, None))
+def test_dpo_is_cautiously_optimistic_and_rolls_back():
+    """The two features that its authors name. Good actions are made likelier ever more slowly, and never less likely;
+    bad ones that have become too unlikely are made likelier again.
+    """
+    slope = jax.vmap(jax.grad(lambda x, a: -dpo_surrogate(x, a)))
     ratios = jnp.linspace(0.0, 2.0, 41)
-    good = slope(ratios, 1.0)
+    good = slope(ratios, jnp.ones(41))
     assert (good > 0).all() and (np.diff(good / jnp.exp(ratios)) < 0).all()
-    bad = slope(-ratios, -1.0)
-    assert bad[0] == -1 and (bad < bad[0] + 1.5).all()
+    bad = slope(-ratios, -jnp.ones(41))
+    np.testing.assert_allclose(bad[0], -1.0)
+    assert bad[-1] > 0 > bad[10]

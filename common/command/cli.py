@@ -348,6 +348,8 @@ def _list(arguments: list[str], console: Console) -> int:
         show(f"presets of {kind}", list(plugin.presets))
         show(f"distributions of {kind}", list(plugin.distributions))
         against = [method.name for method in plugin.baselines(plugin.presets[plugin.default_preset])]
+        if named := [method.name for method in plugin.methods(plugin.presets[plugin.default_preset].rollout_steps)]:
+            show(f"methods of {kind}, for any comparison", named)
         sizes = plugin.protocol
         show(f"compared with {kind}", [f"{', '.join(against)}; {sizes.seeds} agents, {sizes.tuning_seeds} in tuning"])
     show("distributions", list(DISTRIBUTIONS))

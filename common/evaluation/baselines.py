@@ -117,3 +117,8 @@ def discrete_ppo(rollout_steps: int, name: str = "PPO", surrogate: Surrogate = c
 def dpo(rollout_steps: int) -> Method:
     """Discovered policy optimisation (Lu et al. 2022), PPO with another surrogate."""
     return discrete_ppo(rollout_steps, "DPO", dpo_surrogate)
+
+
+def on_policy_baselines(rollout_steps: int, discount: float, value: ValueConfig) -> list[Method]:
+    """What on-policy rules for discrete actions are compared with, the usual one first."""
+    return [a2c(rollout_steps, discount, value), discrete_ppo(rollout_steps), dpo(rollout_steps)]

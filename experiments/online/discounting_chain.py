@@ -3,8 +3,9 @@
     python -m experiments.online.discounting_chain
 
 Five arms pay 1, or 1.1, after 1, 3, 10, 30 and 100 steps; the best is the fourth or, as here, the fifth. Agents start
-with a discount of 0.95 within [0.90, 1]; their outer discount is 1, and returns bootstrap after each step (Bonnet et
-al. 2022, section 5.1, after Osband et al. 2020). Their code has values in closed form; here tables learn them.
+with a discount of 0.95 within [0.90, 1]; their outer discount is 1, and what judges them bootstraps after each step
+(Bonnet et al. 2022, section 5.1, after Osband et al. 2020). Their code has values in closed form; here tables learn
+them from whole episodes.
 """
 
 from dataclasses import dataclass, replace
@@ -78,10 +79,10 @@ CHAIN = DiscountingChain()
 
 _NUMBERS = Numbers(
     discount=Bounded(0.95, 0.9, 1.0),
-    lambda_=Bounded(0.0, tuned=False),
-    policy_weight=Bounded(0.05, tuned=False),
+    lambda_=Bounded(1.0, tuned=False),
+    policy_weight=Bounded(0.3, tuned=False),
     value_weight=Bounded(1.0, tuned=False),
-    entropy_weight=Bounded(0.00025, tuned=False),
+    entropy_weight=Bounded(0.0015, tuned=False),
 )
 _OUTER = Outer(discount=1.0, lambda_=0.0, entropy_weight=0.005)
 
@@ -95,7 +96,7 @@ def method(name: str, tuned: bool = True, outer: bool = False, bootstrapped: boo
         rule,
         Bootstrapped(1) if bootstrapped else Last(),
         gradient_clip=0.0,
-        value=ValueConfig(tabular_step_size=0.5),
+        value=ValueConfig(tabular_step_size=0.5, lambda_=1.0),
     )
 
 
@@ -114,10 +115,10 @@ class Arguments:
 
     seeds: int = 10
     """Agents of each method."""
-    updates: int = 10_000
+    updates: int = 4000
     """Of each agent, from rollouts of a whole episode in each of 16 environments."""
     learning_rate: float = 80.0
-    meta_learning_rate: float = 0.02
+    meta_learning_rate: float = 0.1
     out: Path = Path("experiments/results/online/discounting_chain")
     """Folder of the table and the pictures."""
 
