@@ -62,12 +62,20 @@ def _meta(base: LPGTraining, **changes: Any) -> LPGTraining:
 _BASE = _meta(_small(GRIDS, 1e-3), policy_entropy=0.05)
 _STARTED = replace(_BASE, init="pretrained:lpg-distilled", learning_rate=5e-4)
 _VALUE = _small(VALUE, 5e-4)
+_LAYOUTS = replace(_BASE, distribution="small-layouts", scale=2)
 
 
 def _updates(inner: int) -> LPGTraining:
     """As many environment steps by another K."""
     updates = UPDATES * _BASE.inner_updates // inner
     return replace(_BASE, inner_updates=inner, meta_updates=updates, checkpoint_every=updates)
+
+
+def _evolved(kind: Any) -> LPGTraining:
+    """As many environment steps without differentiating: nothing is gathered for judging alone."""
+    K = _LAYOUTS.inner_updates
+    updates = UPDATES * (K + 1) // K
+    return replace(_LAYOUTS, estimator=kind, meta_updates=updates, checkpoint_every=updates, log_every=updates // 24)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Trained:
 PLAIN = "LPG"
 STARTED, VALUED = "LPG, from the hand-written rule", "LPG+V, from A2C"
 STARTS = (PLAIN, STARTED, VALUED)
+LAYOUTS = "layouts only"
 POOLS = (4, 16, 64, 256, 1024)
 _COURSE = (0.25, 0.5, 1.0)
 VARIANTS: dict[str, Trained] = {
@@ -91,7 +100,7 @@ VARIANTS: dict[str, Trained] = {
     "no KL term": Trained(replace(_BASE, kl_weights=(0.0,))),
     "no value function": Trained(_meta(_BASE, use_value=False, scale_advantages=False)),
     "rewards as they are": Trained(replace(_BASE, value=replace(_BASE.value, scale_rewards=False))),
-    "layouts only": Trained(replace(_BASE, distribution="small-layouts", scale=2)),
+    LAYOUTS: Trained(_LAYOUTS, _COURSE),
     "with networks": Trained(replace(_BASE, distribution="carry")),
     "K = 1": Trained(_updates(1)),
     "K = 10": Trained(_updates(10)),
@@ -104,6 +113,7 @@ VARIANTS: dict[str, Trained] = {
     f"{STARTED}, anchor 0.03": Trained(_meta(_STARTED, anchor=0.03)),
     f"{STARTED}, look-ahead 6": Trained(_meta(_STARTED, look_ahead=6, policy_entropy=0.0)),
     **{f"{number} worlds": Trained(replace(_BASE, worlds=number)) for number in POOLS},
+    **{f"{LAYOUTS}, {kind}": Trained(_evolved(kind), _COURSE) for kind in ("antithetic-es", "persistent-es")},
     "64 worlds, by regret": Trained(replace(_BASE, worlds=64, sampler=replace(_BASE.sampler, replay=0.8))),
 }
 """The first is LPG as in the paper but for its worlds and the scale of rewards; most others differ from it in one

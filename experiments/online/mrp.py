@@ -171,7 +171,7 @@ def main() -> None:
     make_folder(arguments.out)
     set_title(
         figure,
-        "Discounts of transitions into states that pay 0.1 (blue) and into noisy ones (red)",
+        "Discounts of transitions into states that pay 0.1 (blue) and into noisy ones (orange)",
         f"one line for each state, medians of {arguments.seeds} lifetimes",
     )
     save_figure(figure, arguments.out / "mrp.png")
