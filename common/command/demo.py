@@ -10,14 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
+from metaobj.common.evaluation.method import FEW as SETTINGS
 from metaobj.common.files import make_folder
 from metaobj.common.objectives.compare import Comparison, compare
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import meta_train
 
-SHARE = 4
+SHARE = 8
 """One in so many of the agents that settings are usually tuned on: a demonstration is to be short."""
+
+FEW = 10
+"""Agents on the other task. In tuning there are as many, over all of its settings: they share one program."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ def demo(arguments: DemoArguments, console: Console) -> None:
         shipped, task = plugin.elsewhere
         console.print(Rule(f"{shipped} on {task}, which it never saw"))
         names = (shipped, names[1])
-        short = Comparison(names, task, seeds=8, tuning_seeds=2, seed=arguments.seed, tuning="suite", steps=200_000)
+        short = Comparison(
+            names, task, seeds=FEW, tuning_seeds=FEW // SETTINGS, seed=arguments.seed, tuning="suite", steps=200_000
+        )
         compare(short, elsewhere, console)
     console.print(Rule("what the rule does"))
     loaded = load_objective(outcome.objective)
