@@ -119,6 +119,11 @@ def draw(path: Path, followed: Followed, title: str, names: Sequence[str] = ()) 
     save_figure(figure, path)
 
 
+def slug(name: str) -> str:
+    """A method's name as a file's."""
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
 def write(path: Path, followed: Followed) -> None:
     """A line of CSV for each agent and bin.
 

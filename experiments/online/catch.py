@@ -72,7 +72,7 @@ def main() -> None:
     rows = []
     make_folder(arguments.out)
     length = 9  # steps of an episode, which pays at its end alone
-    for number, method in enumerate(METHODS):
+    for method in METHODS:
         seen = follow.follow(method.method(20), entry, setting, arguments.seeds)
         returns = seen.values["reward"] * length
         whole, last = returns.mean(1), returns[:, -returns.shape[1] // 10 :].mean(1)
@@ -86,7 +86,7 @@ def main() -> None:
             (method.name, seed, whole[seed], last[seed], *(seen.values[n][seed, -1] for n in ("discount", "lambda_")))
             for seed in range(arguments.seeds)
         ]
-        follow.draw(arguments.out / f"{number}.png", seen, method.name)
+        follow.draw(arguments.out / f"{follow.slug(method.name)}.png", seen, method.name)
     write_csv(arguments.out / "agents.csv", ("method", "seed", "area", "final", "discount", "lambda"), rows)
     Console(width=120).print(table)
 

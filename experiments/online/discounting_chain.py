@@ -132,7 +132,7 @@ def main() -> None:
     table = Table("Method", "Discount at the end", "Return", "Agents at the best arm")
     rows = []
     make_folder(arguments.out)
-    for number, each in enumerate(METHODS):
+    for each in METHODS:
         seen = follow.follow(each.method(HORIZON), entry, setting, arguments.seeds)
         returns = seen.values["reward"][:, -1] * HORIZON
         discount = seen.values["discount"][:, -1]
@@ -144,7 +144,9 @@ def main() -> None:
             f"{at_best} of {arguments.seeds}",
         )
         rows += [(each.name, seed, float(discount[seed]), float(returns[seed])) for seed in range(arguments.seeds)]
-        follow.draw(arguments.out / f"{number}.png", seen, each.name, ("reward", "discount", "policy_entropy"))
+        follow.draw(
+            arguments.out / f"{follow.slug(each.name)}.png", seen, each.name, ("reward", "discount", "policy_entropy")
+        )
     write_csv(arguments.out / "agents.csv", ("method", "seed", "discount", "return"), rows)
     Console(width=120).print(table)
 
