@@ -49,6 +49,7 @@ def test_a_share_of_worlds_is_chosen_by_regret(replay):
     np.testing.assert_allclose(np.bincount(worlds, minlength=4) / 4000, wanted, atol=4 * 0.5 / np.sqrt(4000))
 
 
+@pytest.mark.slow
 def test_a_run_chooses_its_worlds():
     """Agents live in the world that their index names, and what they earn there is recorded under it."""
     config = replace(PRESETS["smoke"], life=0.05, worlds=3, sampler=SamplerConfig(replay=0.5), seed=3)

@@ -41,7 +41,9 @@ def test_every_suite_has_a_kind_of_objective_whose_agents_can_live_there(name: s
     kind = kind_of(suite[0].agent)
     methods = kind.baselines(kind.presets[kind.default_preset])
     tables = any(entry.agent.torso == "tabular" for entry in suite)
-    check_steps([method for method in methods if not (tables and method.name == "PPO")], suite)
+    if kind.kind == "lpg":
+        methods = [*methods, *plugins()["selftuning"].methods(20)]
+    check_steps([method for method in methods if not (tables and method.name in ("PPO", "DPO"))], suite)
     if tables:
         with pytest.raises(UserError, match="tabular given; PPO's agents are dense or conv"):
             check_steps(methods, suite)

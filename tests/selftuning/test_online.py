@@ -137,6 +137,7 @@ def test_a_mixture_of_the_last_alone_is_the_last(family, lifetime):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_the_sum_of_its_parts(family, lifetime):
     """Each of theta_1 .. theta_K by the loss of as many updates, weighed."""
     eta, _, both = gradient_of(Mixed(0.5), family.program, lifetime)
@@ -156,7 +157,7 @@ def test_a_bootstrapped_step_of_gradient_descent_is_the_last(family, lifetime):
         np.testing.assert_allclose(ours[name], RATE * theirs[name], rtol=1e-10)
 
 
-@pytest.mark.parametrize("by", ["rule", "guide"])
+@pytest.mark.parametrize("by", ["guide", pytest.param("rule", marks=pytest.mark.slow)])
 def test_a_target_is_where_further_updates_lead(family, lifetime, by):
     """L - 1 by the rule or its guide, one more by the guide, each on what the agent then meets; by hand."""
     program, eta = family.program, RULE.init(jax.random.key(0))
@@ -192,7 +193,7 @@ def lives(program, lifetime, updates):
     return lifetime
 
 
-@pytest.mark.parametrize("agent", [None, NETWORK], ids=["table", "network"])
+@pytest.mark.parametrize("agent", [None, pytest.param(NETWORK, marks=pytest.mark.slow)], ids=["table", "network"])
 def test_an_exact_trace_is_backpropagation(agent):
     """After three updates by the same eta: d J(theta_3) / d eta, through the agents' optimiser."""
     program, family = online(estimator=ForwardTrace(exact=True), agent=agent)
@@ -232,6 +233,7 @@ def test_a_trace_that_forgets_is_the_gradient_of_one_update():
     np.testing.assert_allclose(after.estimator @ jax.jit(jax.grad(judged))(theta), theirs, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_trace_decays():
     program, family = online(estimator=ForwardTrace(0.5))
     lifetime = start_of(program, family, 0.0)
@@ -266,7 +268,7 @@ def test_one_lifetime_is_a_population_of_one():
     assert after.inner.steps == alone.steps == program.first_steps + program.steps_per_update
 
 
-@pytest.mark.parametrize("name", ["MG", "Mixed", "STACX", "BMG"])
+@pytest.mark.parametrize("name", ["MG", *(pytest.param(n, marks=pytest.mark.slow) for n in ("Mixed", "STACX", "BMG"))])
 def test_every_environment_step_is_counted(name):
     method = ONLINE[name]
     entry = Entry("tests.worlds:RING", num_environments=B)
@@ -282,6 +284,7 @@ def test_every_environment_step_is_counted(name):
             assert moved[0] == (dict(method.rule.inner.items())[number].tuned and number != "leak"), number
 
 
+@pytest.mark.slow
 def test_the_agent_that_goes_on_is_a_choice():
     kept = {}
     for goes_on in ("last", "first"):
@@ -291,6 +294,18 @@ def test_the_agent_that_goes_on_is_a_choice():
     one = jax.jit(family.program.learn, static_argnums=0)(RULE, lifetime.eta, lifetime.inner, lifetime.batches[0])[0]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), kept["first"].learner, one.learner)
     assert kept["last"].updates == K and kept["first"].updates == 1
+
+
+@pytest.mark.slow
+def test_old_batches_teach_how_far_to_truncate():
+    """Learned from one update late, by another policy than gathered them: then truncation is tuned."""
+    program, family = online(lag=1, meta_objective=Last("same"))
+    lifetime = start_of(program, family)
+    assert len(lifetime.batches) == 2 and program.first_steps == 2 * T * B
+    first, later = lives(program, lifetime, 1), lives(program, lifetime, 3)
+    jax.tree.map(np.testing.assert_array_equal, first.batches[0], lifetime.batches[1])
+    assert later.eta["leak"] != lifetime.eta["leak"] == first.eta["leak"]
+    assert int(later.inner.steps) == program.first_steps + 3 * program.steps_per_update
 
 
 def test_what_is_not_finite_begins_anew():
@@ -323,6 +338,8 @@ def test_what_is_not_finite_begins_anew():
         (lambda: online(inner_updates=2, estimator=ForwardTrace()), "online.inner_updates: 2 given; must be 1 for a f"),
         (lambda: online(meta_objective=Mixed(), estimator=ForwardTrace()), "online.meta_objective: given; a forward"),
         (lambda: online(goes_on="first", estimator=ForwardTrace()), "online.goes_on: first given; must be last for a"),
+        (lambda: online(lag=1), "online.lag: 1 given; must be 0 unless agents are judged on the same batch"),
+        (lambda: online(lag=1, inner_updates=2), "online.inner_updates: 2 given; must be 1 where lag is 1"),
         (lambda: replace(RULE, auxiliary=-1), "auxiliary: -1 given; must be at least 0"),
         (lambda: Outer(critic="none"), "outer.critic: 'none' given; must be agent or outer"),
     ],
