@@ -67,7 +67,7 @@ _LAYOUTS = replace(_BASE, distribution="small-layouts", scale=2)
 
 def _updates(inner: int) -> LPGTraining:
     """As many environment steps by another K."""
-    updates = UPDATES * _BASE.inner_updates // inner
+    updates = UPDATES * (_BASE.inner_updates + 1) // (inner + 1)  # the last rollout of each judges
     return replace(_BASE, inner_updates=inner, meta_updates=updates, checkpoint_every=updates)
 
 
@@ -103,7 +103,7 @@ VARIANTS: dict[str, Trained] = {
     LAYOUTS: Trained(_LAYOUTS, _COURSE),
     "with networks": Trained(replace(_BASE, distribution="carry")),
     "K = 1": Trained(_updates(1)),
-    "K = 10": Trained(_updates(10)),
+    "K = 11": Trained(_updates(11)),
     "advantages as they are": Trained(_meta(_BASE, scale_advantages=False)),
     "an Adam for each family": Trained(replace(_BASE, family_adam=True)),
     "no clip": Trained(replace(_BASE, lifetime_gradient_clip=0.0)),

@@ -78,7 +78,7 @@ def main() -> None:
         whole, last = returns.mean(1), returns[:, -returns.shape[1] // 10 :].mean(1)
         told = []
         for values in (whole, last):
-            point, low, high = map(float, stratified_bootstrap(values[None, None], interquartile_mean))
+            point, low, high = map(float, stratified_bootstrap(values[None], interquartile_mean))
             told.append(f"{point:.2f} [{low:.2f}, {high:.2f}]")
         discount, lambda_ = (float(np.median(seen.values[name][:, -1])) for name in ("discount", "lambda_"))
         table.add_row(method.name, *told, f"{discount:.3f}", f"{lambda_:.3f}")
