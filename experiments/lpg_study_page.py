@@ -49,12 +49,8 @@ def table(rows: Sequence[Row]) -> list[str]:
             if not own:
                 continue
             title = f"{name}, before any meta-update" if share == 0 and name != A2C else name
-            same = 1 if share == 0 else len(own)  # a start is the same for all seeds, but for what chains are drawn
             values = {key: [row[key] for row in own if key in row] for key in SHOWN}
-            cells = [
-                told(values[key][:same] if "final" in key or "area" in key else values[key], digits)
-                for key, (_, digits) in SHOWN.items()
-            ]
+            cells = [told(values[key], digits) for key, (_, digits) in SHOWN.items()]
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return lines
 
