@@ -1,6 +1,6 @@
 """What makes LPG carry: parts of its loss, what it starts from, how many worlds and how many updates it learns by.
 
-    python -m experiments.lpg_study [--seeds N] [--only NAME ...]
+    python -m experiments.lpg_study [--seeds SEED ...] [--only NAME ...]
 
 Each variant is meta-trained from several seeds on tables alone (`carry-small`: small grids that pay now and then, on
 every step, or cost on every step, and Markov chains) for the same number of environment steps. Fresh agents then learn
@@ -100,7 +100,7 @@ VARIANTS: dict[str, Trained] = {
     "no KL term": Trained(replace(_BASE, kl_weights=(0.0,))),
     "no value function": Trained(_meta(_BASE, use_value=False, scale_advantages=False)),
     "rewards as they are": Trained(replace(_BASE, value=replace(_BASE.value, scale_rewards=False))),
-    LAYOUTS: Trained(_LAYOUTS, _COURSE),
+    LAYOUTS: Trained(_LAYOUTS),
     "with networks": Trained(replace(_BASE, distribution="carry")),
     "K = 1": Trained(_updates(1)),
     "K = 11": Trained(_updates(11)),
@@ -113,7 +113,7 @@ VARIANTS: dict[str, Trained] = {
     f"{STARTED}, anchor 0.03": Trained(_meta(_STARTED, anchor=0.03)),
     f"{STARTED}, look-ahead 6": Trained(_meta(_STARTED, look_ahead=6, policy_entropy=0.0)),
     **{f"{number} worlds": Trained(replace(_BASE, worlds=number)) for number in POOLS},
-    **{f"{LAYOUTS}, {kind}": Trained(_evolved(kind), _COURSE) for kind in ("antithetic-es", "persistent-es")},
+    **{f"{LAYOUTS}, {kind}": Trained(_evolved(kind)) for kind in ("antithetic-es", "persistent-es")},
     "64 worlds, by regret": Trained(replace(_BASE, worlds=64, sampler=replace(_BASE.sampler, replay=0.8))),
 }
 """The first is LPG as in the paper but for its worlds and the scale of rewards; most others differ from it in one
