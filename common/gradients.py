@@ -57,6 +57,12 @@ def numbers(tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
     return flat, back
 
 
+def is_finite(tree: PyTree) -> jax.Array:
+    """Whether all that is inexact in a tree is finite, []."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
 def directional(
     function: Callable[..., jax.Array], at: tuple[jax.Array, ...], directions: tuple[jax.Array, ...]
 ) -> jax.Array:

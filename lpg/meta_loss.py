@@ -12,11 +12,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, entropy, log_probability
+from metaobj.common.agents.agent import Heads, entropy, kl_divergence, log_probability
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics
-from metaobj.lpg.targets import kl_divergence
 
 NEAR = 1e-3
 """A distance in nats between policies that is as good as none."""

@@ -12,17 +12,16 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, entropy, log_probability
+from metaobj.common.agents.agent import Heads, TargetRule, entropy, kl_divergence, log_probability
 from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.networks.dense import apply_dense, init_dense
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
 from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
-from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
-from metaobj.lpg.targets import agent_loss, errors, kl_divergence, sign_log
+from metaobj.lpg.targets import agent_loss, errors, sign_log
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class LPG:
         return agent_loss(heads, targets, batch)
 
     @property
-    def guide(self) -> UpdateRule:
+    def guide(self) -> TargetRule:
         return A2C(A2C_ENTROPY_WEIGHT)
 
     def meta_loss(

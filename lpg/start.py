@@ -130,6 +130,8 @@ def _trainer(
         lifetime_gradient_clip=_CLIP,
         sampler=_EVENLY,
         meta_loss=replace(config.meta_loss, look_ahead=0),
+        mix=0.0,
+        estimator="backprop",
     )
     hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}
     return MetaTrainer.of(rule, entries, programs(way, rule), hyperparameters, way, devices)

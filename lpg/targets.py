@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, log_probability
+from metaobj.common.agents.agent import Heads, kl_divergence, log_probability
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics, PyTree
 
@@ -33,11 +33,6 @@ def errors(given: PyTree, wanted: PyTree) -> Metrics:
         "policy_error": jnp.mean((given[0] - wanted[0]) ** 2) / (square + NOTHING),
         "prediction_error": jnp.mean(kl_divergence(wanted[1], given[1])),
     }
-
-
-def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """KL(p || q) = sum p (log p - log q) over the last axis."""
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
 
 
 def sign_log(x: jax.Array) -> jax.Array:

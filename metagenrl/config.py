@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.settings import AgentSettings
+from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.metagenrl.meta_loss import MetaSettings
@@ -20,6 +21,14 @@ class MetaGenRLTraining(MetaTrainingConfig):
     """Values that the sampler chooses from for the learning rate of the critics' Adam."""
     exploration_noises: tuple[float, ...] = (0.3, 0.5)
     """Values that the sampler chooses from for the standard deviation of the noise on actions in [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.paired and self.meta.warm_start:
+            raise UserError(
+                f"meta.warm_start: {self.meta.warm_start} given; must be 0 for {self.estimator}, where policies "
+                "learn from the learned loss alone"
+            )
 
 
 DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {

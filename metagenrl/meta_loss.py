@@ -171,10 +171,6 @@ class MetaOffPolicy(OffPolicy):
         self, rule: PolicyRule, trial: Trial, batch: Windows, updates: Metrics, target: PyTree | None = None
     ) -> tuple[jax.Array, Metrics]:
         """What the critic thinks of the policy that was tried, to be descended; and metrics."""
-        if target is not None:
-            raise UserError(
-                "meta-objective: bootstrapped given; agents that learn from a replay are judged by a critic"
-            )
         learner = trial.lifetime.learner
         if self.meta.judge_windows == "all":
             batch = jax.tree.map(lambda leaf: jnp.concatenate(leaf, axis=1), trial.windows)

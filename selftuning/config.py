@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.errors import UserError
 from metaobj.common.meta.config import MetaTrainingConfig
-from metaobj.common.meta.online import META_LEARNING_RATE
 from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
 
 
@@ -22,11 +20,6 @@ class SelfTuningTraining(MetaTrainingConfig):
     value: ValueConfig = field(default_factory=lambda: ValueConfig(learning_rate=3e-2))
     """Of the lifetimes' value functions, which the outer loss may read."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.outer.discount != self.discount:
-            raise UserError(f"outer.discount: {self.outer.discount:g} given; must be discount, {self.discount:g}")
-
     @property
     def rule(self) -> SelfTuning:
         """What is tuned."""
@@ -40,6 +33,3 @@ PRESETS: dict[str, SelfTuningTraining] = {
     "smoke": replace(_DEMO, distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5),
     "selftuning-demo": _DEMO,
 }
-
-HYPERPARAMETERS = {META_LEARNING_RATE: (1e-2,)}
-"""Of agents beside the learning rate: a population's agents do not read it."""

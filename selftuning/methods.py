@@ -19,7 +19,7 @@ from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
 META_RATES = (1e-3, 1e-2)
 CRITIC_RATE = 15.0
 """Of value functions that are networks, as a multiple of the policy's: as A2C's."""
-_OUTER = Outer(discount=BASELINE_DISCOUNT)
+_OUTER = Outer()
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,17 @@ class OnlineMethod:
     goes_on: Literal["last", "first"] = "last"
     gradient_clip: float = 0.1
     lag: int = 0
+    discount: float = BASELINE_DISCOUNT
+    """Of what agents are judged by."""
     value: ValueConfig = ValueConfig(learning_rate=3e-2)
     """Of the value function at the outer discount, where the rule reads it."""
 
     def programs(self, rollout_steps: int) -> Callable[[Entry, Environment], Online]:
         """How its agents live."""
-        outer = self.rule.outer
         inner = on_policy(
             self.rule,
             rollout_steps=rollout_steps,
-            discount=outer.discount,
+            discount=self.discount,
             value=self.value,
         )
 
@@ -99,8 +100,8 @@ ONLINE: dict[str, OnlineMethod] = {
         OnlineMethod("MG", _MG),
         OnlineMethod("MG-outer", replace(_MG, outer=replace(_OUTER, critic="outer"))),
         OnlineMethod("Mixed", _MG, Mixed(0.8), inner_updates=5),
-        OnlineMethod("STAC", _STAC, Last("same")),
-        OnlineMethod("STACX", replace(_STAC, auxiliary=2), Last("same")),
+        OnlineMethod("STAC", _STAC, Last("same"), lag=1),
+        OnlineMethod("STACX", replace(_STAC, auxiliary=2), Last("same"), lag=1),
         OnlineMethod(
             "BMG",
             replace(_MG, inner=replace(_MG.inner, entropy_weight=Bounded(0.01, 0.0, 0.2)), distance="policy and value"),
@@ -110,8 +111,8 @@ ONLINE: dict[str, OnlineMethod] = {
     )
 }
 """MG tunes discount and lambda by the agents' own values, MG-outer by a value function at the outer discount; Mixed
-judges each of five updates; STAC tunes the whole loss, STACX those of two auxiliary heads besides; BMG tunes the
-entropy too, towards where two further updates lead.
+judges each of five updates; STAC, whose rollouts are one update old, tunes the whole loss, STACX those of two auxiliary
+heads besides; BMG tunes the entropy too, towards where two further updates lead.
 """
 
 

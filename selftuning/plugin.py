@@ -1,6 +1,6 @@
 """Self-tuning agents as the command and the training loop see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
-from metaobj.selftuning.config import HYPERPARAMETERS, PRESETS, SelfTuningTraining
+from metaobj.selftuning.config import PRESETS, SelfTuningTraining
 from metaobj.selftuning.inspection import inspect
 from metaobj.selftuning.interface import LoadedSelfTuning
 from metaobj.selftuning.methods import methods
@@ -24,10 +24,6 @@ def _programs(config: SelfTuningTraining, rule: SelfTuning) -> ProgramMaker[Any]
 
 def _baselines(config: SelfTuningTraining) -> list[Method]:
     return on_policy_baselines(config.rollout_steps, config.discount, config.value)
-
-
-def _hyperparameters(config: SelfTuningTraining) -> Mapping[str, Sequence[float]]:
-    return HYPERPARAMETERS
 
 
 def _describe(config: SelfTuningTraining) -> dict[str, Any]:
@@ -49,7 +45,7 @@ plugin = Plugin(
     build=lambda config: config.rule,
     programs=_programs,
     baselines=_baselines,
-    hyperparameters=_hyperparameters,
+    hyperparameters=lambda config: {},
     describe=_describe,
     rebuild=_rebuild,
     interface=LoadedSelfTuning.of,

@@ -6,7 +6,6 @@ how much V-trace truncates (STAC), and give auxiliary heads numbers of their own
 values, ratios and advantages' baselines are not.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -14,13 +13,11 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, entropy, log_probability
+from metaobj.common.agents.agent import Heads, TargetRule, entropy, kl_divergence, log_probability
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import OffPolicyReturns, leaky_vtrace
-from metaobj.common.meta.online import META_LEARNING_RATE
 from metaobj.common.rules.bounded import Bounded
-from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 
@@ -51,9 +48,8 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Outer:
-    """What agents are judged by: the loss of an actor-critic whose numbers stay."""
+    """What agents are judged by: the loss of an actor-critic whose numbers stay. Its discount is the program's."""
 
-    discount: float = 0.99
     lambda_: float = 0.95
     policy_weight: float = 1.0
     value_weight: float = 0.0
@@ -63,11 +59,11 @@ class Outer:
     critic: Literal["agent", "outer"] = "agent"
     """Whose values the outer advantages are measured by: the agent's own, which are learnt at the inner discount, or
     the lifetime's value function, learnt at the outer one (Bonnet et al. 2022, "Debiasing Meta-Gradient Reinforcement
-    Learning by Learning the Outer Value Function", arXiv 2211.10550). Its discount and lambda are the program's.
+    Learning by Learning the Outer Value Function", arXiv 2211.10550).
     """
 
     def __post_init__(self) -> None:
-        check_numbers(self, "discount lambda_", at_least=0, at_most=1, prefix="outer.")
+        check_numbers(self, "lambda_", at_least=0, at_most=1, prefix="outer.")
         weights = "policy_weight value_weight entropy_weight kl_weight"
         check_numbers(self, weights, at_least=0, prefix="outer.")
         if self.critic not in ("agent", "outer"):
@@ -90,7 +86,7 @@ class SelfTuning:
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        return ("learning_rate", META_LEARNING_RATE)
+        return ("learning_rate",)
 
     def heads(self, num_actions: int) -> dict[str, int]:
         sizes = {"policy": num_actions, "value": 1}
@@ -125,8 +121,8 @@ class SelfTuning:
         return total
 
     @property
-    def guide(self) -> UpdateRule:
-        return Guide(self.outer, self.heads)
+    def guide(self) -> TargetRule:
+        return Guide(self.outer)
 
     def meta_loss(
         self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
@@ -134,7 +130,7 @@ class SelfTuning:
         metrics = {"policy_entropy": jnp.mean(entropy(heads["policy"]))}
         if target is None:
             return outer_loss(self.outer, heads, next_heads, batch), metrics
-        distance = jnp.mean(_kl(target["policy"], heads["policy"]))
+        distance = jnp.mean(kl_divergence(*map(jax.nn.log_softmax, (target["policy"], heads["policy"]))))
         if self.distance == "policy and value":
             distance += 0.5 * jnp.mean((target["value"] - heads["value"]) ** 2)
         return distance, metrics
@@ -146,18 +142,9 @@ class SelfTuning:
 
 @dataclass(frozen=True)
 class Guide:
-    """An update rule that descends the outer loss."""
+    """Descends the outer loss; without weights."""
 
     outer: Outer
-    declared: Callable[[int], dict[str, int]]
-    """The heads of the rule whose agents these are."""
-
-    @property
-    def hyperparameters(self) -> tuple[str, ...]:
-        return ("learning_rate",)
-
-    def heads(self, num_actions: int) -> dict[str, int]:
-        return self.declared(num_actions)
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
         return _outer_returns(self.outer, heads, next_heads, batch), {}
@@ -172,10 +159,13 @@ def outer_loss(outer: Outer, heads: Heads, next_heads: Heads, batch: Batch) -> j
 
 
 def _outer_returns(outer: Outer, heads: Heads, next_heads: Heads, batch: Batch) -> OffPolicyReturns:
-    own = _returns("", heads, next_heads, batch, outer.discount, outer.lambda_, 1.0)
+    """Of the agent's values; advantages by the outer value function where it judges."""
+    own = _returns("", heads, next_heads, batch, batch.discount, outer.lambda_, 1.0)
     if outer.critic == "agent":
         return own
-    return own._replace(advantages=batch.advantages)
+    values = (batch.values, batch.next_values)
+    by_outer = leaky_vtrace(batch.rollout, *values, _log_ratio("", heads, batch), batch.discount, outer.lambda_)
+    return own._replace(advantages=by_outer.advantages)
 
 
 def _judged(outer: Outer, heads: Heads, returns: OffPolicyReturns, batch: Batch) -> jax.Array:
@@ -183,7 +173,7 @@ def _judged(outer: Outer, heads: Heads, returns: OffPolicyReturns, batch: Batch)
     loss = _actor_critic_loss("", heads, returns, batch, *weights)
     if outer.kl_weight:
         assert batch.behaviour is not None
-        loss += outer.kl_weight * jnp.mean(_kl(batch.behaviour, heads["policy"]))
+        loss += outer.kl_weight * jnp.mean(kl_divergence(batch.behaviour, jax.nn.log_softmax(heads["policy"])))
     return loss
 
 
@@ -197,13 +187,18 @@ def _returns(
     leak: jax.Array | float,
 ) -> OffPolicyReturns:
     """Of a head's values; differentiable in the three numbers alone."""
-    rollout = batch.rollout
-    values, next_values, policy = jax.lax.stop_gradient(
-        (heads[f"value{suffix}"][..., 0], next_heads[f"value{suffix}"][..., 0], heads[f"policy{suffix}"])
-    )  # [T, B], [T, B], [T, B, A]
-    behaviour = policy if batch.behaviour is None else batch.behaviour
-    log_ratio = log_probability(policy, rollout.action) - log_probability(behaviour, rollout.action)
-    return leaky_vtrace(rollout, values, next_values, log_ratio, discount, lambda_, leak)
+    values, next_values = jax.lax.stop_gradient(
+        (heads[f"value{suffix}"][..., 0], next_heads[f"value{suffix}"][..., 0])
+    )  # [T, B] each
+    return leaky_vtrace(batch.rollout, values, next_values, _log_ratio(suffix, heads, batch), discount, lambda_, leak)
+
+
+def _log_ratio(suffix: str, heads: Heads, batch: Batch) -> jax.Array:
+    """Log pi(a|s) - log mu(a|s) [T, B] of a head's policy and the one that acted; constant, 0 where none is known."""
+    if batch.behaviour is None:
+        return jnp.zeros_like(batch.rollout.reward)
+    ours, theirs = (log_probability(x, batch.rollout.action) for x in (heads[f"policy{suffix}"], batch.behaviour))
+    return jax.lax.stop_gradient(ours - theirs)
 
 
 def _actor_critic_loss(
@@ -223,9 +218,3 @@ def _actor_critic_loss(
     return jnp.mean(-policy_weight * log_pi_a * returns.advantages + value_weight * error) - entropy_weight * jnp.mean(
         entropy(logits)
     )
-
-
-def _kl(p: jax.Array, q: jax.Array) -> jax.Array:
-    """KL(p || q) [...] of distributions with logits [..., A]."""
-    log_p, log_q = jax.nn.log_softmax(p), jax.nn.log_softmax(q)
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)

@@ -18,6 +18,8 @@ from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.objectives.train import make_trainer
 from metaobj.lpg.config import PRESETS
 from metaobj.lpg.plugin import plugin
+from metaobj.metagenrl import config as metagenrl
+from metaobj.metagenrl.plugin import plugin as metagenrl_plugin
 
 pytestmark = pytest.mark.usefixtures("float64")
 SIGMA, CURVE = 0.01, jnp.array([1.0, 2.0, 3.0])
@@ -28,6 +30,11 @@ class Life:
     key: jax.Array
     updates: jax.Array
     grown: jax.Array  # [] what earlier weights have come to
+    scar: jax.Array  # [] what of the agent does not show in what it earns
+
+    @property
+    def own(self):
+        return self.grown, self.scar
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Bowl:
 
 def population(pairs: int) -> Life:
     keys = jnp.repeat(jax.random.split(jax.random.key(0), pairs), 2)
-    return Life(keys, jnp.zeros(2 * pairs, jnp.int32), jnp.zeros(2 * pairs))
+    return Life(keys, jnp.zeros(2 * pairs, jnp.int32), *jnp.zeros((2, 2 * pairs)))
 
 
 def estimate(pairs: int, config: MetaTrainingConfig, program: Bowl, steps: int = 1) -> tuple[np.ndarray, ...]:
@@ -92,10 +99,12 @@ def test_only_the_persistent_one_sees_what_comes_later(kind):
     np.testing.assert_allclose(found[1], slope + later, atol=noise)
 
 
-def test_a_pair_that_is_not_finite_is_left_out_whole():
+@pytest.mark.parametrize("lost", ["grown", "scar"])
+def test_a_pair_that_is_not_finite_is_left_out_whole(lost):
+    """Whether what it earns shows it or not."""
     family = Family(Bowl(memory=1.0), (0,), (), np.array([9]), np.zeros(6, int))
     lives = population(3)
-    lives = lives.replace(grown=lives.grown.at[3].set(jnp.nan))
+    lives = lives.replace(**{lost: getattr(lives, lost).at[3].set(jnp.nan)})
     eta = {"w": jnp.ones(3)}
     total, _, _, metrics = es_gradient(None, family, CONFIG, eta, lives, perturbations(eta, 6))
     np.testing.assert_array_equal(metrics["finite"], [True, True, False, False, True, True])
@@ -131,12 +140,27 @@ def test_pairs_of_lifetimes_begin_alike_and_stay_in_one_world():
     [
         ({"estimator": "guess"}, "estimator: 'guess' given; choose from backprop, antithetic-es, persistent-es"),
         ({"es_sigma": 0.0}, "es_sigma: 0.0 given; must be"),
-        ({"estimator": "antithetic-es", "mix": 0.5}, "estimator: antithetic-es given; must be backprop where mix or"),
+        (
+            {"estimator": "antithetic-es", "mix": 0.5},
+            r"estimator: antithetic-es given; must be backprop where Mixed\(decay=0.5\) judges",
+        ),
     ],
 )
 def test_bad_configurations_are_told(changes, says):
     with pytest.raises(UserError, match=says):
         replace(SMOKE, **changes)
+
+
+def test_agents_of_any_kind_are_paired():
+    """Those that learn from a replay too; traced only. Their critics' warm start is no part of what they would learn."""
+    config = replace(metagenrl.PRESETS["smoke"], estimator="persistent-es")
+    trainer = make_trainer(metagenrl_plugin, config, devices=1)
+    before = jax.eval_shape(trainer.first, jax.random.key(0))
+    after, metrics = jax.eval_shape(trainer.step, before)
+    assert jax.tree.map(lambda leaf: leaf.shape, after) == jax.tree.map(lambda leaf: leaf.shape, before)
+    assert "reward" in metrics and len(after.met) == 2
+    with pytest.raises(UserError, match="meta.warm_start: 300 given; must be 0 for persistent-es"):
+        replace(metagenrl.PRESETS["metagenrl-demo"], estimator="persistent-es")
 
 
 def test_an_odd_population_is_told(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.levels import choose_level, init_levels, level_probabilities, update_levels
-from metaobj.common.lifetimes.sampler import SamplerConfig
+from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.objectives.train import make_trainer
 from metaobj.lpg.config import PRESETS
 from metaobj.lpg.plugin import plugin
@@ -55,15 +55,27 @@ def test_a_run_chooses_its_worlds():
     config = replace(PRESETS["smoke"], life=0.05, worlds=3, sampler=SamplerConfig(replay=0.5), seed=3)
     trainer = make_trainer(plugin, config)
     state = trainer.init()
-    for family, population in zip(trainer.families, state.populations, strict=True):
-        members = jnp.asarray(family.lifetimes)
-        again = jax.vmap(family.draw_params, (None, 0, 0))(jax.random.key(9), members, population.world)
-        jax.tree.map(np.testing.assert_array_equal, again, population.environment_params)
-        assert set(np.asarray(population.world)) <= {0, 1, 2}
-    levels = trainer.run_chunk(state)[0].sampler.levels
+    later = trainer.run_chunk(trainer.init())[0]
+    for populations in (state.populations, later.populations):
+        for family, population in zip(trainer.families, populations, strict=True):
+            members = jnp.asarray(family.lifetimes)
+            again = jax.vmap(family.draw_params, (None, 0, 0))(jax.random.key(9), members, population.world)
+            jax.tree.map(np.testing.assert_array_equal, again, population.environment_params)
+            assert set(np.asarray(population.world)) <= {0, 1, 2}
+    assert (later.populations[0].world != state.populations[0].world).any(), "agents born since are elsewhere"
+    levels = later.sampler.levels
     met = np.isfinite(levels.best)
     assert met.shape == (2, 3) and met[0].any()
     assert np.all(levels.best[met] >= levels.latest[met])
+
+
+def test_what_is_earned_is_recorded_under_its_world():
+    grids = [{"learning_rate": (1.0, 2.0)}] * 2
+    sampler = make_sampler(grids, SamplerConfig(replay=0.5), worlds=3)
+    given = (jnp.array([0, 1, 0]), jnp.array([0, 1, 1]), jnp.array([4.0, 5.0, 6.0]), jnp.array([True, False, True]))
+    levels = sampler.update_all(sampler.init(), *given, jnp.array([2, 0, 1])).levels
+    np.testing.assert_array_equal(levels.latest, [[0, 6, 4], [0, 0, 0]])
+    np.testing.assert_array_equal(np.isfinite(levels.best), [[False, True, True], [False] * 3])
 
 
 def test_worlds_must_be_numbered_to_be_chosen():

@@ -53,6 +53,11 @@ def entropy(logits: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 
 
+def kl_divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """KL(p || q) = sum p (log p - log q) over the last axis."""
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
+
+
 @struct.dataclass
 class Learner:
     """What learning changes in an agent."""

@@ -109,7 +109,7 @@ def draw(path: Path, followed: Followed, title: str, names: Sequence[str] = ()) 
         values = followed.values[name]
         finite = np.where(np.isfinite(values), values, np.nan)
         panel.plot(followed.env_steps, finite.T, color=COLOURS[0], linewidth=0.6, alpha=0.3)
-        panel.plot(followed.env_steps, np.median(finite, 0), color=COLOURS[0], linewidth=2)
+        panel.plot(followed.env_steps, np.nanmedian(finite, 0), color=COLOURS[0], linewidth=2)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.ticklabel_format(axis="y", useOffset=False)
         label = "reward per step" if name == REWARD else name.strip("_").replace("_", " ")

@@ -40,7 +40,7 @@ class Method:
         """
         steps = entry.updates * self.rollout_steps * entry.num_environments
         updates, left = divmod(steps - program.early_steps, program.steps_per_update)
-        if left and not program.early_steps:
+        if updates < 1 or (left and not program.early_steps):
             raise LengthError(
                 f"{entry.environment}: {steps} steps given; an update of {self.name} takes {program.steps_per_update}, "
                 "which must divide them"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from metaobj.common.devices import AXIS, make_mesh, quick_jit
 from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.experience.rollout import Episodes
+from metaobj.common.gradients import is_finite
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, Program
 from metaobj.common.lifetimes.population import Family
 from metaobj.common.types import PRNGKey, PyTree
@@ -148,7 +149,7 @@ def _train(
             running = jnp.mean(lifetime.worlds.episode_return)
             none = Episodes(jnp.zeros_like(running), jnp.zeros_like(running))
             lifetime, episodes = jax.lax.fori_loop(0, length, one_update, (lifetime, none))
-            tested, diverged = program.test(lifetime), _has_diverged(lifetime)
+            tested, diverged = program.test(lifetime), ~is_finite(lifetime.own)
             if tested is None:
                 running = jnp.mean(lifetime.worlds.episode_return)
                 return lifetime, (episodes.total_return, episodes.number, running, diverged)
@@ -161,12 +162,6 @@ def _train(
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
     return everyone(keys, params, settings)
-
-
-def _has_diverged(lifetime: Lifetime) -> jax.Array:
-    """Whether any number of the agent's own is not finite: its networks, their optimisers, its experience."""
-    numbers = [leaf for leaf in jax.tree.leaves(lifetime.own) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:

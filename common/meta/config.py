@@ -44,7 +44,8 @@ class MetaTrainingConfig:
     """
     estimator: Literal["backprop", "antithetic-es", "persistent-es"] = "backprop"
     """How the meta-gradient is taken: through the K updates in reverse, or, without differentiating, by what pairs of
-    lifetimes earn whose weights differ: over K updates, or over their whole lives.
+    lifetimes earn whose weights differ, over K updates or over their whole lives. Then agents are judged by what they
+    earn alone, and meta-losses, their weights and the clip have no part in it.
     """
     es_sigma: float = 0.03
     """Standard deviation of what is added to the weights, where lifetimes are paired."""
@@ -84,7 +85,7 @@ class MetaTrainingConfig:
         if self.estimator not in (known := get_args(get_type_hints(MetaTrainingConfig)["estimator"])):
             raise UserError(f"estimator: {self.estimator!r} given; choose from {', '.join(known)}")
         if self.paired and self.meta_objective != Last():
-            raise UserError(f"estimator: {self.estimator} given; must be backprop where mix or look_ahead is not 0")
+            raise UserError(f"estimator: {self.estimator} given; must be backprop where {self.meta_objective} judges")
         if self.schedule not in get_args(Schedule):
             raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
         if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:

@@ -5,15 +5,17 @@ one earns more than the other, times e / (2 sigma), is an estimate of the slope 
 nothing but that agents can be updated. Over K updates alone (`antithetic-es`) it sees no further than a truncated
 meta-gradient. `persistent-es` weighs by all the perturbations that a pair has met since it began, which is unbiased
 over whole lives (Vicol et al. 2021, "Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
-Evolution Strategies", arXiv 2112.13835).
+Evolution Strategies", arXiv 2112.13835). Agents are judged by what they earn: meta-losses, their weights and the clip
+of a lifetime's meta-gradient have no part in it.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from metaobj.common.gradients import clip_by_norm, sum_over_chunks
+from metaobj.common.gradients import is_finite, sum_over_chunks
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.lifetime import Lifetime, Program
 from metaobj.common.lifetimes.population import Family
@@ -42,7 +44,7 @@ def es_gradient(
     Args:
         rule: what agents learn by.
         family: how they live.
-        config: K, sigma, the clip and which strategy.
+        config: K, sigma and which strategy.
         eta: the rule's weights.
         population: [L, ...], pairs side by side.
         met: [L, ...] for each leaf of eta, the perturbations that lifetimes have met so far.
@@ -73,14 +75,13 @@ def es_gradient(
         lifetimes, metrics = jax.vmap(live)(jax.tree.map(lambda w, e: w + e, eta, step), lifetimes)
         fitness = metrics["reward"]
         slope = (fitness[0] - fitness[1]) / (2 * sigma**2)
-        gradient, norm = clip_by_norm(
-            jax.tree.map(lambda e: -slope * e[0], met), config.lifetime_gradient_clip or jnp.inf
-        )
-        finite = jnp.isfinite(norm)
+        gradient = jax.tree.map(lambda e: -slope * e[0], met)
+        norm = optax.tree.norm(gradient)
+        # An agent whose logits are not finite acts all the same, and earns something.
+        finite = jnp.isfinite(norm) & is_finite(lifetimes.own)
         # Counted as the gradient of either of the two.
         gradient = jax.tree.map(lambda g: jnp.where(finite, 2 * g, 0.0), gradient)
-        was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
-        both = {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
+        both = {"gradient_norm": norm, "finite": finite}
         metrics |= {"meta_loss": -fitness, **{name: jnp.stack([value] * 2) for name, value in both.items()}}
         return gradient, (lifetimes, met, metrics)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metaobj.common.errors import MOST, check_numbers
+from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.lifetime import MetaProgram
 from metaobj.common.meta.unroll import Trace, unroll
 from metaobj.common.types import Metrics, PyTree
@@ -139,6 +139,11 @@ class Bootstrapped:
     def __post_init__(self) -> None:
         check_numbers(self, "look_ahead", at_least=1, at_most=MOST)
 
+    @property
+    def further(self) -> int:
+        """Updates beyond theta_K of the agent that goes on."""
+        return self.look_ahead - 1 if self.goes_on == "target" else 0
+
     def gathers(self, inner_updates: int) -> int:
         return inner_updates + self.look_ahead
 
@@ -146,7 +151,7 @@ class Bootstrapped:
         self, program: MetaProgram[Any, Any], rule: Any, eta: PyTree, trial: Any, inner_updates: int, batch: PyTree
     ) -> tuple[jax.Array, Trace[Any], Metrics]:
         trace = unroll(program, rule, eta, trial, inner_updates, batch)
-        before, target, seen = self.target(program, rule, eta, trace.trial, trace.batch)
+        before, target, seen, acted = self.target(program, rule, eta, trace.trial, trace.batch)
         if self.distance == "parameters":
             ours, theirs = (program.parameters(program.learner(one)) for one in (trace.trial, target))
             difference = jax.tree.map(lambda a, b: a - jax.lax.stop_gradient(b), ours, theirs)
@@ -155,23 +160,32 @@ class Bootstrapped:
         else:
             loss, metrics = program.judge(rule, trace.trial, trace.batch, trace.updates, program.learner(target))
         if self.goes_on == "target":
-            trace = trace._replace(trial=before, batch=seen)
+            lived = jax.tree.map(lambda *parts: jnp.concatenate(parts), trace.acted, acted)
+            trace = trace._replace(trial=before, batch=seen, acted=lived)
         return loss, trace, metrics
 
     def target(
         self, program: MetaProgram[Any, Any], rule: Any, eta: PyTree, trial: Any, batch: PyTree
-    ) -> tuple[Any, Any, PyTree]:
-        """(the agent after L - 1 further updates, after L, what the first of these gathered); constant."""
+    ) -> tuple[Any, Any, PyTree, Metrics]:
+        """(the agent after L - 1 further updates, after L, what the first of these gathered last, what all gathering
+        showed [L - 1]); constant.
+
+        Raises:
+            UserError: the rule has no guide.
+        """
+        if not hasattr(rule, "guide"):
+            raise UserError(f"look_ahead: {self.look_ahead} given; {type(rule).__name__} does not say where that leads")
         trial, batch, eta = jax.lax.stop_gradient((trial, batch, eta))
         guide = rule.guide
         learner, weights = (rule, eta) if self.by == "rule" else (guide, ())
         if self.goes_on == "learner":
             trial = program.forked(trial)  # keys of its own: the agent itself is not to meet what was seen ahead
 
-        def further(carry: tuple[Any, PyTree], _: None) -> tuple[tuple[Any, PyTree], None]:
+        def further(carry: tuple[Any, PyTree], _: None) -> tuple[tuple[Any, PyTree], Metrics]:
             trial, batch = carry
             trial = program.learn(learner, weights, trial, batch)[0]
-            return program.gather(trial)[:2], None
+            trial, batch, shown = program.gather(trial)
+            return (trial, batch), shown
 
-        (trial, batch), _ = jax.lax.scan(further, (trial, batch), None, length=self.look_ahead - 1)
-        return jax.lax.stop_gradient((trial, program.learn(guide, (), trial, batch)[0], batch))
+        (trial, batch), acted = jax.lax.scan(further, (trial, batch), None, length=self.look_ahead - 1)
+        return jax.lax.stop_gradient((trial, program.learn(guide, (), trial, batch)[0], batch, acted))

@@ -17,7 +17,7 @@ from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.rollout import Acted, Episodes, Worlds
 from metaobj.common.gradients import clip_by_norm, directional, numbers
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, MetaProgram
-from metaobj.common.meta.objectives import Last, MetaObjective, summed
+from metaobj.common.meta.objectives import Bootstrapped, Last, MetaObjective, summed
 from metaobj.common.types import Hyperparameters, Metrics, PRNGKey, PyTree
 
 META_LEARNING_RATE = "meta_learning_rate"
@@ -33,7 +33,7 @@ class OnlineLifetime:
     optimiser: PyTree  # of eta
     estimator: PyTree  # what the estimator of the meta-gradient remembers
     batches: tuple[PyTree, ...]  # gathered, and not learned from yet, the oldest first
-    born: PyTree  # the learner before its first update
+    born: PyTree  # eta and the learner before their first updates
     restarts: jax.Array  # [] int32, how often a number was not finite and learning began anew
 
     @property
@@ -80,7 +80,8 @@ class Backprop:
         if online.goes_on == "first":
             # The others have shown where eta leads, and are forgotten; what they gathered is counted all the same.
             inner, _ = program.learn(online.rule, lifetime.eta, lifetime.inner, lifetime.batches[0])
-            inner, batch, _ = program.gather(inner)
+            # With keys of its own: it is not to meet what eta was tuned on.
+            inner, batch, _ = program.gather(program.forked(inner))
         about = {"meta_loss": value, **trace.updates, **metrics}
         lifetime = replace(lifetime, inner=program.end_trial(inner), batches=(*lifetime.batches[1:], batch))
         return online.tuned(lifetime, gradient), about, trace.acted
@@ -160,6 +161,8 @@ class Online:
             raise UserError(f"online.inner_updates: {self.inner_updates} given; must be 1 where lag is {self.lag}")
         if self.lag and self.meta_objective != Last("same"):
             raise UserError(f"online.lag: {self.lag} given; must be 0 unless agents are judged on the same batch")
+        if self.goes_on == "first" and self._further:
+            raise UserError("online.goes_on: first given; must be last where the meta-objective's target goes on")
         if isinstance(self.estimator, ForwardTrace):
             if self.inner_updates != 1:
                 raise UserError(f"online.inner_updates: {self.inner_updates} given; must be 1 for a forward trace")
@@ -171,6 +174,15 @@ class Online:
     @property
     def environment(self) -> Environment:
         return self.program.environment
+
+    @property
+    def agent_updates(self) -> int:
+        """Of the agent that goes on, in one update."""
+        return 1 if self.goes_on == "first" else self.inner_updates + self._further
+
+    @property
+    def _further(self) -> int:
+        return self.meta_objective.further if isinstance(self.meta_objective, Bootstrapped) else 0
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
@@ -192,7 +204,9 @@ class Online:
     def start(self, key: PRNGKey, birth: Birth) -> OnlineLifetime:
         """A new agent, whose rule is untuned, with the first batch that it has gathered."""
         eta_key, key = jax.random.split(key)
-        inner, batches = self.program.start(key, birth), []
+        # It counts its own updates, of which one here may be several.
+        inner = self.program.start(key, birth._replace(length=birth.length * self.agent_updates))
+        batches = []
         for _ in range(1 + self.lag):
             inner, batch, _ = self.program.gather(inner)
             batches.append(batch)
@@ -203,7 +217,7 @@ class Online:
             optimiser=self.optimiser.init(eta),
             estimator=self.estimator.first(eta, learner),
             batches=tuple(batches),
-            born=learner,
+            born=(eta, learner),
             restarts=jnp.int32(0),
         )
 
@@ -233,9 +247,8 @@ class Online:
         `batches` of before, since what was gathered since tells of the loss.
         """
         inner = lifetime.inner
-        eta = self.rule.init(inner.key)
-        estimator = self.estimator.first(eta, lifetime.born)
-        fresh = (eta, self.optimiser.init(eta), estimator, lifetime.born, batches)
+        eta, learner = lifetime.born
+        fresh = (eta, self.optimiser.init(eta), self.estimator.first(eta, learner), learner, batches)
         now = (lifetime.eta, lifetime.optimiser, lifetime.estimator, self.program.learner(inner), lifetime.batches)
         eta, optimiser, estimator, learner, batches = jax.tree.map(
             lambda new, old: jnp.where(lost, new, old), fresh, now

@@ -218,10 +218,8 @@ class MetaTrainer:
         """
         if self.config.paired:
             estimated = [
-                es_gradient(self.objective, *given)
-                for given in zip(
-                    self.families, [self.config] * len(met), [eta] * len(met), populations, met, strict=True
-                )
+                es_gradient(self.objective, family, self.config, eta, population, pairs)
+                for family, population, pairs in zip(self.families, populations, met, strict=True)
             ]
             totals, lived, met, metrics = zip(*estimated, strict=True)
         else:

@@ -56,5 +56,5 @@ class LearnedObjective(UpdateRule, Protocol):
         """
 
     @property
-    def guide(self) -> UpdateRule:
+    def guide(self) -> TargetRule:
         """A rule without weights that descends what agents are judged by: where they might go after K updates."""

@@ -25,7 +25,7 @@ from metaobj.common.rules.bounded import Bounded
 from metaobj.selftuning.methods import ONLINE, OnlineMethod
 from metaobj.selftuning.rule import Numbers
 
-STAC = replace(ONLINE["STAC"], lag=1)
+STAC = ONLINE["STAC"]
 _BAD = replace(STAC.rule.inner, discount=Bounded(0.6), lambda_=Bounded(0.5))
 
 

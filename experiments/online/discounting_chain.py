@@ -84,7 +84,7 @@ _NUMBERS = Numbers(
     value_weight=Bounded(1.0, tuned=False),
     entropy_weight=Bounded(0.0015, tuned=False),
 )
-_OUTER = Outer(discount=1.0, lambda_=0.0, entropy_weight=0.005)
+_OUTER = Outer(lambda_=0.0, entropy_weight=0.005)
 
 
 def method(name: str, tuned: bool = True, outer: bool = False, bootstrapped: bool = False) -> OnlineMethod:
@@ -96,6 +96,7 @@ def method(name: str, tuned: bool = True, outer: bool = False, bootstrapped: boo
         rule,
         Bootstrapped(1) if bootstrapped else Last(),
         gradient_clip=0.0,
+        discount=1.0,
         value=ValueConfig(tabular_step_size=0.5, lambda_=1.0),
     )
 

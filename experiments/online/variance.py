@@ -38,7 +38,7 @@ METHOD = OnlineMethod(
     "MG",
     SelfTuning(
         Numbers(discount=Bounded(0.9), lambda_=Bounded(0.95), entropy_weight=Bounded(0.047, 0.0, 0.2)),
-        Outer(discount=0.99, critic="outer"),
+        Outer(critic="outer"),
     ),
 )
 COORDINATES = ("discount", "lambda_", "entropy_weight")

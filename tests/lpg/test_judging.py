@@ -51,7 +51,7 @@ class Led(Bootstrapped):
     at: Any = None
 
     def target(self, program, rule, eta, trial, batch):
-        return trial, self.at, batch
+        return trial, self.at, batch, {}
 
 
 @pytest.mark.slow

@@ -142,6 +142,8 @@ def test_distillation_does_not_look_ahead():
     config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
     trainer = start._trainer(config, start._LAYOUTS, 1)
     assert trainer.config.meta_objective == Last()
+    paired = start._trainer(replace(config, meta_loss=MetaLossConfig(), estimator="persistent-es"), start._LAYOUTS, 1)
+    assert not paired.config.paired, "a teacher is learnt from by its targets, and not by what is earned"
     assert make_trainer(plugin, config).config.meta_objective == Bootstrapped(5)
 
 

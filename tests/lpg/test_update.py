@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from metaobj.common.agents.agent import Learner
+from metaobj.common.agents.agent import Learner, kl_divergence
 from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Rollout
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
 from metaobj.lpg.objective import LPG, LPGConfig
-from metaobj.lpg.targets import kl_divergence
 
 pytestmark = pytest.mark.usefixtures("float64")
 OBJECTIVE = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=8))

@@ -14,7 +14,10 @@ from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import find_contestants
 from metaobj.common.objectives.followed import Following, follow_method
+from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import plugins
+from metaobj.common.objectives.train import meta_train
+from metaobj.selftuning.interface import load
 from metaobj.selftuning.methods import ONLINE
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -50,9 +53,11 @@ def test_they_learn_and_tell_what_they_tuned(name, tmp_path):
     """The lesson is learnt; discount and lambda have moved within their bounds, and the entropy with them."""
     following = Following(name, "tests.worlds:LESSON", agents=3, steps=80 * 320, set=("learning_rate=20",))
     seen = follow_method(following, tmp_path, Console(quiet=True))
-    reward, discount = seen.values["reward"], seen.values["discount"]
+    reward = seen.values["reward"]
     assert reward.shape == (3, len(seen.env_steps)) and reward[:, -1].min() > 0.9
-    assert (discount[:, -1] != discount[:, 0]).all() and (discount > 0).all() and (discount < 1).all()
+    for tuned in ("discount", "lambda_", *(["entropy_weight"] if name == "BMG" else [])):
+        values = seen.values[tuned]
+        assert (values[:, -1] != values[:, 0]).all() and (values > 0).all() and (values < 1).all()
     assert (seen.values["restarts"] == 0).all()
     with (tmp_path / "follow.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -85,6 +90,27 @@ def test_the_command_tells_in_one_line(capsys, tmp_path):
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("metaobj: ") and "nowhere" in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["backprop", "persistent-es"])
+def test_a_population_tunes_numbers_together(estimator, tmp_path):
+    """Trained, loaded, inspected, and evaluated like any other objective; by either way of taking gradients."""
+    plugin = plugins()["selftuning"]
+    config = replace(plugin.presets["smoke"], distribution="small-layouts", estimator=estimator, mix=0.0)
+    outcome = meta_train(plugin, config, tmp_path / "run")
+    loaded = load(outcome.objective)
+    (discount,) = loaded.values["discount"]
+    assert 0 < discount < 1 and discount != config.inner.discount.initial
+    assert loaded.values["value_weight"] == (config.inner.value_weight.initial,)
+    main_lines = plugin.inspect(load_objective(outcome.objective), tmp_path / "out").verdict
+    assert main_lines[0] == f"discount: 0.95 became {discount:.4g}"
+    with (tmp_path / "out" / "numbers.csv").open(newline="") as file:
+        assert [row["number"] for row in csv.DictReader(file)] == [name for name, _ in config.inner.items()]
+    field = find_contestants([str(outcome.objective), "A2C"], TABLES)
+    assert [one.name for one in field.contestants] == ["SelfTuning", "A2C"]
+    method = field.contestants[0].methods[0]
+    assert sorted(method.grid(TABLES[0].agent)) == ["learning_rate"]
 
 
 def test_it_is_a_kind_of_objective():

@@ -35,7 +35,7 @@ RULE = SelfTuning(
         entropy_weight=Bounded(0.05, 0.0, 0.1),
         leak=Bounded(0.6),
     ),
-    Outer(0.9, 0.8, 1.0, 0.2, 0.03, 0.4),
+    Outer(0.8, 1.0, 0.2, 0.03, 0.4),
 )
 NETWORK = AgentConfig("dense", (4,), (), "rmsprop")
 
@@ -87,7 +87,7 @@ def test_it_is_the_finite_difference(lifetime, updates):
     On-policy, truncation does nothing.
     """
     still = replace(RULE.inner, value_weight=Bounded(0.0, tuned=False))
-    rule = replace(RULE, inner=still, outer=Outer(0.9, 0.8, 1.0, 0.0, 0.03, critic="outer"))
+    rule = replace(RULE, inner=still, outer=Outer(0.8, 1.0, 0.0, 0.03, critic="outer"))
     eta, _, both = gradient_of(Last(), program_of(rule).program, lifetime, updates, rule)
     gradient = both(eta)[1]
     for name in eta:
@@ -99,12 +99,19 @@ def test_it_is_the_finite_difference(lifetime, updates):
 def test_off_policy_truncation_is_tuned(family, lifetime):
     batch = jax.jit(family.program.act)(lifetime)[1]
     batch = batch._replace(behaviour=jax.nn.log_softmax(jax.random.normal(jax.random.key(0), batch.behaviour.shape)))
+    # Outer ratios are constant to gradients; they do not move where the outer loss has no advantages in it.
+    rule = replace(RULE, outer=Outer(0.8, 0.0, 0.0, 0.03, 0.4))
+    program = program_of(rule).program
 
+    @jax.jit
     def loss(eta):
-        after = family.program.learn(RULE, eta, lifetime, batch)[0]
-        return family.program.judge(RULE, after, batch, {})[0]
+        return program.judge(rule, program.learn(rule, eta, lifetime, batch)[0], batch, {})[0]
 
-    assert jax.jit(jax.grad(loss))(RULE.init(jax.random.key(0)))["leak"] != 0
+    eta = rule.init(jax.random.key(0))
+    above, below = (loss({**eta, "leak": eta["leak"] + step}) for step in (1e-5, -1e-5))
+    gradient = jax.grad(loss)(eta)["leak"][0]
+    np.testing.assert_allclose(gradient, (above - below)[()] / 2e-5, rtol=1e-6)
+    assert gradient != 0
 
 
 def test_a_number_that_is_not_tuned_has_no_gradient(family, lifetime):
@@ -163,13 +170,15 @@ def test_a_target_is_where_further_updates_lead(family, lifetime, by):
     program, eta = family.program, RULE.init(jax.random.key(0))
     act, learn = jax.jit(program.act), jax.jit(program.learn, static_argnums=0)
     lived, batch, _ = act(lifetime)
-    before, target, seen = jax.jit(
+    before, target, seen, shown = jax.jit(
         lambda trial, batch: Bootstrapped(3, by, goes_on="target").target(program, RULE, eta, trial, batch)
     )(lived, batch)
-    then, met = lived, batch
+    then, met, rewards = lived, batch, []
     for _ in range(2):
         then = learn(RULE if by == "rule" else RULE.guide, eta if by == "rule" else (), then, met)[0]
-        then, met, _ = act(then)
+        then, met, acted = act(then)
+        rewards.append(acted.reward)
+    np.testing.assert_allclose(shown["reward"], rewards, rtol=1e-12)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), (before.learner, seen), (then.learner, met))
     at = learn(RULE.guide, (), then, met)[0].learner
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), target.learner, at)
@@ -275,13 +284,13 @@ def test_every_environment_step_is_counted(name):
     family = make_families([entry], method.programs(T))[0]
     lifetime = lives(family.program, start_of(family.program, family), 3)
     assert int(lifetime.inner.steps) == family.program.first_steps + 3 * family.program.steps_per_update
-    assert lifetime.restarts == 0
+    assert lifetime.restarts == 0 and lifetime.inner.updates == 3 * family.program.agent_updates
+    assert lifetime.inner.length == 50 * family.program.agent_updates
     first = method.rule.init(jax.random.key(0))
     for number, x in lifetime.eta.items():
-        if number != "leak" or not method.lag:  # on-policy, truncation does nothing
-            moved = x != first[number]
-            assert not moved[1:].any()  # in a table, auxiliary heads have nothing in common with the one that acts
-            assert moved[0] == (dict(method.rule.inner.items())[number].tuned and number != "leak"), number
+        moved = x != first[number]
+        assert not moved[1:].any()  # in a table, auxiliary heads have nothing in common with the one that acts
+        assert moved[0] == dict(method.rule.inner.items())[number].tuned, number
 
 
 @pytest.mark.slow
@@ -294,6 +303,7 @@ def test_the_agent_that_goes_on_is_a_choice():
     one = jax.jit(family.program.learn, static_argnums=0)(RULE, lifetime.eta, lifetime.inner, lifetime.batches[0])[0]
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), kept["first"].learner, one.learner)
     assert kept["last"].updates == K and kept["first"].updates == 1
+    assert (jax.random.key_data(kept["first"].key) != jax.random.key_data(kept["last"].key)).any()
 
 
 @pytest.mark.slow
@@ -314,7 +324,7 @@ def test_what_is_not_finite_begins_anew():
     lost = replace(lifetime, eta={**lifetime.eta, "discount": jnp.asarray([jnp.nan])})
     after = lives(program, lost, 1)
     assert after.restarts == 1
-    jax.tree.map(np.testing.assert_array_equal, after.inner.learner, lifetime.born)
+    jax.tree.map(np.testing.assert_array_equal, (after.eta, after.inner.learner), lifetime.born)
     jax.tree.map(np.testing.assert_array_equal, after.eta, RULE.init(jax.random.key(0)))
     again = lives(program, after, 2)
     assert again.restarts == 1 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(again.eta))
@@ -338,6 +348,10 @@ def test_what_is_not_finite_begins_anew():
         (lambda: online(inner_updates=2, estimator=ForwardTrace()), "online.inner_updates: 2 given; must be 1 for a f"),
         (lambda: online(meta_objective=Mixed(), estimator=ForwardTrace()), "online.meta_objective: given; a forward"),
         (lambda: online(goes_on="first", estimator=ForwardTrace()), "online.goes_on: first given; must be last for a"),
+        (
+            lambda: online(goes_on="first", meta_objective=Bootstrapped(2, goes_on="target")),
+            "online.goes_on: first given; must be last where the meta-objective's target goes on",
+        ),
         (lambda: online(lag=1), "online.lag: 1 given; must be 0 unless agents are judged on the same batch"),
         (lambda: online(lag=1, inner_updates=2), "online.inner_updates: 2 given; must be 1 where lag is 1"),
         (lambda: replace(RULE, auxiliary=-1), "auxiliary: -1 given; must be at least 0"),
