@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from experiments.rows import Row, add, read
+from experiments.rows import Row, add, check_only, read
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Method
@@ -209,9 +209,7 @@ def main() -> None:
     """Run what the table does not hold yet."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
-    for name in arguments.only:
-        if name not in (A2C, *VARIANTS):
-            raise SystemExit(f"only: {name!r} given; choose from {'; '.join((A2C, *VARIANTS))}")
+    check_only(arguments.only, (A2C, *VARIANTS))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
 
     def keep(row: Row) -> None:

@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from experiments.rows import Row, add, read
+from experiments.rows import Row, add, check_only, read
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
@@ -200,9 +200,7 @@ def main() -> None:
     """Run the variants that the table does not hold yet, and print it."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
-    for name in arguments.only:
-        if name not in (DDPG, *VARIANTS):
-            raise SystemExit(f"only: {name!r} given; choose from {'; '.join((DDPG, *VARIANTS))}")
+    check_only(arguments.only, (DDPG, *VARIANTS))
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{arguments.worlds}.csv"
     console = Console(width=140)

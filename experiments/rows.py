@@ -28,3 +28,12 @@ def add(path: Path, names: Sequence[str], row: Row) -> None:
         if file.tell() == 0:
             writer.writeheader()
         writer.writerow(row)
+
+
+def check_only(only: Sequence[str], known: Sequence[str]) -> None:
+    """Raises:
+    SystemExit: one of them is unknown.
+    """
+    for name in only:
+        if name not in known:
+            raise SystemExit(f"only: {name!r} given; choose from {'; '.join(known)}")

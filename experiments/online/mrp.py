@@ -149,7 +149,7 @@ def main() -> None:
     figure, panels = grid_of_panels(len(ESTIMATORS), 3.6, 2.4, 3)
     rows = []
     for panel, (name, (estimator, inner_updates)) in zip(panels, ESTIMATORS.items(), strict=True):
-        program = Online(Foretelling(), Discounts(), inner_updates=inner_updates, estimator=estimator)  # type: ignore[arg-type]
+        program = Online(Foretelling(), Discounts(), inner_updates=inner_updates, estimator=estimator)  # type: ignore[arg-type]  # no more than it asks for
         updates = arguments.updates // inner_updates
         live = jax.vmap(partial(_live, program, 50), in_axes=(None, None, 0))
         discounts = np.asarray(live(updates, birth, keys))  # [seeds, bins, STEPS]

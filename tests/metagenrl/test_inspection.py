@@ -46,6 +46,7 @@ def test_the_reach_is_how_far_rewards_are_read():
     np.testing.assert_allclose(answers[:3], [1.0, 0.5, 0.0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_finite(tmp_path: Path):
     agent = AgentSettings(hidden=(4,), replay_steps=200, random_steps=16, windows=2, window_steps=4)
     config = MetaGenRLTraining(rollout_steps=2, agent=agent)

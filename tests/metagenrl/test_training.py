@@ -81,6 +81,7 @@ def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
     assert (again / "objective.safetensors").read_bytes() == (straight / "objective.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_diverged_agent_is_restarted_alone_and_counted():
     trainer = make_trainer(plugin, TINY)
     state = trainer.init()

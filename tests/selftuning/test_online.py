@@ -225,6 +225,7 @@ def test_an_exact_trace_is_backpropagation(agent):
     assert (np.abs(theirs) > 1e-9).sum() == 5  # all but the truncation, which does nothing on-policy
 
 
+@pytest.mark.slow
 def test_a_trace_that_forgets_is_the_gradient_of_one_update():
     program, family = online(estimator=ForwardTrace())
     lifetime = start_of(program, family, 0.0)
