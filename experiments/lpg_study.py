@@ -166,7 +166,7 @@ def meta_trained(
             yield share, frozen(seeded, state), metrics
         if share < 1:
             state, seen = trainer.run_chunk(state)
-            metrics = {name: float(np.mean(seen[name])) for name in ("policy_entropy", "clipped")}
+            metrics = {name: float(np.mean(seen[name])) for name in ("policy_entropy", "clipped") if name in seen}
 
 
 def frozen(trainer: MetaTrainer, state: TrainingState) -> Loaded[LPGTraining, LPG]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.meta.config import MetaTrainingConfig
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.selftuning.losses import Outer
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.meta.objectives import Bootstrapped, Last, MetaObjective, Mixed
 from metaobj.common.meta.online import META_LEARNING_RATE, Backprop, Estimate, Online
 from metaobj.common.rules.bounded import Bounded
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.common.rules.on_policy import LearnedObjective
+from metaobj.selftuning.frodo import Frodo
+from metaobj.selftuning.losses import Outer
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 META_RATES = (1e-3, 1e-2)
 CRITIC_RATE = 15.0
@@ -22,12 +25,18 @@ CRITIC_RATE = 15.0
 _OUTER = Outer()
 
 
+def _usual_agent(agent: AgentConfig) -> AgentConfig:
+    if agent.torso == "tabular":
+        return agent
+    return replace(agent, optimiser="rmsprop", apart=("value",), apart_rate=CRITIC_RATE)
+
+
 @dataclass(frozen=True)
 class OnlineMethod:
     """A self-tuning agent: its rule, and how the rule is tuned."""
 
     name: str
-    rule: SelfTuning
+    rule: LearnedObjective
     meta_objective: MetaObjective = field(default_factory=Last)
     inner_updates: int = 1
     estimator: Estimate = field(default_factory=Backprop)
@@ -38,6 +47,8 @@ class OnlineMethod:
     """Of what agents are judged by."""
     value: ValueConfig = ValueConfig(learning_rate=3e-2)
     """Of the value function at the outer discount, where the rule reads it."""
+    agent: Callable[[AgentConfig], AgentConfig] = _usual_agent
+    """Its network and optimiser, by those of the entry."""
 
     def programs(self, rollout_steps: int) -> Callable[[Entry, Environment], Online]:
         """How its agents live."""
@@ -49,9 +60,7 @@ class OnlineMethod:
         )
 
         def make(entry: Entry, environment: Environment) -> Online:
-            if entry.agent.torso in ("dense", "conv"):
-                agent = replace(entry.agent, optimiser="rmsprop", apart=("value",), apart_rate=CRITIC_RATE)
-                entry = replace(entry, agent=agent)
+            entry = replace(entry, agent=self.agent(entry.agent))
             return Online(
                 inner(entry, environment),
                 self.rule,
@@ -108,11 +117,13 @@ ONLINE: dict[str, OnlineMethod] = {
             Bootstrapped(look_ahead=2, by="rule", goes_on="target"),
             inner_updates=4,
         ),
+        OnlineMethod("FRODO", Frodo(residual=True)),
     )
 }
 """MG tunes discount and lambda by the agents' own values, MG-outer by a value function at the outer discount; Mixed
 judges each of five updates; STAC, whose rollouts are one update old, tunes the whole loss, STACX those of two auxiliary
-heads besides; BMG tunes the entropy too, towards where two further updates lead.
+heads besides; BMG tunes the entropy too, towards where two further updates lead; FRODO learns its returns themselves,
+TD(0)'s at first.
 """
 
 

@@ -14,8 +14,9 @@ from metaobj.common.objectives.plugin import Plugin
 from metaobj.selftuning.config import PRESETS, SelfTuningTraining
 from metaobj.selftuning.inspection import inspect
 from metaobj.selftuning.interface import LoadedSelfTuning
+from metaobj.selftuning.losses import Outer
 from metaobj.selftuning.methods import methods
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 
 def _programs(config: SelfTuningTraining, rule: SelfTuning) -> ProgramMaker[Any]:

@@ -6,7 +6,7 @@ it starts from and to `weights` (the rule's own parameters): that is what meta-g
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,7 @@ class Learner:
 
     params: PyTree
     optimiser: PyTree
+    memory: PyTree = ()  # what the rule remembers of it, see `Remembering`
 
 
 class TargetRule(Protocol):
@@ -84,6 +85,30 @@ class TargetRule(Protocol):
 
     def loss(self, heads: Heads, targets: PyTree, batch: Batch) -> jax.Array:
         """The scalar that the agent descends; a mean over the rollout's steps."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A rule that carries something from one update of an agent to the next: it finds it as `batch.memory`."""
+
+    def first_memory(self) -> PyTree:
+        """Of an agent that has not learned yet."""
+
+    def remember(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch, targets: PyTree) -> PyTree:
+        """What is remembered after an update. Gradients with respect to all that is given flow through it, and through
+        `batch.memory` into what comes later.
+        """
+
+
+def targets_and_memory(
+    rule: TargetRule, weights: PyTree, memory: PyTree, heads: Heads, next_heads: Heads, batch: Batch
+) -> tuple[PyTree, Metrics, PyTree]:
+    """What a rule says of a rollout, and what it remembers then: (targets, metrics, memory)."""
+    batch = batch._replace(memory=memory)
+    targets, about = rule.targets(weights, heads, next_heads, batch)
+    if isinstance(rule, Remembering):
+        memory = rule.remember(weights, heads, next_heads, batch, targets)
+    return targets, about, memory
 
 
 class Agent(Protocol):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metaobj.common.agents.agent import AgentConfig, Heads, Learner, TargetRule
+from metaobj.common.agents.agent import AgentConfig, Heads, Learner, TargetRule, targets_and_memory
 from metaobj.common.experience.batches import Batch
 from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.types import Metrics, PRNGKey, PyTree
@@ -101,17 +101,18 @@ class NetworkAgent:
     def learn(
         self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
     ) -> tuple[Learner, Metrics]:
-        def gradient(params: PyTree, weights: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
+        def gradient(params: PyTree, given: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+            weights, memory = given
             rollout = batch.rollout
             heads, next_heads = self.apply(params, rollout.observation), self.apply(params, rollout.next_observation)
-            targets, about = rule.targets(weights, heads, next_heads, batch)
+            targets, about, memory = targets_and_memory(rule, weights, memory, heads, next_heads, batch)
             inner = mixed_mode_gradient(lambda p, t, b: rule.loss(self.apply(p, b.rollout.observation), t, b))
-            return inner(params, targets, batch), about
+            return inner(params, targets, batch), (about, memory)
 
         if remat:
             # Keep the inner gradient: recomputing it would cost the agent's forward and backward pass once more.
             gradient = jax.checkpoint(gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient"))
-        updates, about = gradient(learner.params, weights, batch)
+        updates, (about, memory) = gradient(learner.params, (weights, learner.memory), batch)
         updates, optimiser = self.optimiser.update(updates, learner.optimiser, learner.params)
         rate = batch.hyperparameters["learning_rate"]
 
@@ -119,4 +120,4 @@ class NetworkAgent:
             apart = any(str(getattr(key, "key", "")).startswith(_APART) for key in path)
             return p - rate * (self.config.apart_rate if apart else 1.0) * u
 
-        return Learner(jax.tree.map_with_path(step, learner.params, updates), optimiser), about
+        return Learner(jax.tree.map_with_path(step, learner.params, updates), optimiser, memory), about

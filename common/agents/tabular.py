@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from metaobj.common.agents.agent import Heads, Learner, TargetRule
+from metaobj.common.agents.agent import Heads, Learner, TargetRule, targets_and_memory
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -36,17 +36,19 @@ class TabularAgent:
     def learn(
         self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
     ) -> tuple[Learner, Metrics]:
-        def row_updates(rows: Heads, next_rows: Heads, weights: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
-            targets, about = rule.targets(weights, rows, next_rows, batch)
+        def row_updates(rows: Heads, next_rows: Heads, given: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+            weights, memory = given
+            targets, about, memory = targets_and_memory(rule, weights, memory, rows, next_rows, batch)
             # The loss is a closed formula on the rows: differentiating it twice costs little, so no mixed mode here.
             gradient = jax.grad(rule.loss)(rows, targets, batch)
-            return jax.tree.map(lambda g: -batch.hyperparameters["learning_rate"] * g, gradient), about
+            return jax.tree.map(lambda g: -batch.hyperparameters["learning_rate"] * g, gradient), (about, memory)
 
         if remat:
             row_updates = jax.checkpoint(row_updates)
         observation, next_observation = batch.rollout.observation, batch.rollout.next_observation
-        params, about = _add_to_rows(row_updates, learner.params, observation, next_observation, weights, batch)
-        return replace(learner, params=params), about
+        given = (weights, learner.memory)
+        params, (about, memory) = _add_to_rows(row_updates, learner.params, observation, next_observation, given, batch)
+        return replace(learner, params=params, memory=memory), about
 
 
 def _add_to_rows(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from metaobj.common.types import Hyperparameters, Rollout
+from metaobj.common.types import Hyperparameters, PyTree, Rollout
 
 
 class Batch(NamedTuple):
@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     progress: jax.Array  # [] n / N: updates done / updates in this lifetime
     log_length: jax.Array  # [] log N
     behaviour: jax.Array | None = None  # [T, B, A] log mu(.|s) of the policy that acted, where it is known
+    memory: PyTree = ()  # what the rule remembers of earlier updates; alone here, not constant for its gradients
 
 
 class Experience(NamedTuple):

@@ -100,6 +100,7 @@ def leaky_vtrace(
     rho = leak * jnp.minimum(1.0, ratio) + (1.0 - leak) * ratio
     continues = jnp.where(rollout.terminated, 0.0, discount)
     error = rho * (rollout.reward + continues * next_values - values)
+    whole = len(error) if launches_are_dear() else 1  # steps are a few numbers each
     # The next step is another episode's, or was not taken.
     goes_on = jnp.where(rollout.terminated | rollout.truncated, 0.0, continues).at[-1].set(0.0)
 
@@ -109,7 +110,7 @@ def leaky_vtrace(
         return result, result
 
     first = jnp.zeros_like(error[-1])
-    _, beyond = jax.lax.scan(step, first, (error, goes_on * lambda_ * rho), reverse=True)  # v_s - V(s)
+    # v_s - V(s)
+    _, beyond = jax.lax.scan(step, first, (error, goes_on * lambda_ * rho), reverse=True, unroll=whole)
     following = jnp.concatenate([beyond[1:], jnp.zeros_like(beyond[:1])])
-    advantages = rho * (rollout.reward + continues * next_values - values) + rho * goes_on * lambda_ * following
-    return OffPolicyReturns(values + beyond, advantages)
+    return OffPolicyReturns(values + beyond, error + rho * goes_on * lambda_ * following)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from metaobj.common.agents.agent import Agent, Learner
+from metaobj.common.agents.agent import Agent, Learner, Remembering
 from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
 from metaobj.common.environments.protocol import Environment
@@ -50,6 +50,8 @@ class OnPolicy:
     """Of the value function, where the lifetime's hyperparameters tell none."""
     scale_rewards: bool = False
     """See `ValueConfig`."""
+    remembering: Remembering | None = None
+    """The rule, where it carries something from update to update."""
     remat: bool = False
     """Recompute the rule's forward pass in the meta-gradient's reverse pass instead of keeping it."""
 
@@ -71,12 +73,15 @@ class OnPolicy:
     def start(self, key: PRNGKey, birth: Birth) -> OnPolicyLifetime:
         """A new agent in `birth.environment_params`, before its first update."""
         agent_key, value_key, reset_key, key = jax.random.split(key, 4)
+        learner = self.agent.init(agent_key)
+        if self.remembering is not None:
+            learner = replace(learner, memory=self.remembering.first_memory())
         return OnPolicyLifetime.begin(
             key,
             birth,
             reset(reset_key, self.environment, birth.environment_params, self.num_environments),
             jnp.zeros(0),
-            learner=self.agent.init(agent_key),
+            learner=learner,
             value=self.value_function.init(value_key),
             squares=jnp.zeros(2),
         )
@@ -204,6 +209,7 @@ def on_policy(
             lambda_=value.lambda_,
             critic_learning_rate=value.learning_rate,
             scale_rewards=value.scale_rewards,
+            remembering=rule if isinstance(rule, Remembering) else None,
             remat=remat,
         )
 

@@ -23,10 +23,12 @@ from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.rules.bounded import Bounded
 from metaobj.selftuning.methods import ONLINE, OnlineMethod
-from metaobj.selftuning.rule import Numbers
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 STAC = ONLINE["STAC"]
-_BAD = replace(STAC.rule.inner, discount=Bounded(0.6), lambda_=Bounded(0.5))
+assert isinstance(STAC.rule, SelfTuning)
+_RULE = STAC.rule
+_BAD = replace(_RULE.inner, discount=Bounded(0.6), lambda_=Bounded(0.5))
 
 
 def still(numbers: Numbers, *moving: str) -> Numbers:
@@ -37,7 +39,7 @@ def still(numbers: Numbers, *moving: str) -> Numbers:
 
 def variant(name: str, numbers: Numbers) -> OnlineMethod:
     """STAC with other numbers."""
-    return replace(STAC, name=name, rule=replace(STAC.rule, inner=numbers))
+    return replace(STAC, name=name, rule=replace(_RULE, inner=numbers))
 
 
 METHODS = (
@@ -45,8 +47,8 @@ METHODS = (
     variant("bad start, discount tuned", still(_BAD, "discount")),
     variant("bad start, discount and lambda tuned", still(_BAD, "discount", "lambda_")),
     variant("bad start, all tuned", _BAD),
-    variant("good start, nothing tuned", still(STAC.rule.inner)),
-    variant("good start, all tuned", STAC.rule.inner),
+    variant("good start, nothing tuned", still(_RULE.inner)),
+    variant("good start, all tuned", _RULE.inner),
 )
 
 

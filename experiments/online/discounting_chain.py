@@ -29,8 +29,9 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.meta.objectives import Bootstrapped, Last
 from metaobj.common.rules.bounded import Bounded
 from metaobj.common.types import PRNGKey
+from metaobj.selftuning.losses import Outer
 from metaobj.selftuning.methods import OnlineMethod
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 DELAYS = (1, 3, 10, 30, 100)
 HORIZON = 100

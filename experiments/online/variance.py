@@ -31,8 +31,9 @@ from metaobj.common.meta.objectives import Last, MetaObjective, Mixed
 from metaobj.common.meta.online import META_LEARNING_RATE, Online
 from metaobj.common.rules.bounded import Bounded
 from metaobj.common.types import PRNGKey
+from metaobj.selftuning.losses import Outer
 from metaobj.selftuning.methods import OnlineMethod
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.selftuning.rule import Numbers, SelfTuning
 
 METHOD = OnlineMethod(
     "MG",

@@ -10,21 +10,21 @@ import optax
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.errors import UserError
 from metaobj.common.gradients import numbers
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth
-from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.meta.objectives import Bootstrapped, Last, Mixed, meta_loss
 from metaobj.common.meta.online import META_LEARNING_RATE, ForwardTrace, Online
 from metaobj.common.rules.bounded import Bounded
+from metaobj.selftuning.losses import Outer
 from metaobj.selftuning.methods import ONLINE
-from metaobj.selftuning.rule import Numbers, Outer, SelfTuning
+from metaobj.selftuning.rule import Numbers, SelfTuning
+from tests.selftuning.lives import META_RATE, RATE, B, T, born, family_of
 
 pytestmark = pytest.mark.usefixtures("float64")
-T, B, K, RATE, META_RATE = 5, 3, 3, 2.0, 0.05
+K = 3
 TUNED = Bounded(0.3, 0.0, 0.9)
 RULE = SelfTuning(
     Numbers(
@@ -40,31 +40,9 @@ RULE = SelfTuning(
 NETWORK = AgentConfig("dense", (4,), (), "rmsprop")
 
 
-def program_of(rule=RULE, agent=None):
-    entry = Entry("tests.worlds:RING", num_environments=B)
-    if agent is not None:
-        entry = Entry("tests.worlds:OBSERVED_RING", num_environments=B, agent=agent)
-    maker = on_policy(rule, rollout_steps=T, discount=0.9, value=ValueConfig(lambda_=0.8))
-    return make_families([entry], maker)[0]
-
-
-def born(family, key=0):
-    """A lifetime whose agent is no longer as it was born."""
-    hyperparameters = {"learning_rate": jnp.asarray(RATE), META_LEARNING_RATE: jnp.asarray(META_RATE)}
-    params = family.draw_params(jax.random.key(1))
-    lifetime = family.program.start(jax.random.key(key), Birth(params, hyperparameters, 50))
-    if isinstance(lifetime.learner.params, dict) and "params" in lifetime.learner.params:
-        return lifetime
-    noise = {
-        name: jax.random.normal(jax.random.key(i), leaf.shape)
-        for i, (name, leaf) in enumerate(sorted(lifetime.learner.params.items()))
-    }
-    return replace(lifetime, learner=replace(lifetime.learner, params=noise))
-
-
 @pytest.fixture(scope="module")
 def family(float64):
-    return program_of()
+    return family_of(RULE)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +66,7 @@ def test_it_is_the_finite_difference(lifetime, updates):
     """
     still = replace(RULE.inner, value_weight=Bounded(0.0, tuned=False))
     rule = replace(RULE, inner=still, outer=Outer(0.8, 1.0, 0.0, 0.03, critic="outer"))
-    eta, _, both = gradient_of(Last(), program_of(rule).program, lifetime, updates, rule)
+    eta, _, both = gradient_of(Last(), family_of(rule).program, lifetime, updates, rule)
     gradient = both(eta)[1]
     for name in eta:
         above, below = (both({**eta, name: eta[name] + step})[0] for step in (1e-5, -1e-5))
@@ -101,7 +79,7 @@ def test_off_policy_truncation_is_tuned(family, lifetime):
     batch = batch._replace(behaviour=jax.nn.log_softmax(jax.random.normal(jax.random.key(0), batch.behaviour.shape)))
     # Outer ratios are constant to gradients; they do not move where the outer loss has no advantages in it.
     rule = replace(RULE, outer=Outer(0.8, 0.0, 0.0, 0.03, 0.4))
-    program = program_of(rule).program
+    program = family_of(rule).program
 
     @jax.jit
     def loss(eta):
@@ -185,7 +163,7 @@ def test_a_target_is_where_further_updates_lead(family, lifetime, by):
 
 
 def online(**changes):
-    family = program_of(agent=changes.pop("agent", None))
+    family = family_of(RULE, changes.pop("agent", None))
     return Online(family.program, RULE, **changes), family
 
 
