@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
@@ -11,8 +11,8 @@ from metaobj.common.evaluation.baselines import A2C_RATES, BASELINE_DISCOUNT
 from metaobj.common.evaluation.method import Method
 from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
 from metaobj.common.lifetimes.on_policy import on_policy
-from metaobj.common.meta.objectives import Bootstrapped, Last, MetaObjective, Mixed
-from metaobj.common.meta.online import META_LEARNING_RATE, Backprop, Estimate, Online
+from metaobj.common.meta.objectives import Bootstrapped, Last, Mixed
+from metaobj.common.meta.online import META_LEARNING_RATE, Online
 from metaobj.common.rules.bounded import Bounded
 from metaobj.common.rules.on_policy import LearnedObjective
 from metaobj.selftuning.frodo import Frodo
@@ -21,7 +21,12 @@ from metaobj.selftuning.rule import Numbers, SelfTuning
 
 META_RATES = (1e-3, 1e-2)
 CRITIC_RATE = 15.0
-"""Of value functions that are networks, as a multiple of the policy's: as A2C's."""
+"""Of value functions that are networks, as a multiple of the policy's: as A2C's. They have a torso of their own, and
+RMSProp takes out of its steps what weighs their loss: a tuned value weight has a passing effect there, and no lasting
+one.
+"""
+USUAL: Mapping[str, Any] = {"gradient_clip": 0.1}
+"""Fields of `Online`."""
 _OUTER = Outer()
 
 
@@ -37,12 +42,8 @@ class OnlineMethod:
 
     name: str
     rule: LearnedObjective
-    meta_objective: MetaObjective = field(default_factory=Last)
-    inner_updates: int = 1
-    estimator: Estimate = field(default_factory=Backprop)
-    goes_on: Literal["last", "first"] = "last"
-    gradient_clip: float = 0.1
-    lag: int = 0
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """How it is tuned: fields of `Online`, those of `USUAL` where it says nothing."""
     discount: float = BASELINE_DISCOUNT
     """Of what agents are judged by."""
     value: ValueConfig = ValueConfig(learning_rate=3e-2)
@@ -61,16 +62,7 @@ class OnlineMethod:
 
         def make(entry: Entry, environment: Environment) -> Online:
             entry = replace(entry, agent=self.agent(entry.agent))
-            return Online(
-                inner(entry, environment),
-                self.rule,
-                self.meta_objective,
-                self.inner_updates,
-                self.estimator,
-                self.goes_on,
-                self.gradient_clip,
-                self.lag,
-            )
+            return Online(inner(entry, environment), self.rule, **{**USUAL, **self.how})
 
         return make
 
@@ -101,6 +93,7 @@ _STAC = SelfTuning(
     ),
     _STAC_OUTER,
 )
+_LATE: Mapping[str, Any] = {"meta_objective": Last("same"), "lag": 1}
 _MG = SelfTuning(Numbers(), _OUTER)
 
 ONLINE: dict[str, OnlineMethod] = {
@@ -108,14 +101,13 @@ ONLINE: dict[str, OnlineMethod] = {
     for method in (
         OnlineMethod("MG", _MG),
         OnlineMethod("MG-outer", replace(_MG, outer=replace(_OUTER, critic="outer"))),
-        OnlineMethod("Mixed", _MG, Mixed(0.8), inner_updates=5),
-        OnlineMethod("STAC", _STAC, Last("same"), lag=1),
-        OnlineMethod("STACX", replace(_STAC, auxiliary=2), Last("same"), lag=1),
+        OnlineMethod("Mixed", _MG, {"meta_objective": Mixed(0.8), "inner_updates": 5}),
+        OnlineMethod("STAC", _STAC, _LATE),
+        OnlineMethod("STACX", replace(_STAC, auxiliary=2), _LATE),
         OnlineMethod(
             "BMG",
             replace(_MG, inner=replace(_MG.inner, entropy_weight=Bounded(0.01, 0.0, 0.2)), distance="policy and value"),
-            Bootstrapped(look_ahead=2, by="rule", goes_on="target"),
-            inner_updates=4,
+            {"meta_objective": Bootstrapped(look_ahead=2, by="rule", goes_on="target"), "inner_updates": 4},
         ),
         OnlineMethod("FRODO", Frodo(residual=True)),
     )

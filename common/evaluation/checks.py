@@ -47,15 +47,10 @@ def check_steps(methods: Sequence[Method], suite: Sequence[Entry]) -> None:
             lived = program.first_steps + method.updates(entry, program) * program.steps_per_update
             lives[method.name] = lived
             if program.early_steps:  # up to one update is left
-                life = program.first_steps - program.early_steps + steps_of(method, entry)
+                life = program.first_steps - program.early_steps + method.steps(entry)
                 assert life - program.steps_per_update < lived <= life
                 lived = life
             whole.add(lived)
         if len(whole) > 1:
             told = " and ".join(f"{name} {steps}" for name, steps in lives.items())
             raise LengthError(f"{entry.environment}: agents would not live the same number of steps: {told}")
-
-
-def steps_of(method: Method, entry: Entry) -> int:
-    """Of one agent's life in an entry, for every method the same."""
-    return entry.updates * method.rollout_steps * entry.num_environments

@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 
 from metaobj.common.devices import quick_jit
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.training import steps_after, updates_by_bin
+from metaobj.common.evaluation.training import steps_after, summed, updates_by_bin
 from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.files import write_csv
 from metaobj.common.keys import stream
@@ -80,16 +80,8 @@ def _live(
             lifetime, about, acted = program.update(rule, weights, lifetime)
             return lifetime, {**about, REWARD: acted.reward}
 
-        shapes = jax.eval_shape(update, lifetime)[1]
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
         def one_bin(lifetime: Lifetime, length: jax.Array) -> tuple[Lifetime, Metrics]:
-            def body(_: jax.Array, carry: tuple[Lifetime, Metrics]) -> tuple[Lifetime, Metrics]:
-                lifetime, total = carry
-                lifetime, shown = update(lifetime)
-                return lifetime, jax.tree.map(jnp.add, total, shown)
-
-            lifetime, total = jax.lax.fori_loop(0, length, body, (lifetime, nothing))
+            lifetime, total = summed(update, lifetime, length)
             return lifetime, jax.tree.map(lambda leaf: leaf / length, total)
 
         return jax.lax.scan(one_bin, lifetime, lengths)[1]

@@ -31,6 +31,10 @@ class Method:
     usual: Callable[[AgentConfig], Mapping[str, float]] = lambda agent: {}
     """For a kind of agent, hyperparameters where only the learning rate is tuned; the middle of the grid for others."""
 
+    def steps(self, entry: Entry) -> int:
+        """Environment steps of one agent's life in an entry, for every method the same."""
+        return entry.updates * self.rollout_steps * entry.num_environments
+
     def updates(self, entry: Entry, program: Program[Any, Any]) -> int:
         """How many of its updates an agent of this method makes in an entry's life. One with early steps may leave
         fewer steps than an update takes.
@@ -38,7 +42,7 @@ class Method:
         Raises:
             LengthError: no whole number takes exactly the steps of that life.
         """
-        steps = entry.updates * self.rollout_steps * entry.num_environments
+        steps = self.steps(entry)
         updates, left = divmod(steps - program.early_steps, program.steps_per_update)
         if updates < 1 or (left and not program.early_steps):
             raise LengthError(

@@ -137,7 +137,7 @@ class Trials:
                     self.cells.keep(inputs, record)
             except UserError as error:  # what was computed is told all the same
                 self.journal.warn(str(error))
-        self.journal.end(label, work(method, entry, len(settings) * count), stored)
+        self.journal.end(label, float(method.steps(entry)) * len(settings) * count, stored)
         return [with_known(entry.environment, part) for part in record.parts(len(settings))]
 
 
@@ -148,11 +148,6 @@ def with_known(name: str, record: Record) -> Record:
         return record
     random, best = (np.full(len(record.returns), value) for value in (known.random, known.best))
     return record._replace(random=random, optimal=best)
-
-
-def work(method: Method, entry: Entry, agents: int) -> float:
-    """Environment steps of so many agents in an entry's life."""
-    return float(entry.updates) * method.rollout_steps * entry.num_environments * agents
 
 
 def planned_settings(protocol: EvaluationProtocol, method: Method, agent: AgentConfig) -> list[Settings]:

@@ -1,7 +1,7 @@
 """Training fresh agents by a fixed rule and recording how they do."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -140,15 +140,13 @@ def _train(
         # Agents are spread over the devices; they share `weights` and nothing else.
         lifetime = program.start(key, Birth(params, dict(settings), jnp.sum(lengths)))
 
-        def one_update(at: jax.Array, carry: tuple[Lifetime, Episodes]) -> tuple[Lifetime, Episodes]:
-            lifetime, so_far = carry
-            lifetime, _, statistics = program.update(rule, weights, lifetime)
-            return lifetime, jax.tree.map(jnp.add, so_far, statistics.episodes)
+        def update(lifetime: Lifetime) -> tuple[Lifetime, Episodes]:
+            lifetime, _, acted = program.update(rule, weights, lifetime)
+            number, total = acted.episodes
+            return lifetime, Episodes(number.astype(total.dtype), total)
 
         def one_bin(lifetime: Lifetime, length: jax.Array) -> tuple[Lifetime, tuple[jax.Array, ...]]:
-            running = jnp.mean(lifetime.worlds.episode_return)
-            none = Episodes(jnp.zeros_like(running), jnp.zeros_like(running))
-            lifetime, episodes = jax.lax.fori_loop(0, length, one_update, (lifetime, none))
+            lifetime, episodes = summed(update, lifetime, length)
             tested, diverged = program.test(lifetime), ~is_finite(lifetime.own)
             if tested is None:
                 running = jnp.mean(lifetime.worlds.episode_return)
@@ -162,6 +160,24 @@ def _train(
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
     return everyone(keys, params, settings)
+
+
+Shown = TypeVar("Shown")
+
+
+def summed(
+    update: Callable[[Lifetime], tuple[Lifetime, Shown]], lifetime: Lifetime, number: jax.Array
+) -> tuple[Lifetime, Shown]:
+    """After so many updates, as data, with the sum of what they showed."""
+
+    def one(_: jax.Array, carry: tuple[Lifetime, Shown]) -> tuple[Lifetime, Shown]:
+        lifetime, total = carry
+        lifetime, shown = update(lifetime)
+        return lifetime, jax.tree.map(jnp.add, total, shown)
+
+    shapes = jax.eval_shape(update, lifetime)[1]
+    nothing: Shown = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, number, one, (lifetime, nothing))
 
 
 def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:

@@ -30,7 +30,6 @@ from metaobj.common.evaluation.protocol import (
     evaluate,
     planned_settings,
     tune,
-    work,
 )
 from metaobj.common.evaluation.references import known_returns
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
@@ -244,8 +243,8 @@ def _planned_work(
     for method in (method for contestant in contestants for method in contestant.methods):
         for agent, entries in tuned_on.items():
             agents = len(planned_settings(protocol, method, agent)) * protocol.tuning_seeds
-            total += sum(work(method, entry, agents) for entry in entries)
-        total += sum(work(method, entry, protocol.seeds) for entry in suite)
+            total += float(agents) * sum(method.steps(entry) for entry in entries)
+        total += float(protocol.seeds) * sum(method.steps(entry) for entry in suite)
     return total
 
 

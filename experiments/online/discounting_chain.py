@@ -95,8 +95,7 @@ def method(name: str, tuned: bool = True, outer: bool = False, bootstrapped: boo
     return OnlineMethod(
         name,
         rule,
-        Bootstrapped(1) if bootstrapped else Last(),
-        gradient_clip=0.0,
+        {"meta_objective": Bootstrapped(1) if bootstrapped else Last(), "gradient_clip": 0.0},
         discount=1.0,
         value=ValueConfig(tabular_step_size=0.5, lambda_=1.0),
     )

@@ -108,7 +108,7 @@ def method(name: str, entropy: Bounded, **how: Any) -> OnlineMethod:
     """One of those that are compared; by default judged by policy gradients alone, as BMG's target is."""
     numbers = Numbers(discount=_fixed(0.99), lambda_=_fixed(1.0), value_weight=_fixed(0.5), entropy_weight=entropy)
     outer = Outer(lambda_=1.0, entropy_weight=how.pop("outer_entropy", 0.0))
-    return OnlineMethod(name, RecentRewards(numbers, outer), agent=_agent, gradient_clip=0.0, **how)
+    return OnlineMethod(name, RecentRewards(numbers, outer), {"gradient_clip": 0.0, **how}, agent=_agent)
 
 
 _TUNED = Bounded(0.1)
