@@ -1,12 +1,18 @@
 """How an agent is made from its configuration."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from metaobj.common.agents.agent import Agent, AgentConfig
 from metaobj.common.agents.network import NetworkAgent
 from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.errors import UserError
+
+AgentMaker: TypeAlias = Callable[[AgentConfig, Space, Space, Callable[[int], dict[str, int]]], Agent]
+"""(configuration, observation space, action space, a rule's heads by the number of actions) to an agent; UserError
+where there is none.
+"""
 
 
 def make_agent(

@@ -20,7 +20,13 @@ _APART = "apart_"
 """What the parameters of a head's own torso are called, before its name."""
 
 
-def _patches(x: jax.Array) -> jax.Array:
+def flattened(observation: jax.Array, rank: int) -> tuple[jax.Array, tuple[int, ...]]:
+    """Observations [..., *shape] of any dtype as floats [N, *shape], and their leading shape."""
+    leading = observation.shape[: observation.ndim - rank]
+    return observation.astype(jnp.result_type(float)).reshape(-1, *observation.shape[len(leading) :]), leading
+
+
+def patches(x: jax.Array) -> jax.Array:
     """The 3x3 neighbourhood of each cell, [N, height, width, 9 C].
 
     A convolution as a dense layer over these: a convolution whose kernel differs between lifetimes becomes a grouped
@@ -52,11 +58,10 @@ class HeadedNetwork(nn.Module):
                 sizes = (self.observation_rank, self.channels, self.hidden, group)
                 outputs |= HeadedNetwork(*sizes, name=name)(observation)
             return outputs
-        leading = observation.shape[: observation.ndim - self.observation_rank]
         dtype = jnp.result_type(float)
-        x = observation.astype(dtype).reshape(-1, *observation.shape[len(leading) :])  # [N, *shape]
+        x, leading = flattened(observation, self.observation_rank)
         for width in self.channels:
-            x = nn.relu(nn.Dense(width, param_dtype=dtype)(_patches(x)))
+            x = nn.relu(nn.Dense(width, param_dtype=dtype)(patches(x)))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, param_dtype=dtype)(x))

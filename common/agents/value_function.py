@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metaobj.common.agents.agent import Agent, AgentConfig
+from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.network import NetworkAgent
-from metaobj.common.agents.tabular import TabularAgent
+from metaobj.common.environments.protocol import Discrete, Space
 from metaobj.common.errors import check_numbers
 from metaobj.common.types import PRNGKey, PyTree
 
@@ -101,10 +101,9 @@ class NetworkValue:
         return jax.tree.map(lambda w, u: w - learning_rate * u, weights, updates), optimiser_state
 
 
-def make_value_function(config: ValueConfig, agent: Agent) -> ValueFunction:
-    """The value function that suits an agent: a table beside a table, the same torso beside a network."""
-    if isinstance(agent, TabularAgent):
-        return TabularValue(agent.num_states, config)
-    assert isinstance(agent, NetworkAgent)
-    torso = AgentConfig(agent.config.torso, agent.config.hidden, agent.config.channels, "adam")
-    return NetworkValue(NetworkAgent(agent.observation_shape, (("value", 1),), torso), config)
+def make_value_function(config: ValueConfig, agent: AgentConfig, observation_space: Space) -> ValueFunction:
+    """The value function beside an agent: a table where states are numbered, else a network with the agent's torso."""
+    if isinstance(observation_space, Discrete):
+        return TabularValue(observation_space.n, config)
+    torso = AgentConfig(agent.torso, agent.hidden, agent.channels, "adam")
+    return NetworkValue(NetworkAgent(observation_space.shape, (("value", 1),), torso), config)

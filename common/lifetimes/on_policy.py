@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from metaobj.common.agents.agent import Agent, Learner, Remembering
-from metaobj.common.agents.make import make_agent
+from metaobj.common.agents.make import AgentMaker, make_agent
 from metaobj.common.agents.value_function import ValueConfig, ValueFunction, make_value_function
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.batches import Batch
@@ -194,15 +194,27 @@ def on_policy(
     discount: float,
     value: ValueConfig,
     remat: bool = False,
+    agents: AgentMaker = make_agent,
+    kind: Callable[..., OnPolicy] = OnPolicy,
 ) -> Callable[[Entry, Environment], OnPolicy]:
-    """Programs of on-policy agents with the heads that `rule` declares."""
+    """Programs of on-policy agents with the heads that `rule` declares.
+
+    Args:
+        rule: what they are to learn by.
+        rollout_steps: T.
+        discount: gamma of their value functions.
+        value: those.
+        remat: see `OnPolicy`.
+        agents: how an agent is made.
+        kind: of programs.
+    """
 
     def make(entry: Entry, environment: Environment) -> OnPolicy:
-        agent = make_agent(entry.agent, environment.observation_space, environment.action_space, rule.heads)
-        return OnPolicy(
+        agent = agents(entry.agent, environment.observation_space, environment.action_space, rule.heads)
+        return kind(
             environment=environment,
             agent=agent,
-            value_function=make_value_function(value, agent),
+            value_function=make_value_function(value, entry.agent, environment.observation_space),
             num_environments=entry.num_environments,
             rollout_steps=rollout_steps,
             discount=discount,

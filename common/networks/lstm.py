@@ -40,6 +40,18 @@ def _activate(preactivations: jax.Array) -> jax.Array:
     return half * jnp.tanh(half * preactivations) + (1.0 - half)
 
 
+def lstm_step(weights: PyTree, x: jax.Array, state: State) -> State:
+    """One step: features [B, D] and a state to the state after it."""
+    return lstm_cell(jnp.concatenate([_with_one(x), state[0]], -1) @ _joined(weights), state[1])
+
+
+def lstm_cell(preactivations: jax.Array, cell: jax.Array) -> State:
+    """What gates before their activation [..., 4H] make of a cell [..., H]."""
+    i, f, o, g = jnp.split(_activate(preactivations), 4, axis=-1)
+    cell = f * cell + i * g
+    return o * jnp.tanh(cell), cell
+
+
 @jax.custom_vjp
 def backward_lstm(weights: PyTree, x: jax.Array, keep: jax.Array) -> jax.Array:
     """Run from the last step to the first.

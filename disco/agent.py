@@ -1,0 +1,191 @@
+"""An agent that models its actions: some of its heads are computed for each action, by one step of an LSTM from the
+state; and a target network follows it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from metaobj.common.agents.agent import AgentConfig, Heads, Learner, TargetRule, targets_and_memory
+from metaobj.common.agents.network import flattened, patches
+from metaobj.common.environments.protocol import Box, Discrete, Space
+from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.experience.batches import Batch
+from metaobj.common.gradients import mixed_mode_gradient
+from metaobj.common.networks.lstm import lstm_cell
+from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.disco.optimiser import clipped_adam
+
+BY_ACTION = ("z", "q", "next_policy")
+"""Heads that are computed for each action."""
+TARGET = "target_"
+"""Before the names of the target network's heads."""
+_KEPT = 0.9
+"""Of the target's parameters in each update."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of an agent's model of its actions."""
+
+    units: int = 128
+    """Of its LSTM."""
+    head_units: int = 128
+    """Of the hidden layer of each head that is computed for each action."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "units head_units", at_least=1, at_most=MOST, prefix="model.")
+
+
+@struct.dataclass
+class TargetedLearner(Learner):
+    """With the target network's parameters."""
+
+    target: PyTree = ()
+
+
+def _spread(deviation: float | None = None) -> nn.initializers.Initializer:
+    """Normal numbers cut at twice their deviation, by default of that which keeps the size of what is read."""
+
+    def draw(key: PRNGKey, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        by = shape[0] ** -0.5 if deviation is None else deviation
+        return by * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+
+    return draw  # type: ignore[return-value]  # its dtype is any that JAX takes
+
+
+class ModelNetwork(nn.Module):
+    """Observations [..., *shape] to {head: [..., size]}, or [..., A, size] of those by action."""
+
+    observation_rank: int
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    heads: tuple[tuple[str, int], ...]
+    model: ModelConfig
+    states: int = 0
+    """Of observations that are numbers of states; 0 where they are arrays."""
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> Heads:
+        dtype = jnp.result_type(float)
+
+        def dense(size: int, name: str, deviation: float | None = None) -> nn.Dense:
+            return nn.Dense(size, kernel_init=_spread(deviation), param_dtype=dtype, name=name)
+
+        if self.states:
+            observation = jax.nn.one_hot(observation, self.states, dtype=dtype)
+        x, leading = flattened(observation, self.observation_rank)
+        for at, width in enumerate(self.channels):
+            x = nn.relu(dense(width, f"convolution_{at}")(patches(x)))
+        x = x.reshape(x.shape[0], -1)
+        for at, width in enumerate(self.hidden):
+            x = nn.relu(x) if at else x  # none after the last
+            x = dense(width, f"torso_{at}")(x)
+        sizes = dict(self.heads)
+        actions = sizes["policy"]
+        outputs = {name: dense(size, name, 0.01)(x) for name, size in self.heads if name not in BY_ACTION}
+
+        units = self.model.units
+        cell = dense(units, "root")(x)  # [N, H]
+        drawn, gates = _spread((actions + units) ** -0.5), 4 * units
+        read = self.param("lstm_input", drawn, (actions, gates), dtype)
+        again = self.param("lstm_recurrent", drawn, (units, gates), dtype)
+        open_gates = jnp.zeros((4, units), dtype).at[1].set(1.0).reshape(-1)
+        bias = self.param("lstm_bias", lambda key: open_gates)
+        opened = (jnp.tanh(cell) @ again + bias)[:, None] + read  # [N, A, 4H]
+        by_action, _ = lstm_cell(opened, jnp.broadcast_to(cell[:, None], (*opened.shape[:2], units)))
+        for name, size in self.heads:
+            if name in BY_ACTION:
+                outputs[name] = dense(size, name)(nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action)))
+        return {name: value.reshape(*leading, *value.shape[1:]) for name, value in outputs.items()}
+
+
+@dataclass(frozen=True)
+class ModelAgent:
+    """See `common.agents.agent.Agent`. Rules find the target network's heads under names that begin with `TARGET`, and
+    outputs after a step whose episode has ended are those at the next one's start.
+    """
+
+    observation_space: Space
+    heads: tuple[tuple[str, int], ...]
+    config: AgentConfig
+    model: ModelConfig = ModelConfig()
+
+    @property
+    def network(self) -> ModelNetwork:
+        states = self.observation_space.n if isinstance(self.observation_space, Discrete) else 0
+        rank = 1 if states else len(self.observation_space.shape)
+        channels = self.config.channels if self.config.torso == "conv" else ()
+        return ModelNetwork(rank, channels, self.config.hidden, self.heads, self.model, states)
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        return clipped_adam()
+
+    def init(self, key: PRNGKey) -> TargetedLearner:
+        discrete = isinstance(self.observation_space, Discrete)
+        nothing = jnp.zeros((1, *self.observation_space.shape), jnp.int32 if discrete else None)
+        params = self.network.init(key, nothing)
+        return TargetedLearner(params, self.optimiser.init(params), (), params)
+
+    def apply(self, params: PyTree, observation: jax.Array) -> Heads:
+        return self.network.apply(params, observation)  # type: ignore[return-value]  # Linen's apply is untyped
+
+    def learn(
+        self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
+    ) -> tuple[Learner, Metrics]:
+        assert isinstance(learner, TargetedLearner)
+
+        def outputs(params: PyTree, batch: Batch) -> Heads:
+            """At T + 1 time steps."""
+            rollout = batch.rollout
+            return self.apply(params, jnp.concatenate([rollout.observation, rollout.next_observation[-1:]]))
+
+        def loss(params: PyTree, targets: PyTree, batch: Batch) -> jax.Array:
+            return rule.loss({name: value[:-1] for name, value in outputs(params, batch).items()}, targets, batch)
+
+        def gradient(params: PyTree, given: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
+            weights, memory, target = given
+            of_target = {TARGET + name: value for name, value in outputs(target, batch).items()}
+            everything = {**outputs(params, batch), **of_target}
+            before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
+            targets, about, memory = targets_and_memory(rule, weights, memory, before, after, batch)
+            return mixed_mode_gradient(loss)(params, targets, batch), (about, memory)
+
+        if remat:
+            gradient = jax.checkpoint(gradient, policy=jax.checkpoint_policies.save_only_these_names("inner_gradient"))
+        updates, (about, memory) = gradient(learner.params, (weights, learner.memory, learner.target), batch)
+        updates, optimiser = self.optimiser.update(updates, learner.optimiser, learner.params)
+        rate = batch.hyperparameters["learning_rate"]
+        params = jax.tree.map(lambda p, u: p - rate * u, learner.params, updates)
+        # Towards the parameters from before this step.
+        target = jax.tree.map(lambda t, p: _KEPT * t + (1.0 - _KEPT) * p, learner.target, learner.params)
+        return replace(learner, params=params, optimiser=optimiser, memory=memory, target=target), about
+
+
+def model_agents(model: ModelConfig) -> Callable[..., ModelAgent]:
+    """How agents with a model of these sizes are made, see `common.agents.make.AgentMaker`."""
+
+    def make(
+        config: AgentConfig, observation_space: Space, action_space: Space, heads: Callable[[int], dict[str, int]]
+    ) -> ModelAgent:
+        if not isinstance(action_space, Discrete):
+            raise UserError(f"action_space: {action_space} is continuous; this objective needs discrete actions")
+        if action_space.n < 2:
+            raise UserError(f"action_space: {action_space.n} action given; this objective needs two or more")
+        if config.torso not in ("tabular", "dense", "conv"):
+            raise UserError(f"agent.torso: {config.torso} given; this objective's agents are tabular, dense or conv")
+        if config.torso != "tabular" and not isinstance(observation_space, Box):
+            raise UserError(f"agent.torso: {config.torso} needs a Box observation space, not {observation_space}")
+        if config.torso == "conv" and len(observation_space.shape) != 3:
+            raise UserError(
+                f"agent.torso: conv needs [height, width, channels] observations, not {observation_space.shape}"
+            )
+        return ModelAgent(observation_space, tuple(heads(action_space.n).items()), config, model)
+
+    return make

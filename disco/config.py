@@ -1,0 +1,73 @@
+"""Disco's configuration and presets."""
+
+from dataclasses import dataclass, field, replace
+
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.replayed import ReplayConfig
+from metaobj.common.lifetimes.sampler import SamplerConfig
+from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.disco.agent import ModelConfig
+from metaobj.disco.objective import DiscoConfig, DiscoMetaLoss
+
+
+@dataclass(frozen=True)
+class DiscoTraining(MetaTrainingConfig):
+    """Meta-training of Disco, and how its agents learn."""
+
+    network: DiscoConfig = field(default_factory=DiscoConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    meta_loss: DiscoMetaLoss = field(default_factory=DiscoMetaLoss)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """What fresh agents learn from where no meta-gradient goes through their updates."""
+    remat: bool = False
+    """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
+    value: ValueConfig = field(default_factory=lambda: ValueConfig(learning_rate=3e-2))
+    """Of the lifetimes' value functions, which judge agents."""
+
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""Of agents: 1e-4 to 5e-4 in the paper's large suites, 1e-2 in the published code's small one."""
+WIDE = AgentConfig("dense", hidden=(64, 64))
+DISTRIBUTIONS: dict[str, tuple[Entry, ...]] = {
+    "disco-worlds": (
+        Entry("grid/moving_any_small", 4, 8, 400, RATES, WIDE),
+        Entry("grid/moving_survive", 2, 8, 600, RATES, WIDE),
+        Entry("grid/moving_negative", 2, 8, 300, RATES, WIDE),
+        Entry("control/balance/varied", 4, 8, 600, RATES, WIDE),
+    ),
+}
+_SMALL = DiscoTraining(
+    distribution="disco-worlds",
+    meta_updates=200,
+    inner_updates=2,
+    learning_rate=5e-4,
+    discount=0.99,
+    lifetime_gradient_clip=0.1,
+    network=DiscoConfig(units=64, life_units=32, categories=32),
+    model=ModelConfig(32, 32),
+    chunk=16,
+    sampler=SamplerConfig(),
+)
+PRESETS: dict[str, DiscoTraining] = {
+    "smoke": replace(
+        _SMALL,
+        meta_updates=4,
+        log_every=2,
+        checkpoint_every=2,
+        network=DiscoConfig(8, 4, 4, 8),
+        model=ModelConfig(8, 8),
+    ),
+    "disco-demo": _SMALL,
+    # As in the published evaluation, but for rollouts of 20 steps, which all suites here have, and the value function.
+    "disco103": DiscoTraining(
+        distribution="disco-worlds",
+        meta_updates=200,
+        inner_updates=2,
+        learning_rate=1e-4,
+        discount=0.997,
+        replay=ReplayConfig(1024, 64),
+        chunk=4,
+    ),
+}

@@ -1,0 +1,104 @@
+"""Disco for agents of one's own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+
+from metaobj.common.agents.agent import Heads
+from metaobj.common.errors import UserError
+from metaobj.common.experience.batches import Batch
+from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.plugin import Loaded
+from metaobj.common.types import PyTree, Rollout
+from metaobj.disco.agent import BY_ACTION, TARGET
+from metaobj.disco.config import DiscoTraining
+from metaobj.disco.objective import Disco, Memory
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedDisco:
+    """A frozen objective: pure functions of what an agent computed on a rollout."""
+
+    objective: Disco
+    eta: PyTree
+    metadata: Mapping[str, Any]
+    """What its file says of it."""
+
+    @classmethod
+    def of(cls, loaded: Loaded[DiscoTraining, Disco]) -> Self:
+        """What a file holds."""
+        return cls(loaded.objective, loaded.eta, loaded.metadata)
+
+    def heads(self, num_actions: int) -> dict[str, int]:
+        """The sizes of outputs that an agent must have, all logits; those in `BY_ACTION` once for each action."""
+        return self.objective.heads(num_actions)
+
+    def first_memory(self) -> Memory:
+        """What is remembered of a new agent."""
+        return self.objective.first_memory()
+
+    def gradient(
+        self,
+        apply: Callable[[PyTree, jax.Array], Heads],
+        params: PyTree,
+        target: PyTree,
+        rollout: Rollout,
+        behaviour: jax.Array,
+        memory: Memory,
+    ) -> tuple[PyTree, Memory]:
+        """The gradient that an agent descends, and what is remembered then; under jit and vmap.
+
+        Its step is Adam's, each entry of which is clipped to [-1, 1] before the learning rate (`optimiser`); then the
+        target's parameters go a tenth of the way to what the agent's were before that step.
+
+        Args:
+            apply: (params, observations [T + 1, B, ...]) to the heads that `heads` asks for: [T + 1, B, size], or
+                [T + 1, B, A, size] of those by action.
+            params: the agent's parameters.
+            target: those of its target network, which begin as a copy.
+            rollout: T steps of B environments.
+            behaviour: log mu [T, B, A] of the policy that acted.
+            memory: from the update before.
+
+        Raises:
+            UserError: a head is missing or of another size.
+        """
+        batch = self._batch(rollout, behaviour, memory)
+        observations = jnp.concatenate([rollout.observation, rollout.next_observation[-1:]])
+        online = apply(params, observations)
+        self._check(online, behaviour.shape[-1])
+        everything = {**online, **{TARGET + name: x for name, x in apply(target, observations).items()}}
+        before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
+        targets, _ = self.objective.targets(self.eta, before, after, batch)
+        constant = jax.lax.stop_gradient(targets)
+
+        def loss(params: PyTree) -> jax.Array:
+            return self.objective.loss(apply(params, rollout.observation), constant, batch)
+
+        return jax.grad(loss)(params), constant.memory
+
+    def _check(self, heads: Heads, num_actions: int) -> None:
+        for name, size in self.heads(num_actions).items():
+            if name not in heads:
+                raise UserError(f"apply: gives {', '.join(heads) or 'nothing'}; the head {name} is missing")
+            shape = (num_actions, size) if name in BY_ACTION else (size,)
+            if heads[name].shape[2:] != shape:
+                raise UserError(f"apply: the head {name} is {heads[name].shape[2:]}; must be {shape} for each step")
+
+    def _batch(self, rollout: Rollout, behaviour: jax.Array, memory: Memory) -> Batch:
+        nothing = jnp.zeros_like(rollout.reward)
+        one = jnp.ones((), nothing.dtype)
+        return Batch(rollout, nothing, nothing, nothing, one, nothing, {}, one, one, one, behaviour, memory)
+
+
+def load(path_or_name: str | Path) -> LoadedDisco:
+    """The Disco in a file, a run folder or under `pretrained:NAME`.
+
+    Raises:
+        UserError: there is none, it is damaged, or of another kind or version.
+    """
+    return LoadedDisco.of(load_objective(path_or_name, "disco"))

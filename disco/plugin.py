@@ -1,0 +1,70 @@
+"""Disco as the command and the training loop see it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from metaobj.common.evaluation.baselines import on_policy_baselines
+from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.protocol import EvaluationProtocol
+from metaobj.common.lifetimes.lifetime import ProgramMaker
+from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
+from metaobj.common.lifetimes.replayed import Replayed
+from metaobj.common.objectives.configuration import from_json
+from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.rules.on_policy import UpdateRule
+from metaobj.disco.agent import model_agents
+from metaobj.disco.config import DISTRIBUTIONS, PRESETS, DiscoTraining
+from metaobj.disco.inspection import inspect
+from metaobj.disco.interface import LoadedDisco
+from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
+
+
+def programs(config: DiscoTraining, rule: UpdateRule) -> ProgramMaker[Any]:
+    """Programs of agents that learn by `rule` as a configuration has it."""
+    kind = partial(Replayed, replay=config.replay) if config.replay.trajectories else OnPolicy
+    return on_policy(
+        rule,
+        rollout_steps=config.rollout_steps,
+        discount=config.discount,
+        value=config.value,
+        remat=config.remat,
+        agents=model_agents(config.model),
+        kind=kind,
+    )
+
+
+def _baselines(config: DiscoTraining) -> list[Method]:
+    return on_policy_baselines(config.rollout_steps, config.discount, config.value)
+
+
+def _describe(config: DiscoTraining) -> dict[str, Any]:
+    return {"network": asdict(config.network), "meta_loss": asdict(config.meta_loss)}
+
+
+def _rebuild(description: Mapping[str, Any]) -> Disco:
+    network = from_json(DiscoConfig, description["network"], "network")
+    return Disco(network, from_json(DiscoMetaLoss, description["meta_loss"], "meta_loss"))
+
+
+plugin = Plugin(
+    kind="disco",
+    title="Disco",
+    summary="DiscoRL (Oh et al. 2025): targets for a policy and two learned predictions, action values, any actions",
+    presets=PRESETS,
+    default_preset="disco-demo",
+    distributions=DISTRIBUTIONS,
+    build=lambda config: Disco(config.network, config.meta_loss),
+    programs=programs,
+    baselines=_baselines,
+    hyperparameters=lambda config: {},
+    describe=_describe,
+    rebuild=_rebuild,
+    interface=LoadedDisco.of,
+    protocol=EvaluationProtocol(),
+    suite="control",
+    inspect=inspect,
+    charts=("value_loss", "policy_entropy", "policy_kl", "policy_drift", "value_error", "meta_gradient_norm"),
+    live={"policy_entropy": "H(pi) {:.2f}"},
+)

@@ -1,0 +1,46 @@
+"""Scalars as the rule reads and predicts them: squashed, and as categories over a fixed support."""
+
+import jax
+import jax.numpy as jnp
+
+LIMIT = 300
+BINS = 2 * LIMIT + 1
+"""Categories of an action value: whole numbers from -300 to 300 in the squashed space."""
+_EPSILON = 1e-3
+
+
+def signed_log(x: jax.Array) -> jax.Array:
+    """Sign(x) log(1 + |x|): what the network reads of numbers of any size."""
+    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
+
+
+def squash(x: jax.Array) -> jax.Array:
+    """Sign(x) (sqrt(|x| + 1) - 1) + x / 1000 (Pohlen et al. 2018)."""
+    return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1.0) - 1.0) + _EPSILON * x
+
+
+def unsquash(h: jax.Array) -> jax.Array:
+    """The inverse of `squash`."""
+    root = jnp.sqrt(1.0 + 4.0 * _EPSILON * (jnp.abs(h) + 1.0 + _EPSILON))
+    return jnp.sign(h) * (((root - 1.0) / (2.0 * _EPSILON)) ** 2 - 1.0)
+
+
+def two_hot(h: jax.Array) -> jax.Array:
+    """Squashed scalars [...] as probabilities of the two categories beside them [..., BINS]; beyond the support, of its
+    end.
+    """
+    h = jnp.clip(h, -LIMIT, LIMIT)
+    low, high = jnp.floor(h), jnp.ceil(h)
+    of_low = (high - h) / (high - low + 1e-5)  # as in the published rule; where h is whole it is 0 of 1e-5
+    of_low = jnp.where(high == low, 1.0, of_low)
+    at = (low + LIMIT).astype(jnp.int32)
+    above = jnp.minimum(at + 1, BINS - 1)
+    return jax.nn.one_hot(at, BINS, dtype=h.dtype) * of_low[..., None] + jax.nn.one_hot(above, BINS, dtype=h.dtype) * (
+        1.0 - of_low[..., None]
+    )
+
+
+def expected(logits: jax.Array) -> jax.Array:
+    """The scalar [...] that categories [..., BINS] stand for: their mean, then unsquashed."""
+    support = jnp.arange(-LIMIT, LIMIT + 1, dtype=logits.dtype)
+    return unsquash(jnp.sum(jax.nn.softmax(logits) * support, -1))
