@@ -26,7 +26,7 @@ def convert(path: str | Path) -> tuple[PyTree, str]:
     path = Path(path)
     try:
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -95,13 +95,13 @@ def reaches(rule: Disco, eta: PyTree) -> jax.Array:
     heads, batch = _rollout(rule, jax.random.key(0))
     paid = jnp.arange(ROLLOUTS) % 2 == 0
 
-    @jax.jit
-    def moved(at: jax.Array) -> jax.Array:
+    @jax.jit  # what it is given is no constant of it: compiling would fold them
+    def moved(at: jax.Array, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
         reward = jnp.where((jnp.arange(STEPS)[:, None] == at) & paid, 1.0, 0.0)
         said = _targets(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=reward)))
         return jnp.mean(said[:, ::2], 1) - jnp.mean(said[:, 1::2], 1)
 
-    return jnp.stack([moved(jnp.asarray(at)) for at in PAID])
+    return jnp.stack([moved(jnp.asarray(at), eta, heads, batch) for at in PAID])
 
 
 def sight(rule: Disco, eta: PyTree) -> Mapping[str, jax.Array]:

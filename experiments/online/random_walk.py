@@ -212,7 +212,9 @@ def main() -> None:
         told = f"({which})" if which else ""
         found[f"{name}{told}, rate {rate:g}, best of {len(tried)}"] = tried[which, rate]
     tenth = max(arguments.phases // 10, 1)
-    table = Table("Values learn by", "Error over the life [95 %]", "first tenth", "last tenth", "at the ends of its phases")
+    table = Table(
+        "Values learn by", "Error over the life [95 %]", "first tenth", "last tenth", "at the ends of its phases"
+    )
     rows = []
     for name, errors in found.items():
         point, low, high = map(float, stratified_bootstrap(errors.mean((1, 2))[None], mean))

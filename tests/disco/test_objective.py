@@ -1,0 +1,173 @@
+"""Disco: gradients of a small network, agents of one's own, the published file, what is refused."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.environments.protocol import Box, Discrete
+from metaobj.common.errors import UserError
+from metaobj.common.objectives import file
+from metaobj.disco.agent import ModelAgent, ModelConfig, model_agents
+from metaobj.disco.convert import convert, nested
+from metaobj.disco.interface import LoadedDisco
+from metaobj.disco.objective import Disco, DiscoConfig
+from tests.disco.parity import batch_of
+
+pytestmark = pytest.mark.usefixtures("float64")
+RULE = Disco(DiscoConfig(units=3, life_units=2, hidden=3, categories=4))
+T, B, A = 4, 2, 3
+AGENT = ModelAgent(Box((2,)), tuple(RULE.heads(A).items()), AgentConfig("dense", hidden=(3,)), ModelConfig(2, 2))
+
+
+@pytest.fixture(scope="module")
+def batch(float64):
+    keys = jax.random.split(jax.random.key(0), 4)
+    over = np.ones((T + 1, B))
+    over[2, 0] = 0
+    parts = (
+        jax.random.normal(keys[0], (T + 1, B, 2)),
+        jax.random.randint(keys[1], (T + 1, B), 0, A),
+        jax.random.normal(keys[2], (T + 1, B)),
+        over,
+        jax.random.normal(keys[3], (T + 1, B, A)),
+    )
+    return batch_of(*parts, RULE.first_memory(), learning_rate=0.1)
+
+
+def heads_of(params, target, batch):
+    """(at T time steps, after them)"""
+    observations = jnp.concatenate([batch.rollout.observation, batch.rollout.next_observation[-1:]])
+    both = AGENT.apply(params, observations)
+    both |= {f"target_{name}": x for name, x in AGENT.apply(target, observations).items()}
+    return {name: x[:-1] for name, x in both.items()}, {name: x[1:] for name, x in both.items()}
+
+
+def test_gradients_of_targets_are_finite_differences(batch):
+    """With respect to weights, and to the predictions that they are made of; and what is remembered."""
+    learner = AGENT.init(jax.random.key(1))
+    heads, next_heads = heads_of(learner.params, AGENT.init(jax.random.key(2)).params, batch)
+    flat, back = jax.flatten_util.ravel_pytree(RULE.init(jax.random.key(3)))
+
+    @jax.jit
+    def value(flat, y):
+        eta = back(flat)
+        online = {**heads, "y": y}
+        first, _ = RULE.targets(eta, online, next_heads, batch)
+        return sum(jnp.sum(jnp.sin(x)) for x in (*first.said, *first.memory.life))
+
+    gradient, of_y = jax.jit(jax.grad(value, argnums=(0, 1)))(flat, heads["y"])
+    direction = jax.random.normal(jax.random.key(4), flat.shape)
+    above, below = (value(flat + step * direction, heads["y"]) for step in (1e-6, -1e-6))
+    np.testing.assert_allclose(gradient @ direction, (above - below) / 2e-6, rtol=1e-5)
+    along = jax.random.normal(jax.random.key(5), heads["y"].shape)
+    above, below = (value(flat, heads["y"] + step * along) for step in (1e-6, -1e-6))
+    np.testing.assert_allclose(jnp.sum(of_y * along), (above - below) / 2e-6, rtol=1e-5)
+
+
+def test_an_agent_of_ones_own_descends_the_same(batch):
+    eta = RULE.init(jax.random.key(3))
+    learner = replace(AGENT.init(jax.random.key(1)), memory=RULE.first_memory())
+    learner = replace(learner, target=AGENT.init(jax.random.key(2)).params)
+    loaded = LoadedDisco(RULE, eta, {})
+    gradient, memory = jax.jit(partial(loaded.gradient, AGENT.apply))(
+        learner.params, learner.target, batch.rollout, batch.behaviour, learner.memory
+    )
+    step, _ = AGENT.optimiser.update(gradient, learner.optimiser)
+    wanted = jax.tree.map(lambda p, u: p - 0.1 * u, learner.params, step)
+    after, about = jax.jit(lambda learner: AGENT.learn(learner, RULE, eta, batch))(learner)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), (after.params, after.memory), (wanted, memory))
+    target = jax.tree.map(lambda t, p: 0.9 * t + 0.1 * p, learner.target, learner.params)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), after.target, target)
+    assert all(np.isfinite(value) for value in about.values())
+
+
+def test_heads_that_are_missing_or_of_another_size_are_told(batch):
+    loaded = LoadedDisco(RULE, RULE.init(jax.random.key(3)), {})
+    params = AGENT.init(jax.random.key(1)).params
+    given = (params, params, batch.rollout, batch.behaviour, RULE.first_memory())
+
+    def without(params, observation):
+        return {name: x for name, x in AGENT.apply(params, observation).items() if name != "q"}
+
+    def narrow(params, observation):
+        return {name: x[..., :2] if name == "z" else x for name, x in AGENT.apply(params, observation).items()}
+
+    with pytest.raises(UserError, match="apply: gives .*; the head q is missing"):
+        loaded.gradient(without, *given)
+    with pytest.raises(UserError, match=r"apply: the head z is \(3, 2\); must be \(3, 4\) for each step"):
+        loaded.gradient(narrow, *given)
+
+
+@pytest.mark.parametrize(
+    ("config", "observations", "actions", "says"),
+    [
+        (AgentConfig("dense"), Box((2,)), Box((1,)), "is continuous; this objective needs discrete actions"),
+        (
+            AgentConfig("dense"),
+            Box((2,)),
+            Discrete(1),
+            "action_space: 1 action given; this objective needs two or more",
+        ),
+        (AgentConfig("dense"), Discrete(3), Discrete(2), "agent.torso: dense needs a Box observation space"),
+        (AgentConfig("conv"), Box((2,)), Discrete(2), "agent.torso: conv needs"),
+        (AgentConfig("actor-critic"), Box((2,)), Discrete(2), "agent.torso: actor-critic given; this objective's"),
+    ],
+)
+def test_agents_that_cannot_be_are_told(config, observations, actions, says):
+    with pytest.raises(UserError, match=says):
+        model_agents(ModelConfig())(config, observations, actions, RULE.heads)
+
+
+@pytest.mark.parametrize(
+    ("config", "space", "shape"),
+    [
+        (AgentConfig("tabular", hidden=(4,)), Discrete(5), ()),
+        (AgentConfig("conv", channels=(2,), hidden=(4,)), Box((3, 3, 2)), (3, 3, 2)),
+    ],
+    ids=["states", "images"],
+)
+def test_outputs_are_of_the_sizes_asked_for(config, space, shape):
+    agent = model_agents(ModelConfig(3, 3))(config, space, Discrete(A), RULE.heads)
+    learner = agent.init(jax.random.key(0))
+    seen = jnp.zeros((T, B, *shape), int if isinstance(space, Discrete) else float)
+    heads = agent.apply(learner.params, seen)
+    assert {name: x.shape for name, x in heads.items()} == {
+        "policy": (T, B, A),
+        "y": (T, B, 4),
+        "z": (T, B, A, 4),
+        "q": (T, B, A, 601),
+        "next_policy": (T, B, A, A),
+    }
+    jax.tree.map(np.testing.assert_array_equal, learner.target, learner.params)
+
+
+def test_published_arrays_are_those_of_the_network():
+    """By name and shape; what was converted is what a fresh network of these sizes has."""
+    arrays, metadata = file.load("pretrained:disco103")
+    wanted = file.flatten(jax.eval_shape(Disco().init, jax.random.key(0)))
+    assert {name: x.shape for name, x in arrays.items()} == {name: x.shape for name, x in wanted.items()}
+    assert sum(x.size for x in arrays.values()) == 754_778
+    assert metadata["card"]["published"] is True and "Nature 648" in metadata["card"]["paper"]
+
+
+def test_what_is_no_published_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="none.npz: cannot be read"):
+        convert(tmp_path / "none.npz")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(UserError, match="damaged.npz: is not an archive of arrays, or is damaged"):
+        convert(tmp_path / "damaged.npz")
+    np.savez(tmp_path / "pickled.npz", x=np.array([object()], dtype=object))
+    with pytest.raises(UserError, match="pickled.npz: is not an archive of arrays, or is damaged"):
+        convert(tmp_path / "pickled.npz")
+    first = "lstm/sequential/conv1_d/w"
+    with pytest.raises(UserError, match=f"other.npz: its array {first} is missing"):
+        nested({}, "other.npz")
+    with pytest.raises(UserError, match=rf"its array {first} is \[2, 2\]; must be \[1, 18, 16\]"):
+        nested({first: np.zeros((2, 2))}, "other.npz")
+    with pytest.raises(UserError, match="holds what is not a finite number"):
+        nested({first: np.full((1, 18, 16), np.nan)}, "other.npz")
