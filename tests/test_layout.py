@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = ("lpg", "metagenrl", "selftuning")
+FAMILIES = ("lpg", "lpo", "metagenrl", "selftuning")
 FLOORS = (
     ("types", "errors"),
     ("keys", "files"),
