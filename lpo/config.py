@@ -25,9 +25,11 @@ class LPOTraining(MetaTrainingConfig):
     """
     inner_updates: int = 2
     """K, agent updates that lifetimes are judged by at once."""
+    discount: float = DISCRETE_PPO.discount
+    """gamma, the discount per step of the agents' returns: `ppo.discount`."""
     network: LPOConfig = field(default_factory=LPOConfig)
     ppo: PPOSettings = DISCRETE_PPO
-    """How agents live; their discount is `ppo.discount`."""
+    """How agents live."""
     entropy_weights: tuple[float, ...] = PPO_ENTROPY_WEIGHTS
     """Values that the sampler chooses from for the weight of an agent's entropy."""
 
@@ -43,6 +45,8 @@ class LPOTraining(MetaTrainingConfig):
                 f"inner_updates: {self.inner_updates} given; must be at least 2 for {ES}: what an update has learnt is "
                 "first earned in the next one's rollout"
             )
+        if self.discount != self.ppo.discount:
+            raise UserError(f"discount: {self.discount:g} given; must be ppo.discount ({self.ppo.discount:g})")
         if not self.entropy_weights or any(not 0 <= weight < math.inf for weight in self.entropy_weights):
             given = " ".join(map(str, self.entropy_weights)) or "nothing"
             raise UserError(f"entropy_weights: {given} given; must be one or more finite numbers, at least 0")

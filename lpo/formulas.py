@@ -90,10 +90,12 @@ FORMS = (
 )
 _SIDES = ("relu(A)", "relu(-A)")
 """Good and bad actions are told apart."""
+_WAYS = ("r - 1", "1 - r")
 TERMS = (
     *(f"{side} * {shape}" for side in _SIDES for shape in ("(r - 1)**2", "log(r)**2", "(r - 1 - log(r))")),
     *(f"{side}**2 * {shape}" for side in _SIDES for shape in ("(r - 1)**2", "log(r)**2")),
-    *(f"{side} * relu({way} - {eps})" for side in _SIDES for way in ("r - 1", "1 - r") for eps in (0.1, 0.2, 0.3, 0.5)),
+    *(f"{side} * relu({way} - {eps})" for side in _SIDES for way in _WAYS for eps in (0.01, 0.1, 0.2, 0.3, 0.5)),
+    *(f"{side}**2 * relu({way} - 0.01)" for side in _SIDES for way in _WAYS),
     *(
         f"relu({z} - {size} * tanh({z} / {size}))"
         for z in ("(r - 1) * relu(A)", "-log(r) * relu(-A)", "(1 - r) * relu(-A)", "log(r) * relu(A)")

@@ -15,8 +15,8 @@ from metaobj.common.rules.handwritten import clipped_surrogate, dpo_surrogate
 from metaobj.lpo.config import LPOTraining
 from metaobj.lpo.objective import LPO
 
-RATIOS = np.linspace(0.5, 1.5, 101)
-ADVANTAGES = np.concatenate([-np.linspace(2.0, 0.05, 40), np.linspace(0.05, 2.0, 40)])
+RATIOS = np.linspace(0.5, 1.5, 83)  # 1 is one of them, and the bounds of the clip are not: there are two slopes
+ADVANTAGES = np.concatenate([-np.linspace(2.0, 0.1, 20), np.linspace(0.1, 2.0, 20)])
 Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -46,9 +46,8 @@ def inspect(loaded: Loaded[LPOTraining, LPO], folder: str | Path) -> Inspection:
     }
     paths = [folder / "slopes.png", folder / "slopes.csv"]
     _draw(paths[0], found)
-    cells = [(float(r), float(a)) for a in ADVANTAGES for r in RATIOS]
-    columns = zip(*(grid.ravel().tolist() for grid in found.values()), strict=True)
-    rows = [(*cell, *values) for cell, values in zip(cells, columns, strict=True)]
+    columns = (np.asarray(ratio), np.asarray(advantage), *(grid.ravel() for grid in found.values()))
+    rows = [[f"{value:.5g}" for value in row] for row in zip(*columns, strict=True)]
     write_csv(paths[1], ("ratio", "advantage", *found), rows)
     return Inspection(paths, tuple(_told(kind, found) for kind in ("good", "bad")))
 

@@ -331,15 +331,15 @@ def _distil(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise UserError("OBJECTIVE: missing; give it first")
     name, *rest = arguments
-    kind = load_objective(name).plugin
-    if kind.distil is None:
+    plugin = load_objective(name).plugin
+    if plugin.distil is None:
         able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
-        raise UserError(f"{name}: is of kind {kind.kind}; what can be distilled is of kind {able or 'none'}")
-    chosen, options = _with_configuration(DistilArguments(), kind.distil.options, rest, "distil OBJECTIVE")
+        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
+    chosen, options = _with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
     folder = chosen.out or _beside(name, "distilled")
     _check_out(folder)
     loaded = load_objective(name, trust=chosen.trust)
-    _tell(kind.distil.run(loaded, options, folder, console), console)
+    _tell(plugin.distil.run(loaded, options, folder, console), console)
     return 0
 
 

@@ -19,7 +19,7 @@ from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.stochastic import CategoricalPolicy, NormalPolicy, StochasticPolicy
 from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.scaled import ScaledActions
-from metaobj.common.errors import LengthError, UserError, check_numbers
+from metaobj.common.errors import MOST, LengthError, UserError, check_numbers
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, reset, rollout
 from metaobj.common.gradients import clip_by_norm
@@ -53,7 +53,10 @@ class PPOSettings:
     """Bound of a step's global gradient norm."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "horizon epochs minibatches", at_least=1)
+        check_numbers(self, "horizon epochs minibatches", at_least=1, at_most=MOST, prefix="ppo.")
+        check_numbers(self, "discount lambda_", at_least=0, at_most=1, prefix="ppo.")
+        check_numbers(self, "value_weight", at_least=0, prefix="ppo.")
+        check_numbers(self, "first_spread gradient_clip", above=0, prefix="ppo.")
 
     def horizon_of(self, rows: int) -> int:
         """T for a life of so many steps of each environment: the divisor of them that is nearest by ratio, so that PPO
