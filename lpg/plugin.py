@@ -12,7 +12,7 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.configuration import from_json
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.plugin import Distilling, Plugin
 from metaobj.common.types import PyTree
 from metaobj.lpg.config import DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect
@@ -20,6 +20,7 @@ from metaobj.lpg.interface import LoadedLPG
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.programs import programs
+from metaobj.lpg.smaller import Smaller, smaller
 from metaobj.lpg.start import distil
 
 
@@ -72,6 +73,7 @@ plugin = Plugin(
     suite="held-out-layouts",
     inspect=inspect,
     start=_start,
+    distil=Distilling(Smaller(), smaller),
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(

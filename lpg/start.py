@@ -6,14 +6,15 @@ targets themselves, so that nothing is differentiated through the agents.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, TargetRule
 from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
@@ -48,7 +49,7 @@ class Distillation:
     """A learned objective whose meta-loss is the distance of a student's targets from a teacher's."""
 
     student: LPG
-    teacher: ActorCritic
+    teacher: TargetRule
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -78,9 +79,26 @@ class Distillation:
         return updates["policy_error"] + updates["prediction_error"], {}
 
 
+class Learnt(NamedTuple):
+    """What a student has made of a teacher. Errors are those of `targets.errors`, on rollouts of agents in held-out
+    layouts.
+    """
+
+    eta: PyTree
+    policy_error: float
+    prediction_error: float
+
+    @property
+    def told(self) -> str:
+        """The errors in words."""
+        return (
+            f"on held-out layouts the policy's targets differ by {self.policy_error:.3f} of their mean square, the "
+            f"predictions' by {self.prediction_error:.3f} nats"
+        )
+
+
 def distil(config: LPGTraining, console: Console, devices: int | None = None) -> PyTree:
-    """Weights eta that say what `ActorCritic` says, as nearly as their network can; the error on rollouts of agents in
-    held-out layouts is told.
+    """Weights eta that say what `ActorCritic` says, as nearly as their network can; how near they are is told.
 
     Args:
         config: of the run that starts from them; `start_updates` tells how long.
@@ -91,35 +109,67 @@ def distil(config: LPGTraining, console: Console, devices: int | None = None) ->
         UserError: what was learnt is not finite.
     """
     entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS, config.life)
-    trainer = _trainer(config, tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries), devices)
+    doing = "learning the start from actor-critic"
+    try:
+        learnt = learn(_actor_critic(config), config, entries, console, devices, doing)
+    except UserError as error:
+        raise UserError(f"start: {error}") from error
+    console.print(f"started from actor-critic: {learnt.told}", highlight=False, soft_wrap=True)
+    return learnt.eta
+
+
+def learn(
+    teacher: TargetRule,
+    config: LPGTraining,
+    entries: Sequence[Entry],
+    console: Console,
+    devices: int | None = None,
+    doing: str = "learning from the teacher",
+) -> Learnt:
+    """Weights of the configuration's network that say what a teacher says, as nearly as they can.
+
+    Args:
+        teacher: of the same heads; its weights are its own.
+        config: of the student; `start_updates` tells how long.
+        entries: where agents live by either's targets.
+        console: where progress is shown.
+        devices: over how many devices agents are spread; all that fit by default.
+        doing: what is said of it meanwhile.
+
+    Raises:
+        UserError: what was learnt is not finite.
+    """
+    few = tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries)
+    trainer = _trainer(config, few, devices, teacher=teacher)
     state = trainer.init("start")
     live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
 
     with Progress(console, config.start_updates, 0, live) as progress:
-        progress.note("learning the start from actor-critic: compiling")
+        progress.note(f"{doing}: compiling")
         state = _run(trainer, state, config.start_updates, progress.update)
-    test = _trainer(config, _LAYOUTS, devices, _STILL)
+    test = _trainer(config, _LAYOUTS, devices, _STILL, teacher)
     rows: list[Metrics] = []
     # Agents grow up before they are looked at.
     standing = replace(test.init("test"), eta=jax.device_put(jax.device_get(state.eta)))
     _run(test, standing, math.ceil(_GROWN / config.log_every) * config.log_every, lambda step, row: rows.append(row))
-    policy, prediction = rows[-1]["policy_error"], rows[-1]["prediction_error"]
+    policy, prediction = float(rows[-1]["policy_error"]), float(rows[-1]["prediction_error"])
     if not math.isfinite(policy + prediction):
-        raise UserError("start: the hand-written rule was not learnt: an error is not finite")
-    console.print(
-        f"started from actor-critic: on held-out layouts the policy's targets differ by {policy:.3f} of their mean "
-        f"square, the predictions' by {prediction:.3f} nats",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return jax.device_get(state.eta)
+        raise UserError("the teacher was not learnt: an error is not finite")
+    return Learnt(jax.device_get(state.eta), policy, prediction)
+
+
+def _actor_critic(config: LPGTraining) -> ActorCritic:
+    return ActorCritic(config.network.prediction_size, config.value.lambda_)
 
 
 def _trainer(
-    config: LPGTraining, entries: tuple[Entry, ...], devices: int | None, learning_rate: float = _LEARNING_RATE
+    config: LPGTraining,
+    entries: tuple[Entry, ...],
+    devices: int | None,
+    learning_rate: float = _LEARNING_RATE,
+    teacher: TargetRule | None = None,
 ) -> MetaTrainer:
-    student = LPG(config.network)
-    rule = Distillation(student, ActorCritic(config.network.prediction_size, config.value.lambda_))
+    rule = Distillation(LPG(config.network), teacher if teacher is not None else _actor_critic(config))
     way = replace(
         config,
         inner_updates=_UPDATES,

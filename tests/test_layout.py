@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = ("lpg", "metagenrl", "selftuning", "disco")
+FAMILIES = ("lpg", "metagenrl", "selftuning", "disco", "lpo")
 FLOORS = (
     ("types", "errors"),
     ("keys", "files"),

@@ -26,6 +26,7 @@ from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.command.options import (
     CompareArguments,
     ComparisonArguments,
+    DistilArguments,
     EvaluateArguments,
     FollowArguments,
     InspectArguments,
@@ -39,7 +40,7 @@ from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
 
 if TYPE_CHECKING:
-    from metaobj.common.objectives.plugin import Plugin
+    from metaobj.common.objectives.plugin import Inspection, Plugin
 
 USAGE = """\
 usage: metaobj COMMAND ...
@@ -54,6 +55,8 @@ usage: metaobj COMMAND ...
                          train on each family, evaluate on all
   inspect OBJECTIVE [--out DIR]
                          pictures of what it does
+  distil OBJECTIVE [--out DIR] [--FIELD VALUE ...]
+                         say the same in a smaller network, or as a formula
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
   list                   presets, distributions, environments, suites, objectives
@@ -112,6 +115,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "compare": _compare,
         "matrix": _matrix,
         "inspect": _inspect,
+        "distil": _distil,
         "follow": _follow,
         "list": _list,
         "demo": _demo,
@@ -308,8 +312,34 @@ def _inspect(arguments: list[str], console: Console) -> int:
     make_folder(folder)
     with console.status("inspecting"):
         found = loaded.plugin.inspect(loaded, folder)
+    _tell(found, console)
+    return 0
+
+
+def _tell(found: "Inspection", console: Console) -> None:
     for line in (*map(str, found.files), *found.verdict):
         console.print(escape(line), soft_wrap=True)
+
+
+def _distil(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.loading import load_objective
+    from metaobj.common.objectives.plugin import plugins
+
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: metaobj distil OBJECTIVE ...; `metaobj distil OBJECTIVE --help` tells more")
+        return 0
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("OBJECTIVE: missing; give it first")
+    name, *rest = arguments
+    plugin = load_objective(name).plugin
+    if plugin.distil is None:
+        able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
+        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
+    chosen, options = _with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
+    folder = chosen.out or _beside(name, "distilled")
+    _check_out(folder)
+    loaded = load_objective(name, trust=chosen.trust)
+    _tell(plugin.distil.run(loaded, options, folder, console), console)
     return 0
 
 

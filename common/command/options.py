@@ -104,6 +104,16 @@ class InspectArguments:
     """Import the Python modules that the objective's file names as what it was trained on."""
 
 
+@dataclass(frozen=True)
+class DistilArguments:
+    """Where a distilled objective goes."""
+
+    out: Folder = None
+    """The folder; by default distilled beside the objective."""
+    trust: Switch = False
+    """Import the Python modules that the objective's file names as what it was trained on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FollowArguments:
     """Watch what a rule says of itself as fresh agents learn by it, such as what self-tuning agents come to."""

@@ -11,8 +11,9 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.lifetimes.distributions import TABULAR_RATES, Entry
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
-from metaobj.common.lifetimes.ppo import PPOSettings, Surrogate, ppo_agents
+from metaobj.common.lifetimes.ppo import PPOSettings, ppo_agents
 from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT, CriticAscent, clipped_surrogate, dpo_surrogate
+from metaobj.common.rules.surrogate import Written
 
 A2C_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 """Of policies that are networks."""
@@ -27,6 +28,9 @@ TABULAR_ENTROPY_WEIGHTS = (0.0, 0.01, 0.03, 0.1)
 A2C_ENTROPY_WEIGHTS = (A2C_ENTROPY_WEIGHT, 0.01)
 """Of policies that are networks."""
 PPO_ENTROPY_WEIGHTS = (0.003, 0.01, 0.03)
+PPO_RULE, DPO_RULE = Written(clipped_surrogate), Written(dpo_surrogate)
+DISCRETE_PPO = PPOSettings(horizon=128, epochs=4, minibatches=4)
+"""For discrete actions and networks, as CleanRL has it."""
 BASELINE_DISCOUNT = 0.99
 """Of the methods that people wrote, on worlds with networks: what the field uses there."""
 
@@ -98,25 +102,27 @@ def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
         return {"learning_rate": (3e-4, 1e-3, 3e-3), "entropy_weight": (0.0,)}
 
     programs = ppo_agents(rollout_steps=rollout_steps, settings=PPOSettings(discount=discount), agent=agent)
-    return Method("PPO", clipped_surrogate, (), programs, grid, rollout_steps)
+    return Method("PPO", PPO_RULE, (), programs, grid, rollout_steps)
 
 
-def discrete_ppo(rollout_steps: int, name: str = "PPO", surrogate: Surrogate = clipped_surrogate) -> Method:
-    """PPO for discrete actions and networks, as CleanRL has it: rollouts of 128 steps, 4 epochs of 4 minibatches; or
-    the same with another surrogate.
-    """
+def discrete_ppo(
+    rollout_steps: int,
+    name: str = "PPO",
+    rule: Written = PPO_RULE,
+    settings: PPOSettings = DISCRETE_PPO,
+) -> Method:
+    """PPO for discrete actions and networks, or the same with another surrogate."""
 
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {"learning_rate": PPO_RATES, "entropy_weight": PPO_ENTROPY_WEIGHTS}
 
-    settings = PPOSettings(horizon=128, epochs=4, minibatches=4)
     programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
-    return Method(name, surrogate, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})
+    return Method(name, rule, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})
 
 
-def dpo(rollout_steps: int) -> Method:
+def dpo(rollout_steps: int, settings: PPOSettings = DISCRETE_PPO) -> Method:
     """Discovered policy optimisation (Lu et al. 2022), PPO with another surrogate."""
-    return discrete_ppo(rollout_steps, "DPO", dpo_surrogate)
+    return discrete_ppo(rollout_steps, "DPO", DPO_RULE, settings)
 
 
 def on_policy_baselines(rollout_steps: int, discount: float, value: ValueConfig) -> list[Method]:

@@ -57,7 +57,10 @@ class Family(Generic[ProgramType]):
 
 
 def make_families(
-    entries: Sequence[Entry], make_program: ProgramMaker[ProgramType], pool: PRNGKey | None = None
+    entries: Sequence[Entry],
+    make_program: ProgramMaker[ProgramType],
+    pool: PRNGKey | None = None,
+    rollout_steps: int | None = None,
 ) -> list[Family[ProgramType]]:
     """Group the entries of a distribution by program.
 
@@ -65,12 +68,14 @@ def make_families(
         entries: what lifetimes there are.
         make_program: how agents live in an entry's environment.
         pool: [N] keys, where each entry has N worlds and no more.
+        rollout_steps: T of the entries' updates: a program whose own are longer makes fewer of them in a life. By
+            default an entry tells the program's own.
 
     Raises:
         UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable.
     """
     groups: dict[ProgramType, list[int]] = {}
-    specs = []
+    specs, updates = [], []
     for index, entry in enumerate(entries):
         for name in ("lifetimes", "num_environments", "updates"):
             if getattr(entry, name) < 1:
@@ -82,12 +87,14 @@ def make_families(
             raise type(error)(f"{entry.environment}: {error}") from None
         groups.setdefault(program, []).append(index)
         specs.append(spec)
+        steps = program.steps_per_update if rollout_steps is None else rollout_steps * entry.num_environments
+        updates.append(max(entry.updates * steps // program.steps_per_update, 1))
     return [
         Family(
             program=program,
             tasks=tuple(members),
             specs=jax.tree.map(lambda *leaves: np.stack(leaves), *(specs[i] for i in members)),
-            updates=np.array([entries[i].updates for i in members], np.int32),
+            updates=np.array([updates[i] for i in members], np.int32),
             lifetimes=np.concatenate([np.full(entries[i].lifetimes, at) for at, i in enumerate(members)]),
             pool=pool,
         )

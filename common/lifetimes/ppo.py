@@ -19,7 +19,7 @@ from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.agents.stochastic import CategoricalPolicy, NormalPolicy, StochasticPolicy
 from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.scaled import ScaledActions
-from metaobj.common.errors import LengthError, UserError, check_numbers
+from metaobj.common.errors import MOST, LengthError, UserError, check_numbers
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, reset, rollout
 from metaobj.common.gradients import clip_by_norm
@@ -27,10 +27,8 @@ from metaobj.common.keys import stream
 from metaobj.common.lifetimes.continuous import random_start, tested
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
+from metaobj.common.rules.surrogate import SurrogateRule
 from metaobj.common.types import Metrics, PRNGKey, PyTree
-
-Surrogate = Callable[[jax.Array, jax.Array], jax.Array]
-"""(log pi(a|s) - log pi_old(a|s), advantage) to the loss of each step."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,10 @@ class PPOSettings:
     """Bound of a step's global gradient norm."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, "horizon epochs minibatches", at_least=1)
+        check_numbers(self, "horizon epochs minibatches", at_least=1, at_most=MOST, prefix="ppo.")
+        check_numbers(self, "discount lambda_", at_least=0, at_most=1, prefix="ppo.")
+        check_numbers(self, "value_weight", at_least=0, prefix="ppo.")
+        check_numbers(self, "first_spread gradient_clip", above=0, prefix="ppo.")
 
     def horizon_of(self, rows: int) -> int:
         """T for a life of so many steps of each environment: the divisor of them that is nearest by ratio, so that PPO
@@ -140,7 +141,7 @@ class PPO:
             reward_scale=size if self.scale_rewards else jnp.ones_like(size),
         )
 
-    def update(self, rule: Surrogate, weights: PyTree, lifetime: PPOLifetime) -> tuple[PPOLifetime, Metrics, Acted]:
+    def update(self, rule: SurrogateRule, weights: PyTree, lifetime: PPOLifetime) -> tuple[PPOLifetime, Metrics, Acted]:
         """A rollout, then some epochs of gradient steps on the rule's surrogate, the value loss and the entropy."""
         key, act_key, shuffle_key = jax.random.split(lifetime.key, 3)
         params, policy, settings = lifetime.params, self.policy, self.settings
@@ -163,7 +164,8 @@ class PPO:
         def loss(params: PyTree, batch: Any) -> jax.Array:
             observation, action, log_old, advantages, targets = batch
             advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages) + 1e-8)
-            surrogate = rule(policy.log_probability(params, observation, action) - log_old, advantages)
+            log_ratio = policy.log_probability(params, observation, action) - log_old
+            surrogate = rule.surrogate(weights, log_ratio, advantages)
             value_loss = 0.5 * (policy.value(params, observation) - targets) ** 2
             bonus = lifetime.hyperparameters["entropy_weight"] * policy.entropy(params, observation)
             return jnp.mean(surrogate + settings.value_weight * value_loss - bonus)

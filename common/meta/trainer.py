@@ -15,7 +15,7 @@ from metaobj.common.devices import AXIS, everywhere, launches_are_dear, make_mes
 from metaobj.common.errors import UserError
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram, ProgramMaker
+from metaobj.common.lifetimes.lifetime import Lifetime, Program, ProgramMaker
 from metaobj.common.lifetimes.population import Family, begin, make_families, renew, sampler_grids
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
@@ -43,7 +43,7 @@ class MetaTrainer:
 
     objective: Objective
     entries: Sequence[Entry]
-    families: Sequence[Family[MetaProgram[Any, Any]]]
+    families: Sequence[Family[Any]]  # of `MetaProgram`s where updates are differentiated
     sampler: Sampler
     config: MetaTrainingConfig
     mesh: Mesh
@@ -53,7 +53,7 @@ class MetaTrainer:
         cls,
         objective: Objective,
         entries: Sequence[Entry],
-        programs: ProgramMaker[MetaProgram[Any, Any]],
+        programs: ProgramMaker[Program[Any, Any]],
         hyperparameters: Mapping[str, Sequence[float]],
         config: MetaTrainingConfig,
         devices: int | None = None,
@@ -71,7 +71,7 @@ class MetaTrainer:
         Raises:
             UserError: agents cannot live so.
         """
-        families = make_families(entries, programs, _pool(config))
+        families = make_families(entries, programs, _pool(config), config.rollout_steps)
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
         check_estimator(config, entries, families)
         together = 2 if config.paired else 1

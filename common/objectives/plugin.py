@@ -16,7 +16,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import MetaProgram, ProgramMaker
+from metaobj.common.lifetimes.lifetime import Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.on_policy import Objective
@@ -39,6 +39,18 @@ class Inspection:
 
 
 @dataclass(frozen=True, eq=False)
+class Distilling:
+    """How a kind's objectives are said again in fewer or plainer words."""
+
+    options: Any
+    """A frozen dataclass with defaults: its fields are the command's flags."""
+    run: "Callable[[Loaded[Any, Any], Any, Path, Console], Inspection]"
+    """(an objective, options, a folder, where progress is shown) to what was written and how well it says
+    the same.
+    """
+
+
+@dataclass(frozen=True, eq=False)
 class Plugin(Generic[Config, Rule]):
     """One kind of learned objective."""
 
@@ -53,8 +65,8 @@ class Plugin(Generic[Config, Rule]):
     distributions: Mapping[str, tuple[Entry, ...]]
     """Distributions that belong to this kind, beside those that all share."""
     build: Callable[[Config], Rule]
-    programs: Callable[[Config, Rule], ProgramMaker[MetaProgram[Any, Rule]]]
-    """(configuration, a rule) to how the rule's agents live."""
+    programs: Callable[[Config, Rule], ProgramMaker[Program[Any, Rule]]]
+    """(configuration, a rule) to how the rule's agents live: by a `MetaProgram` where updates are differentiated."""
     baselines: Callable[[Config], Sequence[Method]]
     """Rules that people wrote, to compare with an objective of this configuration."""
     hyperparameters: Callable[[Config], Mapping[str, Sequence[float]]]
@@ -79,6 +91,8 @@ class Plugin(Generic[Config, Rule]):
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.
     """
+    distil: Distilling | None = None
+    """Fit something simpler to an objective, where the kind can."""
     elsewhere: tuple[str, str] | None = None
     """An objective that ships, and a task that it was not trained on, for the demonstration."""
     name: Callable[[Rule], str] | None = None

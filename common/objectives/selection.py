@@ -68,8 +68,8 @@ class Selection:
     @cached_property
     def families(self) -> list[Family[Any]]:
         """A program for each entry."""
-        programs = self.plugin.programs(self.config, self.plugin.build(self.config))
-        return [family for entry in self.entries for family in make_families([entry], programs)]
+        programs, steps = self.plugin.programs(self.config, self.plugin.build(self.config)), self.config.rollout_steps
+        return [family for entry in self.entries for family in make_families([entry], programs, rollout_steps=steps)]
 
     @cached_property
     def worlds(self) -> list[DrawnWorlds]:
@@ -109,8 +109,8 @@ class Selection:
         found = {}
         for entry, family, worlds, key in zip(self.entries, self.families, self.worlds, keys, strict=True):
             settings = [{"learning_rate": rate, **others} for rate in entry.learning_rates]
-            bins = min(_BINS, entry.updates)
-            record = train_agents(rule, eta, family, worlds, entry.updates, settings, key, bins)
+            updates = int(family.updates[0])
+            record = train_agents(rule, eta, family, worlds, updates, settings, key, min(_BINS, updates))
             found[entry.environment] = float(np.nan_to_num(record.scores).mean())
         return found
 

@@ -22,6 +22,7 @@ from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.plugin import plugin
+from metaobj.lpg.smaller import Frozen
 from metaobj.lpg.targets import errors
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -85,6 +86,21 @@ def test_errors_are_none_for_the_teacher_itself_and_one_for_silence():
     assert 0.99 < silent["policy_error"] < 1
     kl = 0.5 * (0.2 * np.log(0.4) + 0.8 * np.log(1.6))
     np.testing.assert_allclose(silent["prediction_error"], kl, rtol=1e-5)
+
+
+def test_a_learned_rule_makes_no_errors_against_itself():
+    rule = LPG(LPGConfig(units=4, prediction_size=5))
+    eta = rule.init(jax.random.key(0))
+    batch = batch_of(np.array([[1.0], [0.5]], np.float32), np.array([[False], [True]]))
+    batch = batch._replace(hyperparameters={**batch.hyperparameters, start.BY_STUDENT: jnp.float32(0.0)})
+    heads = {"policy": jnp.zeros((2, 1, 4)), "prediction": jnp.zeros((2, 1, 5))}
+    other, _ = rule.targets(eta, heads, heads, batch)
+    distillation = start.Distillation(rule, Frozen(rule, eta))
+    targets, same = distillation.targets(eta, heads, heads, batch)
+    assert same["policy_error"] == 0 and abs(same["prediction_error"]) < 1e-6
+    jax.tree.map(np.testing.assert_array_equal, targets, other)
+    _, differ = distillation.targets(rule.init(jax.random.key(1)), heads, heads, batch)
+    assert differ["policy_error"] > 1e-3 and differ["prediction_error"] > 1e-4
 
 
 @pytest.mark.slow
