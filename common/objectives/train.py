@@ -85,14 +85,14 @@ def meta_train(
     selection_entries(plugin, config)
     check_place(Path(run_dir), resume)
     check_memory(trainer)
+    state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
     with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade) as run:
         try:
-            # Not before the folder is known to fit: making the first state takes seconds.
-            stopped = _run(plugin, trainer, trainer.init(), run, upgrade, sinks, console)
+            stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)
         except BaseException:
             if not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir()):
                 run.abandon()
