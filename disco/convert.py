@@ -3,7 +3,6 @@
 import hashlib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -97,32 +96,6 @@ def nested(arrays: Mapping[str, np.ndarray], where: str) -> PyTree:
     if left:
         raise UserError(f"{where}: its array {min(left)} is none of Disco103's")
     return eta
-
-
-def as_objective(path: str | Path, out: str | Path) -> None:
-    """Write the published weights as an objective file.
-
-    Raises:
-        UserError: the file is not theirs, or nothing can be written.
-    """
-    from metaobj.common.lifetimes.distributions import make_distribution
-    from metaobj.common.objectives import file
-    from metaobj.disco.config import DISTRIBUTIONS, PRESETS
-    from metaobj.disco.plugin import plugin
-
-    eta, checksum = convert(path)
-    config = PRESETS["disco103"]
-    entries = make_distribution(config.distribution, 1, DISTRIBUTIONS)
-    metadata = {
-        "kind": plugin.kind,
-        "objective": plugin.describe(config),
-        "configuration": asdict(config),
-        "entries": [asdict(entry) for entry in entries],
-        "hyperparameters": {},
-        "settings": [],
-        "card": {**CARD, "checksum": checksum, "published": checksum == PUBLISHED},
-    }
-    file.save(out, eta, metadata)
 
 
 CARD = {

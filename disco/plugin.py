@@ -1,21 +1,25 @@
 """Disco as the command and the training loop see it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
+from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.replayed import Replayed
+from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.disco.agent import model_agents
 from metaobj.disco.config import DISTRIBUTIONS, PRESETS, DiscoTraining
+from metaobj.disco.convert import CARD, PUBLISHED, convert
 from metaobj.disco.inspection import inspect
 from metaobj.disco.interface import LoadedDisco
 from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
@@ -48,6 +52,24 @@ def _rebuild(description: Mapping[str, Any]) -> Disco:
     return Disco(network, from_json(DiscoMetaLoss, description["meta_loss"], "meta_loss"))
 
 
+def _convert(path: Path, out: Path) -> Sequence[str]:
+    """Write the published weights as an objective file."""
+    eta, checksum = convert(path)
+    config = PRESETS["disco103"]
+    metadata = {
+        "kind": plugin.kind,
+        "objective": plugin.describe(config),
+        "configuration": asdict(config),
+        "entries": [asdict(entry) for entry in make_distribution(config.distribution, 1, DISTRIBUTIONS)],
+        "hyperparameters": {},
+        "settings": [],
+        "card": {**CARD, "checksum": checksum, "published": checksum == PUBLISHED},
+    }
+    file.save(out, eta, metadata)
+    known = "the published Disco103" if checksum == PUBLISHED else "not the published Disco103"
+    return (f"SHA-256 {checksum}, {known}", CARD["paper"], CARD["licence"])
+
+
 plugin = Plugin(
     kind="disco",
     title="Disco",
@@ -65,6 +87,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(),
     suite="control",
     inspect=inspect,
+    convert=_convert,
     charts=("value_loss", "policy_entropy", "policy_kl", "policy_drift", "value_error", "meta_gradient_norm"),
     live={"policy_entropy": "H(pi) {:.2f}"},
 )

@@ -26,6 +26,7 @@ from metaobj.common.command.arguments import last_value, parse
 from metaobj.common.command.options import (
     CompareArguments,
     ComparisonArguments,
+    ConvertArguments,
     DistilArguments,
     EvaluateArguments,
     FollowArguments,
@@ -57,6 +58,8 @@ usage: metaobj COMMAND ...
                          pictures of what it does
   distil OBJECTIVE [--out DIR] [--FIELD VALUE ...]
                          say the same in a smaller network, or as a formula
+  convert FILE [--out FILE]
+                         an objective file of weights published in another form
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
   list                   presets, distributions, environments, suites, objectives
@@ -116,6 +119,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "matrix": _matrix,
         "inspect": _inspect,
         "distil": _distil,
+        "convert": _convert,
         "follow": _follow,
         "list": _list,
         "demo": _demo,
@@ -319,6 +323,28 @@ def _inspect(arguments: list[str], console: Console) -> int:
 def _tell(found: "Inspection", console: Console) -> None:
     for line in (*map(str, found.files), *found.verdict):
         console.print(escape(line), soft_wrap=True)
+
+
+def _convert(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.file import SUFFIX
+    from metaobj.common.objectives.plugin import plugins
+
+    chosen = parse(ConvertArguments, arguments, "convert")
+    out = chosen.out or Path(chosen.file.with_suffix(SUFFIX).name)
+    if is_there(out):
+        raise UserError(f"out: {out} given; is there already")
+    able = [(plugin.title, plugin.convert) for plugin in plugins().values() if plugin.convert is not None]
+    reason = UserError(f"{chosen.file}: no installed kind of objective is published in another form")
+    for title, convert in able:
+        try:
+            told = convert(chosen.file, out)
+        except UserError as error:
+            reason = error
+            continue
+        for line in (f"{out}: {title}", *told):
+            console.print(escape(line), soft_wrap=True)
+        return 0
+    raise reason
 
 
 def _distil(arguments: list[str], console: Console) -> int:

@@ -105,6 +105,16 @@ class InspectArguments:
 
 
 @dataclass(frozen=True)
+class ConvertArguments:
+    """Make an objective file of weights that were published in another form."""
+
+    file: Annotated[Path, tyro.conf.Positional, _called("FILE")]
+    """What was published, such as disco_103.npz."""
+    out: Annotated[Path | None, _called("FILE")] = None
+    """The objective file; by default of the same name, with the ending .safetensors, in the folder where one is."""
+
+
+@dataclass(frozen=True)
 class DistilArguments:
     """Where a distilled objective goes."""
 

@@ -91,6 +91,10 @@ class Plugin(Generic[Config, Rule]):
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.
     """
+    convert: Callable[[Path, Path], Sequence[str]] | None = None
+    """(a file of weights published in another form, where to write) to what there is to say of them; UserError where it
+    is none of this kind's.
+    """
     distil: Distilling | None = None
     """Fit something simpler to an objective, where the kind can."""
     elsewhere: tuple[str, str] | None = None

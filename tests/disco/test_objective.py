@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.command.cli import main
 from metaobj.common.environments.protocol import Box, Discrete
 from metaobj.common.errors import UserError
 from metaobj.common.objectives import file
+from metaobj.common.objectives.loading import load_objective
 from metaobj.disco.agent import ModelAgent, ModelConfig, model_agents
 from metaobj.disco.convert import convert, nested
 from metaobj.disco.interface import LoadedDisco
 from metaobj.disco.objective import Disco, DiscoConfig
 from tests.disco.parity import batch_of
+from tests.disco.test_parity import LAYERS
 
 pytestmark = pytest.mark.usefixtures("float64")
 RULE = Disco(DiscoConfig(units=3, life_units=2, hidden=3, categories=4))
@@ -153,6 +156,38 @@ def test_published_arrays_are_those_of_the_network():
     assert {name: x.shape for name, x in arrays.items()} == {name: x.shape for name, x in wanted.items()}
     assert sum(x.size for x in arrays.values()) == 754_778
     assert metadata["card"]["published"] is True and "Nature 648" in metadata["card"]["paper"]
+
+
+def published(eta):
+    """The published names and layouts of these weights."""
+    found = {}
+    for ours, theirs in LAYERS.items():
+        layer = eta
+        for name in ours.split("/"):
+            layer = layer[name]
+        if "kernel" in layer:
+            kernel, bias = np.asarray(layer["kernel"]), np.asarray(layer["bias"])
+        else:
+            joined = (np.concatenate([layer["input"], layer["recurrent"]]), np.asarray(layer["bias"]))
+            (i, f, o, g), (bi, bf, bo, bg) = (np.split(x, 4, -1) for x in joined)
+            kernel, bias = np.concatenate([i, g, f, o], -1), np.concatenate([bi, bg, bf - 1.0, bo], -1)
+        convolution = "conv1_d" in theirs
+        found[f"{theirs}/w"] = kernel[None] if convolution else kernel
+        found[f"{theirs}/b"] = bias
+    return {name: x.astype(np.float32) for name, x in found.items()}
+
+
+def test_the_command_converts(tmp_path, capsys):
+    eta = Disco().init(jax.random.key(0))
+    np.savez(tmp_path / "weights.npz", **published(eta))
+    out = tmp_path / "weights.safetensors"
+    for status in (0, 2):
+        with pytest.raises(SystemExit) as ended:
+            main(["convert", str(tmp_path / "weights.npz"), "--out", str(out)])
+        assert ended.value.code == status
+    said = capsys.readouterr()
+    assert "not the published Disco103" in said.out and "is there already" in said.err
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), load_objective(out).eta, eta)
 
 
 def test_what_is_no_published_file_is_told(tmp_path):
