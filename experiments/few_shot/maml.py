@@ -2,7 +2,9 @@
 
 How the adapted parameters depend on those before is itself estimated from sampled steps. Differentiating the usual
 surrogate log pi(a|s) A twice gives the wrong answer: it forgets that other parameters would have drawn other actions.
-Here the surrogate is made of likelihood ratios, whose derivatives are right (see `surrogate`).
+Here the surrogate is made of likelihood ratios, whose derivatives are right (see `surrogate`). What is ascended is the
+return after the inner step's expectation (Rothfuss et al. 2019). E-MAML's further term (Stadie et al. 2018), which
+credits episodes before adapting with what a few of them happen to lead to, is left out.
 """
 
 from dataclasses import dataclass

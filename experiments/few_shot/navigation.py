@@ -53,7 +53,7 @@ class Arguments:
     """Meta-updates, of 80 000 environment steps at most."""
     steps: int = 3
     """Policy gradients in a task after training."""
-    goals: int = 40
+    goals: int = 30
     """Held out, for each seed; and as many others, on which each kind's rate of adapting is chosen."""
     out: Path = Path("experiments/results/few_shot/navigation")
     """Folder of the tables and the picture."""

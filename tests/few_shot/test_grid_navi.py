@@ -86,16 +86,17 @@ def test_the_best_search_of_the_published_grid():
 
 
 @pytest.fixture(scope="module")
-def params():
+def params(quick_compilation):
     return jax.jit(SMALL.init)(jax.random.key(1))
 
 
-def played(params, goals=(8, 8, 2, 2, 5, 5), agent=SMALL):
-    return jax.jit(agent.play)(params, jax.random.key(2), jnp.asarray(goals, jnp.int32))
+@pytest.fixture(scope="module")
+def trials(params):
+    goals = jnp.array([8, 8, 2, 2, 5, 5], jnp.int32)
+    return jax.tree.map(np.asarray, jax.jit(SMALL.play)(params, jax.random.key(2), goals))
 
 
-def test_a_trial_puts_the_agent_back_and_tells_it(params):
-    trials = played(params)
+def test_a_trial_puts_the_agent_back_and_tells_it(trials):
     places = SMALL.grid.observation_space.n
     cell, action = trials.inputs[..., :places].argmax(-1), trials.inputs[..., places : places + 5]
     reward, ended = trials.inputs[..., -2], trials.inputs[..., -1]
@@ -104,48 +105,49 @@ def test_a_trial_puts_the_agent_back_and_tells_it(params):
     np.testing.assert_array_equal(ended.any(1), [step in starts[1:] for step in range(SMALL.steps)])
     np.testing.assert_array_equal(action[0], 0)
     np.testing.assert_array_equal(action[1:].argmax(-1), trials.action[:-1])
-    np.testing.assert_array_equal(reward, jnp.concatenate([jnp.zeros((1, 6)), trials.reward[:-1]]))
+    np.testing.assert_array_equal(reward, np.concatenate([np.zeros((1, 6)), trials.reward[:-1]]))
     for step in range(SMALL.steps - 1):
         if step + 1 not in starts:
             np.testing.assert_array_equal(cell[step + 1], SMALL.grid.moves[cell[step], trials.action[step]])
 
 
-def test_returns_are_sums_over_episodes(params):
-    trials = played(params)
+def test_returns_are_sums_over_episodes(trials):
     returns = SMALL.returns(trials)
     assert returns.shape == (3, 6)
     np.testing.assert_allclose(returns[1], trials.reward[4:8].sum(0), rtol=1e-6)
 
 
-def test_memory_lasts_over_episodes_and_is_fresh_in_each_trial(params):
-    trials = played(params)
+def test_memory_lasts_over_episodes_and_is_fresh_in_each_trial(params, trials):
 
-    def logits(inputs, agent=SMALL, params=params):
-        return np.asarray(jax.jit(agent.apply)(params, agent.no_memory(inputs.shape[1]), inputs)[1])
+    other = trials.inputs.copy()
+    other[2, 0, -2] += 1.0  # a reward in the first episode
+    forgets = replace(SMALL, remembers=False)
 
-    # What was acted by is what learning computes, over all episodes.
-    log_p = jax.nn.log_softmax(logits(trials.inputs))
-    taken = np.take_along_axis(log_p, np.asarray(trials.action)[..., None], -1)[..., 0]
+    @jax.jit
+    def logits(params):
+        """As they were; with the other reward; of the first step alone; both again without memory."""
+        empty = SMALL.no_memory(6)
+        of = (SMALL.apply(params, empty, inputs)[1] for inputs in (trials.inputs, other, trials.inputs[:1]))
+        theirs = forgets.init(jax.random.key(1))
+        return *of, *(forgets.apply(theirs, empty, inputs)[1] for inputs in (trials.inputs, other))
+
+    ours, changed, first, forgetful, forgetful_changed = map(np.asarray, logits(params))
+    # What was acted by is what learning computes, over all episodes; trials begin with an empty memory.
+    log_p = ours - np.log(np.exp(ours).sum(-1, keepdims=True))
+    taken = np.take_along_axis(log_p, trials.action[..., None], -1)[..., 0]
     np.testing.assert_allclose(taken, trials.log_probability, atol=1e-5)
-    # A reward in the first episode is remembered in the last.
-    other = trials.inputs.at[2, 0, -2].add(1.0)
-    change = np.abs(logits(other) - logits(trials.inputs)).max(-1)
+    np.testing.assert_allclose(first, ours[:1], atol=1e-6)
+    # The reward is remembered in the last episode, in its own trial alone; without memory it is forgotten at once.
+    change = np.abs(changed - ours).max(-1)
     assert np.all(change[8:, 0] > 0)
     assert np.all(change[:2] == 0)
-    assert np.all(change[:, 1:] == 0)  # and by no other trial
-    # Trials of the next update begin with no memory.
-    first = jax.jit(SMALL.apply)(params, jnp.zeros((6, 8)), trials.inputs[:1])[1]
-    np.testing.assert_allclose(first, logits(trials.inputs)[:1], atol=1e-6)
-    # The feed-forward policy forgets at once.
-    forgets = replace(SMALL, remembers=False)
-    theirs = jax.jit(forgets.init)(jax.random.key(1))
-    both = (logits(x, forgets, theirs) for x in (other, trials.inputs))
-    np.testing.assert_array_equal(*(x[3:] for x in both))
+    assert np.all(change[:, 1:] == 0)
+    assert np.any(forgetful_changed[2] != forgetful[2])
+    np.testing.assert_array_equal(forgetful_changed[3:], forgetful[3:])
 
 
-def test_estimates_go_on_over_episodes_and_end_with_the_trial(params):
+def test_estimates_go_on_over_episodes_and_end_with_the_trial(trials):
     agent = replace(SMALL, lambda_=1.0, discount=0.5)
-    trials = played(params)
     advantage, returns = jax.jit(agent.estimates)(trials)
     by_hand = sum(0.5**k * np.asarray(trials.reward[3 + k]) for k in range(SMALL.steps - 3))
     np.testing.assert_allclose(returns[3], by_hand, rtol=1e-5)
