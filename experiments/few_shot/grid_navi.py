@@ -103,7 +103,7 @@ def main() -> None:
     ]
     write_csv(arguments.out / "curves.csv", ("agent", "seed", "updates", "trial_return"), points)
     draw(arguments.out / "grid_navi.png", results, curves, bounds, search.route[0])
-    Console(width=120).print(table)
+    Console(width=140).print(table)
 
 
 def draw(

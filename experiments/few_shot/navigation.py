@@ -49,7 +49,7 @@ class Arguments:
 
     seeds: int = 3
     """Starts of each kind."""
-    updates: int = 150
+    updates: int = 60
     """Meta-updates, of 80 000 environment steps at most."""
     steps: int = 3
     """Policy gradients in a task after training."""
