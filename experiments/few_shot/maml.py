@@ -7,6 +7,7 @@ return after the inner step's expectation (Rothfuss et al. 2019). E-MAML's furth
 credits episodes before adapting with what a few of them happen to lead to, is left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -188,13 +189,14 @@ class Learner:
         return experience, jnp.sum(jnp.where(valid, steps.reward, 0.0), 0)
 
     def live(
-        self, params: PyTree, key: PRNGKey, task: PyTree, rate: float | jax.Array
+        self, params: PyTree, key: PRNGKey, task: PyTree, rates: Sequence[float | jax.Array]
     ) -> tuple[tuple[Experience, ...], jax.Array]:
-        """Experience in one task before and after each inner step, and returns [1 + steps, B]."""
-        found = []
-        for one in jax.random.split(key, self.inner_steps + 1):
-            found.append(self.sample(params, one, task))
+        """Experience in one task before and after steps at these rates, and returns [1 + steps, B]."""
+        first, *keys = jax.random.split(key, 1 + len(rates))
+        found = [self.sample(params, first, task)]
+        for rate, one in zip(rates, keys, strict=True):
             params = adapt(self.policy, params, found[-1][0], rate, self.trace)
+            found.append(self.sample(params, one, task))
         experience, returns = zip(*found, strict=True)
         return experience, jnp.stack(returns)
 
@@ -213,8 +215,8 @@ def train(learner: Learner, updates: int, key: PRNGKey) -> tuple[PyTree, jax.Arr
     def update(carry: tuple[PyTree, PyTree], key: PRNGKey) -> tuple[tuple[PyTree, PyTree], jax.Array]:
         task_key, key = jax.random.split(key)
         tasks = learner.draw_tasks(task_key, learner.tasks)
-        live = jax.vmap(learner.live, (None, 0, 0, None))
-        (*inner, after), returns = live(carry[0], jax.random.split(key, learner.tasks), tasks, learner.inner_rate)
+        live = jax.vmap(partial(learner.live, rates=[learner.inner_rate] * learner.inner_steps), (None, 0, 0))
+        (*inner, after), returns = live(carry[0], jax.random.split(key, learner.tasks), tasks)
 
         def loss(params: PyTree) -> jax.Array:
             each = partial(meta_loss, learner.policy, params, rate=learner.inner_rate, trace=learner.trace)

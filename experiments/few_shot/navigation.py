@@ -40,7 +40,8 @@ from metaobj.common.types import PRNGKey, PyTree
 MAML = Learner(Plane())
 TOGETHER = replace(MAML, inner_steps=0, tasks=2 * MAML.tasks)  # as many environment steps
 STARTS = {"MAML": MAML, "trained for all goals": TOGETHER, "new": None}
-RATES = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0)
+RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Of the first policy gradient in a task; further ones have half of it, as in the paper."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Arguments:
     steps: int = 3
     """Policy gradients in a task after training."""
     goals: int = 30
-    """Held out, for each seed; and as many others, on which each kind's rate of adapting is chosen."""
+    """Held out; and as many others, on which each kind's rate is chosen, by the return after one step."""
     out: Path = Path("experiments/results/few_shot/navigation")
     """Folder of the tables and the picture."""
 
@@ -70,17 +71,16 @@ class Adapted(NamedTuple):
 @quick_jit(static_argnums=(0, 1))
 def adapted(steps: int, goals: int, params: PyTree, key: PRNGKey, rate: float) -> Adapted:
     """Adapt to so many goals, drawn by the key."""
-    learner = replace(MAML, inner_steps=steps)
     task_key, key = jax.random.split(key)
-    tasks = learner.draw_tasks(task_key, goals)
-    experience, returns = jax.vmap(learner.live, (None, 0, 0, None))(params, jax.random.split(key, goals), tasks, rate)
+    tasks = MAML.draw_tasks(task_key, goals)
+    live = partial(MAML.live, rates=[rate] + [rate / 2] * (steps - 1))
+    experience, returns = jax.vmap(live, (None, 0, 0))(params, jax.random.split(key, goals), tasks)
     return Adapted(tasks, experience, returns.mean(-1))
 
 
 def tested(run: Callable[..., Adapted], starts: list[PyTree], purpose: Purpose, rate: float) -> np.ndarray:
-    """Mean returns over goals of each seed's start, [seeds, 1 + steps]; each seed has its own goals."""
-    keys = [stream(seed, purpose) for seed in range(len(starts))]
-    return np.stack([run(start, key, rate).returns.mean(0) for start, key in zip(starts, keys, strict=True)])
+    """Mean returns over goals of each seed's start, [seeds, 1 + steps]; the goals are the same for all."""
+    return np.stack([run(start, stream(0, purpose), rate).returns.mean(0) for start in starts])
 
 
 def told(values: np.ndarray) -> str:
@@ -96,6 +96,7 @@ def main() -> None:
     run = partial(adapted, arguments.steps, arguments.goals)
     table = Table("Start", "Rate", "Before", *(f"After {step + 1}" for step in range(arguments.steps)))
     results: dict[str, np.ndarray] = {}  # [seeds, 1 + steps]
+    tried: dict[str, np.ndarray] = {}  # [rates, seeds]
     curves: dict[str, list[np.ndarray]] = {}
     rows: list[tuple[object, ...]] = []
     for name, learner in STARTS.items():
@@ -108,49 +109,67 @@ def main() -> None:
             starts.append(params)
             curves.setdefault(name, []).append(np.asarray(curve))
 
-        tried = {rate: tested(run, starts, "tuning", rate)[:, 1:].mean() for rate in RATES}
-        rate = max(RATES, key=lambda rate: np.nan_to_num(tried[rate], nan=-np.inf))
+        tried[name] = np.stack([tested(run, starts, "tuning", rate)[:, 1] for rate in RATES])
+        rate = RATES[int(np.argmax(np.nan_to_num(tried[name].mean(1), nan=-np.inf)))]
         results[name] = tested(run, starts, "test", rate)
         table.add_row(name, f"{rate:g}", *map(told, results[name].T))
         rows += [(name, rate, seed, *row) for seed, row in enumerate(results[name])]
         if learner is MAML:
-            shown = run(starts[0], stream(0, "test"), rate)
+            shown = run(starts[0], stream(0, "test"), MAML.inner_rate)
     make_folder(arguments.out)
     write_csv(
         arguments.out / "returns.csv",
         ("start", "rate", "seed", "before", *(f"after_{step + 1}" for step in range(arguments.steps))),
         rows,
     )
-    draw(arguments.out / "navigation.png", results, np.stack(curves["MAML"]), shown)
-    Console(width=120).print(table)
+    chances = [
+        (name, RATES[at], seed, float(value))
+        for name, values in tried.items()
+        for (at, seed), value in np.ndenumerate(values)
+    ]
+    write_csv(arguments.out / "rates.csv", ("start", "rate", "seed", "after_1"), chances)
+    points = [
+        (name, seed, at + 1, *map(float, row), *[""] * (2 - len(row)))
+        for name, values in curves.items()
+        for seed, curve in enumerate(values)
+        for at, row in enumerate(curve)
+    ]
+    write_csv(arguments.out / "curves.csv", ("start", "seed", "updates", "before", "after"), points)
+    draw(arguments.out / "navigation.png", results, tried, shown)
+    Console(width=140).print(table)
 
 
-def draw(path: Path, results: dict[str, np.ndarray], curve: np.ndarray, shown: Adapted) -> None:
-    """Returns by steps of adapting, MAML over its training, and the ways that its first seed goes.
+def draw(path: Path, results: dict[str, np.ndarray], tried: dict[str, np.ndarray], shown: Adapted) -> None:
+    """Returns by steps of adapting and by the rate of the first, and the ways that MAML's first seed goes.
 
     Args:
         path: of the PNG.
         results: [seeds, 1 + steps] of each start.
-        curve: [seeds, updates, 2], returns before and after adapting.
+        tried: [rates, seeds] of each start, returns after one step.
         shown: of MAML's first seed.
     """
-    figure, (by_step, learning, ways) = grid_of_panels(3, 3.7, 3.1, 3)
+    figure, (by_step, by_rate, ways) = grid_of_panels(3, 3.7, 3.1, 3)
     for colour, values in zip(COLOURS, results.values(), strict=False):
         steps = np.arange(values.shape[1])
         _, low, high = stratified_bootstrap(values.T[:, None], mean)
         by_step.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         by_step.plot(steps, values.mean(0), color=colour, linewidth=1.8, marker="o", markersize=4)
     by_step.set_xticks(steps)
-    for values, style in zip(np.moveaxis(curve, -1, 0), ((0, (2, 1.5)), "solid"), strict=True):
-        learning.plot(np.arange(1, curve.shape[1] + 1), values.T, color=COLOURS[0], linestyle=style, linewidth=0.9)
-    learning.set_ylim(bottom=max(curve.min(), -70))
+    for colour, values in zip(COLOURS, tried.values(), strict=False):
+        by_rate.plot(RATES, values, color=colour, linewidth=0.9)
+        by_rate.plot(RATES, values.mean(1), color=colour, linewidth=1.8, marker="o", markersize=4)
+    by_rate.set_xscale("log")
+    by_rate.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+    by_rate.minorticks_off()
+    for panel in (by_step, by_rate):
+        panel.set_ylim(-75, 0)
     style_panel(by_step, "held-out goals", "policy gradients in the task", "return of an episode")
-    style_panel(learning, "MAML over its training, each seed", "meta-updates", "return of an episode")
+    style_panel(by_rate, "other goals, after one, each seed", "rate of the policy gradient", "return of an episode")
     _draw_ways(ways, shown)
-    style_panel(ways, "MAML, six goals: before, after one", grid_axis=None)
+    style_panel(ways, "MAML to six goals", grid_axis=None)
     add_legend(figure, [*results])
     set_title(
-        figure, "2-D navigation: what one start makes of 20 episodes", "middle: dashed before, solid after adapting"
+        figure, "2-D navigation: starts that adapt", "right: one episode to each goal, before (grey) and after one step"
     )
     save_figure(figure, path)
 

@@ -130,7 +130,7 @@ LEARNER = Learner(Plane(), NormalPolicy((5,)), inner_steps=2, episodes=4, horizo
 @pytest.fixture(scope="module")
 def lived(float64):
     params = jax.tree.map(lambda p: p.astype(float), jax.jit(LEARNER.init)(jax.random.key(0)))
-    return params, jax.jit(LEARNER.live)(params, jax.random.key(1), jnp.array([0.3, -0.2]), 0.3)[0]
+    return params, jax.jit(LEARNER.live)(params, jax.random.key(1), jnp.array([0.3, -0.2]), [0.3, 0.3])[0]
 
 
 @pytest.mark.parametrize("trace", [0.0, 0.9])
