@@ -41,7 +41,7 @@ MAML = Learner(Plane())
 TOGETHER = replace(MAML, inner_steps=0, tasks=2 * MAML.tasks)  # as many environment steps
 STARTS = {"MAML": MAML, "trained for all goals": TOGETHER, "new": None}
 RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Of the first policy gradient in a task; further ones have half of it, as in the paper."""
+"""Of the first policy gradient in a task; further ones have half of it."""
 
 
 @dataclass(frozen=True)
