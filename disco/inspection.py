@@ -15,6 +15,7 @@ from metaobj.common.pictures.style import COLOURS, grid_of_panels, save_figure, 
 from metaobj.common.types import PyTree, Rollout
 from metaobj.disco.agent import TARGET
 from metaobj.disco.config import DiscoTraining
+from metaobj.disco.network import Said
 from metaobj.disco.objective import Disco
 from metaobj.disco.scalars import squash, two_hot
 
@@ -80,54 +81,62 @@ def _rollout(rule: Disco, key: jax.Array) -> tuple[Heads, Batch]:
     return heads, batch
 
 
-def _targets(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
-    """Log pi_hat(a) [T, ROLLOUTS]."""
+def _said(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> Said:
     everything = {**heads, **{TARGET + name: x for name, x in heads.items()}}
     before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
-    targets, _ = rule.targets(eta, before, after, batch)
-    return log_probability(targets.said.policy, batch.rollout.action)
+    return rule.targets(eta, before, after, batch)[0].said
+
+
+def _targets(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
+    """Log pi_hat(a) [T, ROLLOUTS]."""
+    return log_probability(_said(rule, eta, heads, batch).policy, batch.rollout.action)
 
 
 def reaches(rule: Disco, eta: PyTree) -> jax.Array:
-    """How a reward of 1 at each of the steps in `PAID`, in every second rollout, moves log pi_hat(a) there against the
-    others, [len(PAID), T].
+    """How a reward of 1 at each of the steps in `PAID` moves log pi_hat(a) in the half of the rollouts that have it,
+    against the other half, [len(PAID), T].
     """
     heads, batch = _rollout(rule, jax.random.key(0))
-    paid = jnp.arange(ROLLOUTS) % 2 == 0
 
     @jax.jit  # what it is given is no constant of it: compiling would fold them
-    def moved(at: jax.Array, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
-        reward = jnp.where((jnp.arange(STEPS)[:, None] == at) & paid, 1.0, 0.0)
-        said = _targets(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=reward)))
-        return jnp.mean(said[:, ::2], 1) - jnp.mean(said[:, 1::2], 1)
+    def said(at: jax.Array, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
+        reward = jnp.where((jnp.arange(STEPS)[:, None] == at) & _half(), 1.0, 0.0)
+        return _targets(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=reward)))
 
-    return jnp.stack([moved(jnp.asarray(at), eta, heads, batch) for at in PAID])
+    without = said(jnp.asarray(-1), eta, heads, batch)
+    return jnp.stack([_apart(said(jnp.asarray(at), eta, heads, batch) - without) for at in PAID])
 
 
 def sight(rule: Disco, eta: PyTree) -> Mapping[str, jax.Array]:
-    """How log pi_hat(a) of the last step moves where, in every second rollout, the state after it promises more: an
-    action value of 1, and a y or z as it is where agents were told so, here the target that a reward of 1 gives.
+    """How log pi_hat(a) of the last step moves in the half of the rollouts whose last state promises more, against the
+    other half: by an action value of 1, or by the y or z that a step is to have whose action was paid 1.
     """
     heads, batch = _rollout(rule, jax.random.key(1))
-    half = (jnp.arange(ROLLOUTS) % 2 == 0)[None, :]
-    reward = jnp.where((jnp.arange(STEPS)[:, None] == STEPS - 1) & half, 1.0, 0.0)
-    everything = {**heads, **{TARGET + name: x for name, x in heads.items()}}
-    before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
-    paid = batch._replace(rollout=batch.rollout._replace(reward=reward))
-    said = rule.targets(eta, before, after, paid)[0].said
+    paid = jnp.where((jnp.arange(STEPS)[:, None] == STEPS - 1) & _half(), 1.0, 0.0)
+    told = _said(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=paid)))
 
-    def told(better: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        return jnp.broadcast_to(jnp.mean(better[-1, ::2], 0), shape)
+    def better(target: jax.Array, head: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(jnp.mean(target[-1, ::2], 0), head[-1].shape)
 
     new = {
         "q": jnp.log(two_hot(squash(jnp.ones((ROLLOUTS, ACTIONS)))) + 1e-6),
-        "y": told(said.y, heads["y"][-1].shape),
-        "z": told(said.z, heads["z"][-1].shape),
+        "y": better(told.y, heads["y"]),
+        "z": better(told.z, heads["z"]),
     }
+    without = _targets(rule, eta, heads, batch)
     found = {}
     for name in CUTS:
-        where = half[0].reshape(-1, *(1,) * (heads[name].ndim - 2))
+        where = _half()[0].reshape(-1, *(1,) * (heads[name].ndim - 2))
         changed = {**heads, name: heads[name].at[-1].set(jnp.where(where, new[name], heads[name][-1]))}
-        said_then = _targets(rule, eta, changed, batch)[-1]
-        found[name] = jnp.mean(said_then[::2]) - jnp.mean(said_then[1::2])
+        found[name] = _apart(_targets(rule, eta, changed, batch) - without)[-1]
     return found
+
+
+def _half() -> jax.Array:
+    """Every second rollout, [1, ROLLOUTS]."""
+    return (jnp.arange(ROLLOUTS) % 2 == 0)[None]
+
+
+def _apart(moved: jax.Array) -> jax.Array:
+    """[T, ROLLOUTS] as the mean of that half less the mean of the other, [T]."""
+    return jnp.mean(moved[:, ::2], 1) - jnp.mean(moved[:, 1::2], 1)
