@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -90,6 +90,7 @@ PLAIN = "LPG"
 STARTED, VALUED = "LPG, from the hand-written rule", "LPG+V, from A2C"
 STARTS = (PLAIN, STARTED, VALUED)
 LAYOUTS = "layouts only"
+EVOLVED = {kind: f"{LAYOUTS}, {kind}" for kind in ("antithetic-es", "persistent-es")}
 POOLS = (4, 16, 64, 256, 1024)
 _COURSE = (0.25, 0.5, 1.0)
 VARIANTS: dict[str, Trained] = {
@@ -100,7 +101,7 @@ VARIANTS: dict[str, Trained] = {
     "no KL term": Trained(replace(_BASE, kl_weights=(0.0,))),
     "no value function": Trained(_meta(_BASE, use_value=False, scale_advantages=False)),
     "rewards as they are": Trained(replace(_BASE, value=replace(_BASE.value, scale_rewards=False))),
-    LAYOUTS: Trained(_LAYOUTS),
+    LAYOUTS: Trained(_LAYOUTS, _COURSE),
     "with networks": Trained(replace(_BASE, distribution="carry")),
     "K = 1": Trained(_updates(1)),
     "K = 11": Trained(_updates(11)),
@@ -113,7 +114,7 @@ VARIANTS: dict[str, Trained] = {
     f"{STARTED}, anchor 0.03": Trained(_meta(_STARTED, anchor=0.03)),
     f"{STARTED}, look-ahead 6": Trained(_meta(_STARTED, look_ahead=6, policy_entropy=0.0)),
     **{f"{number} worlds": Trained(replace(_BASE, worlds=number)) for number in POOLS},
-    **{f"{LAYOUTS}, {kind}": Trained(_evolved(kind)) for kind in ("antithetic-es", "persistent-es")},
+    **{name: Trained(_evolved(kind), _COURSE) for kind, name in EVOLVED.items()},
     "64 worlds, by regret": Trained(replace(_BASE, worlds=64, sampler=replace(_BASE.sampler, replay=0.8))),
 }
 """The first is LPG as in the paper but for its worlds and the scale of rewards; most others differ from it in one
@@ -148,6 +149,8 @@ class Arguments:
     """Fresh agents that judge an objective in each task."""
     tuning_agents: int = 3
     """Those that a learning rate is chosen by."""
+    judged_in: tuple[Literal["chains", "layouts", "cartpole"], ...] = ("chains", "layouts", "cartpole")
+    """What objectives are judged in; columns of others stay empty."""
     out: Path = field(default=Path("experiments/results/lpg_study/study.csv"))
     """The table; what stands there already is not run again."""
 
@@ -192,6 +195,8 @@ def in_tasks(method: Method, arguments: Arguments) -> Row:
     protocol = EvaluationProtocol(seeds=arguments.agents, tuning_seeds=arguments.tuning_agents, tuning="suite")
     row: Row = {}
     for task, name in TASKS.items():
+        if task not in arguments.judged_in:
+            continue
         suite = make_suite(name)
         trials, contestant = Trials(protocol), Contestant(method.name, (method,))
         best = tune(trials, contestant, suite).setting
@@ -235,7 +240,8 @@ def main() -> None:
                 if share not in done:
                     row = {"variant": name, "seed": seed, "share": share, **metrics}
                     row["environment_steps"] = loaded.metadata["environment_steps"]
-                    keep(row | in_chains(loaded, seed) | in_tasks(learned(loaded), arguments))
+                    chains = in_chains(loaded, seed) if "chains" in arguments.judged_in else {}
+                    keep(row | chains | in_tasks(learned(loaded), arguments))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import EngFormatter
 
-from experiments.lpg_study import A2C, PLAIN, POOLS, STARTS, UPDATES, VARIANTS
+from experiments.lpg_study import A2C, EVOLVED, LAYOUTS, PLAIN, POOLS, STARTS, UPDATES, VARIANTS
 from experiments.rows import Row, read
 from metaobj.common.files import atomic_write
 from metaobj.common.pictures.style import COLOURS, add_legend, grid_of_panels, save_figure, set_title, style_panel
@@ -91,12 +92,36 @@ def draw_worlds(rows: Sequence[Row], path: Path) -> None:
     save_figure(figure, path)
 
 
+def draw_evolution(rows: Sequence[Row], path: Path) -> None:
+    """Evolution strategies beside meta-gradients, trained on layouts, by environment steps."""
+    figure, panels = grid_of_panels(2, 4.0, 3.0, 2)
+    names = (LAYOUTS, *EVOLVED.values())
+    for panel, (key, title) in zip(
+        panels, {"layouts_final": "held-out layouts, final", "layouts_area": "area"}.items(), strict=True
+    ):
+        for name, colour in zip(names, COLOURS, strict=False):
+            own = [row for row in rows if row["variant"] == name and key in row]
+            for seed in sorted({row["seed"] for row in own}):
+                course = sorted((row["environment_steps"], row[key]) for row in own if row["seed"] == seed)
+                panel.plot(*zip(*course, strict=True), color=colour, linewidth=0.8, alpha=0.5)
+            steps = sorted({row["environment_steps"] for row in own})
+            means = [np.mean([row[key] for row in own if row["environment_steps"] == at]) for at in steps]
+            panel.plot(steps, means, color=colour, linewidth=2, marker="o", markersize=3)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        style_panel(panel, title, "environment steps")
+    add_legend(figure, ("meta-gradients", *EVOLVED))
+    set_title(figure, "LPG trained on layouts, by two ways", "a thin line for each seed, their mean a thick one")
+    save_figure(figure, path)
+
+
 def main() -> None:
     """Pictures and table beside the data."""
     rows = read(FOLDER / "study.csv")
     draw_starts(rows, FOLDER / "starts.png")
     if any(row["variant"] == f"{POOLS[0]} worlds" for row in rows):
         draw_worlds(rows, FOLDER / "worlds.png")
+    if any(row["variant"] in EVOLVED.values() for row in rows):
+        draw_evolution(rows, FOLDER / "evolution.png")
     atomic_write(FOLDER / "table.md", "\n".join(table(rows)) + "\n")
     print("\n".join(table(rows)))
 
