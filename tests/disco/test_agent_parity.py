@@ -141,6 +141,7 @@ def test_the_optimiser_clips_its_steps(data):
     close(found, data["opt_params"], 1e-3)
 
 
+@pytest.mark.slow
 def test_a_meta_gradient_through_two_updates(data, eta, grown):
     last = rollout(data, 2)
     advantages = jnp.asarray(data["meta_adv"])

@@ -42,6 +42,10 @@ def batch(float64):
     return batch_of(*parts, RULE.first_memory(), learning_rate=0.1)
 
 
+INIT = jax.jit(AGENT.init)
+
+
+@jax.jit
 def heads_of(params, target, batch):
     """(at T time steps, after them)"""
     observations = jnp.concatenate([batch.rollout.observation, batch.rollout.next_observation[-1:]])
@@ -52,8 +56,8 @@ def heads_of(params, target, batch):
 
 def test_gradients_of_targets_are_finite_differences(batch):
     """With respect to weights, and to the predictions that they are made of; and what is remembered."""
-    learner = AGENT.init(jax.random.key(1))
-    heads, next_heads = heads_of(learner.params, AGENT.init(jax.random.key(2)).params, batch)
+    learner = INIT(jax.random.key(1))
+    heads, next_heads = heads_of(learner.params, INIT(jax.random.key(2)).params, batch)
     flat, back = jax.flatten_util.ravel_pytree(RULE.init(jax.random.key(3)))
 
     @jax.jit
@@ -74,8 +78,8 @@ def test_gradients_of_targets_are_finite_differences(batch):
 
 def test_an_agent_of_ones_own_descends_the_same(batch):
     eta = RULE.init(jax.random.key(3))
-    learner = replace(AGENT.init(jax.random.key(1)), memory=RULE.first_memory())
-    learner = replace(learner, target=AGENT.init(jax.random.key(2)).params)
+    learner = replace(INIT(jax.random.key(1)), memory=RULE.first_memory())
+    learner = replace(learner, target=INIT(jax.random.key(2)).params)
     loaded = LoadedDisco(RULE, eta, {})
     gradient, memory = jax.jit(partial(loaded.gradient, AGENT.apply))(
         learner.params, learner.target, batch.rollout, batch.behaviour, learner.memory
@@ -91,7 +95,7 @@ def test_an_agent_of_ones_own_descends_the_same(batch):
 
 def test_heads_that_are_missing_or_of_another_size_are_told(batch):
     loaded = LoadedDisco(RULE, RULE.init(jax.random.key(3)), {})
-    params = AGENT.init(jax.random.key(1)).params
+    params = INIT(jax.random.key(1)).params
     given = (params, params, batch.rollout, batch.behaviour, RULE.first_memory())
 
     def without(params, observation):

@@ -46,7 +46,7 @@ def batch(data):
 
 @pytest.fixture(scope="module")
 def seen(heads, batch):
-    return see(*heads, batch)
+    return jax.jit(see)(*heads, batch)
 
 
 def test_scalars(data):
@@ -94,8 +94,8 @@ def test_two_updates(data, eta, heads, batch):
     """Targets, and what is remembered, of the first and of one that remembers it."""
     memory = batch.memory
     for number in (1, 2):
-        found, memory = see(*heads, batch._replace(memory=memory))
-        said = say(eta, memory.life, found)
+        found, memory = jax.jit(see)(*heads, batch._replace(memory=memory))
+        said = jax.jit(say)(eta, memory.life, found)
         for name, ours in {
             "pi_hat": said.policy,
             "y_hat": said.y,
@@ -120,7 +120,7 @@ def _close_moments(moments: Moments, data, name):
 
 @pytest.fixture(scope="module")
 def first_targets(eta, heads, batch):
-    return Disco().targets(eta, *heads, batch)[0]
+    return jax.jit(Disco().targets)(eta, *heads, batch)[0]
 
 
 def test_losses_and_their_gradients(data, eta, heads, batch, first_targets):
@@ -134,13 +134,14 @@ def test_losses_and_their_gradients(data, eta, heads, batch, first_targets):
     for ours, theirs in {"policy": "pi", "y": "y", "z": "z", "next_policy": "aux", "value": "q"}.items():
         close(parts[ours], wanted[f"loss_{theirs}_per_step"], 1e-3)
     loss = partial(Disco().loss, targets=targets, batch=batch)
-    total, gradient = jax.value_and_grad(loss)(online)
+    total, gradient = jax.jit(jax.value_and_grad(loss))(online)
     close(total, wanted["loss_total"], 1e-3)
     for ours, theirs in NAMES.items():
         close(gradient[ours], wanted[f"grad_{theirs}"][:-1], 1e-3)
     assert VALUE_WEIGHT == 0.2
 
 
+@pytest.mark.slow
 def test_gradients_go_through_predictions_alone(data, eta, heads, batch):
     weight = jnp.asarray(arrays("parity_a_loss")["probe_weight_pi"])
 
@@ -148,12 +149,13 @@ def test_gradients_go_through_predictions_alone(data, eta, heads, batch):
         said = Disco().targets(eta, before, after, batch)[0].said
         return sum(jnp.sum(x * jnp.resize(weight, x.shape)) for x in (said.policy, said.y, said.z))
 
-    gradient = jax.grad(probed, argnums=(0, 1))(*heads)
+    gradient = jax.jit(jax.grad(probed, argnums=(0, 1)))(*heads)
     for name in heads[0]:
         moved = any(bool((part[name] != 0).any()) for part in gradient)
         assert moved == (name.removeprefix("target_") in ("y", "z")), name
 
 
+@pytest.mark.slow
 def test_gradients_of_the_weights(eta, heads, batch):
     """Of the agent's loss, targets not stopped."""
     wanted = arrays("parity_a_loss")
@@ -163,7 +165,7 @@ def test_gradients_of_the_weights(eta, heads, batch):
         targets = Disco().targets(eta, *heads, batch)[0]._replace(weight=mask / mask.sum())
         return Disco().loss({name: heads[0][name] for name in NAMES}, targets, batch)
 
-    close_norms(jax.grad(loss)(eta), wanted, "eta_grad_norm/")
+    close_norms(jax.jit(jax.grad(loss))(eta), wanted, "eta_grad_norm/")
 
 
 LAYERS = {
