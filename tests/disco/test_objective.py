@@ -54,6 +54,7 @@ def heads_of(params, target, batch):
     return {name: x[:-1] for name, x in both.items()}, {name: x[1:] for name, x in both.items()}
 
 
+@pytest.mark.slow
 def test_gradients_of_targets_are_finite_differences(batch):
     """With respect to weights, and to the predictions that they are made of; and what is remembered."""
     learner = INIT(jax.random.key(1))
