@@ -49,3 +49,17 @@ def test_an_environment_of_ones_own_is_trained_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", re.findall(r"^\| `([a-z-]+)` \|", README.read_text(), re.MULTILINE))
 def test_the_presets_it_lists_exist(name):
     assert any(name in plugin.presets for plugin in plugins().values())
+
+
+def _flags() -> list[str]:
+    rows = re.search(r"\| flag \| what it changes \|\n\|---\|---\|\n((?:\|.*\n)+)", README.read_text())
+    assert rows is not None
+    return sorted(set(re.findall(r"--([a-z.-]+)", rows.group(1))))
+
+
+@pytest.mark.parametrize("flag", _flags())
+def test_the_flags_it_lists_are_settings(flag):
+    level = plugin.presets["lpg-demo"]
+    for name in flag.replace("-", "_").split("."):
+        assert hasattr(level, name), f"--{flag}"
+        level = getattr(level, name)
