@@ -18,7 +18,7 @@ from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.gradients import mixed_mode_gradient
 from metaobj.common.networks.lstm import lstm_cell
-from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.common.types import Metrics, PRNGKey, PyTree, Rollout
 from metaobj.disco.optimiser import clipped_adam
 
 BY_ACTION = ("z", "q", "next_policy")
@@ -67,8 +67,6 @@ class ModelNetwork(nn.Module):
     hidden: tuple[int, ...]
     heads: tuple[tuple[str, int], ...]
     model: ModelConfig
-    states: int = 0
-    """Of observations that are numbers of states; 0 where they are arrays."""
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Heads:
@@ -77,8 +75,6 @@ class ModelNetwork(nn.Module):
         def dense(size: int, name: str, deviation: float | None = None) -> nn.Dense:
             return nn.Dense(size, kernel_init=_spread(deviation), param_dtype=dtype, name=name)
 
-        if self.states:
-            observation = jax.nn.one_hot(observation, self.states, dtype=dtype)
         x, leading = flattened(observation, self.observation_rank)
         for at, width in enumerate(self.channels):
             x = nn.relu(dense(width, f"convolution_{at}")(patches(x)))
@@ -105,32 +101,45 @@ class ModelNetwork(nn.Module):
         return {name: value.reshape(*leading, *value.shape[1:]) for name, value in outputs.items()}
 
 
+def time_steps(apply: Callable[[PyTree, jax.Array], Heads], params: PyTree, rollout: Rollout) -> Heads:
+    """Heads at the T + 1 time steps of a rollout [T + 1, B, ...]. After a step whose episode has ended comes the next
+    one's start, as in the published rule; after the last step its true successor, where the published rule has that
+    start as well.
+    """
+    return apply(params, jnp.concatenate([rollout.observation, rollout.next_observation[-1:]]))
+
+
+def before_and_after(online: Heads, target: Heads) -> tuple[Heads, Heads]:
+    """What a rule is given of T + 1 time steps: heads before and after each of T transitions, and those of the target
+    network under names that begin with `TARGET`.
+    """
+    everything = {**online, **{TARGET + name: x for name, x in target.items()}}
+    return {name: x[:-1] for name, x in everything.items()}, {name: x[1:] for name, x in everything.items()}
+
+
 @dataclass(frozen=True)
 class ModelAgent:
-    """See `common.agents.agent.Agent`. Rules find the target network's heads under names that begin with `TARGET`, and
-    outputs after a step whose episode has ended are those at the next one's start.
+    """See `common.agents.agent.Agent`. Its optimiser is its own, whatever the configuration says; see `time_steps` for
+    what rules are given.
     """
 
-    observation_space: Space
+    observation_space: Box
     heads: tuple[tuple[str, int], ...]
     config: AgentConfig
     model: ModelConfig = ModelConfig()
 
     @property
     def network(self) -> ModelNetwork:
-        states = self.observation_space.n if isinstance(self.observation_space, Discrete) else 0
-        rank = 1 if states else len(self.observation_space.shape)
         channels = self.config.channels if self.config.torso == "conv" else ()
-        return ModelNetwork(rank, channels, self.config.hidden, self.heads, self.model, states)
+        rank = len(self.observation_space.shape)
+        return ModelNetwork(rank, channels, self.config.hidden, self.heads, self.model)
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
         return clipped_adam()
 
     def init(self, key: PRNGKey) -> TargetedLearner:
-        discrete = isinstance(self.observation_space, Discrete)
-        nothing = jnp.zeros((1, *self.observation_space.shape), jnp.int32 if discrete else None)
-        params = self.network.init(key, nothing)
+        params = self.network.init(key, jnp.zeros((1, *self.observation_space.shape)))
         return TargetedLearner(params, self.optimiser.init(params), (), params)
 
     def apply(self, params: PyTree, observation: jax.Array) -> Heads:
@@ -141,20 +150,15 @@ class ModelAgent:
     ) -> tuple[Learner, Metrics]:
         assert isinstance(learner, TargetedLearner)
 
-        def outputs(params: PyTree, batch: Batch) -> Heads:
-            """At T + 1 time steps."""
-            rollout = batch.rollout
-            return self.apply(params, jnp.concatenate([rollout.observation, rollout.next_observation[-1:]]))
-
         def loss(params: PyTree, targets: PyTree, batch: Batch) -> jax.Array:
-            return rule.loss({name: value[:-1] for name, value in outputs(params, batch).items()}, targets, batch)
+            online = time_steps(self.apply, params, batch.rollout)
+            return rule.loss({name: value[:-1] for name, value in online.items()}, targets, batch)
 
         def gradient(params: PyTree, given: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
             weights, memory, target = given
-            of_target = {TARGET + name: value for name, value in outputs(target, batch).items()}
-            everything = {**outputs(params, batch), **of_target}
-            before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
-            targets, about, memory = targets_and_memory(rule, weights, memory, before, after, batch)
+            online, of_target = (time_steps(self.apply, each, batch.rollout) for each in (params, target))
+            sides = before_and_after(online, of_target)
+            targets, about, memory = targets_and_memory(rule, weights, memory, *sides, batch)
             return mixed_mode_gradient(loss)(params, targets, batch), (about, memory)
 
         if remat:
@@ -178,9 +182,11 @@ def model_agents(model: ModelConfig) -> Callable[..., ModelAgent]:
             raise UserError(f"action_space: {action_space} is continuous; this objective needs discrete actions")
         if action_space.n < 2:
             raise UserError(f"action_space: {action_space.n} action given; this objective needs two or more")
-        if config.torso not in ("tabular", "dense", "conv"):
-            raise UserError(f"agent.torso: {config.torso} given; this objective's agents are tabular, dense or conv")
-        if config.torso != "tabular" and not isinstance(observation_space, Box):
+        if config.torso not in ("dense", "conv"):
+            raise UserError(f"agent.torso: {config.torso} given; this objective's agents are dense or conv")
+        if config.apart:
+            raise UserError(f"agent.apart: {' '.join(config.apart)} given; this objective's agents have one torso")
+        if not isinstance(observation_space, Box):
             raise UserError(f"agent.torso: {config.torso} needs a Box observation space, not {observation_space}")
         if config.torso == "conv" and len(observation_space.shape) != 3:
             raise UserError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
 from metaobj.common.lifetimes.sampler import SamplerConfig
@@ -19,12 +20,19 @@ class DiscoTraining(MetaTrainingConfig):
     network: DiscoConfig = field(default_factory=DiscoConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     meta_loss: DiscoMetaLoss = field(default_factory=DiscoMetaLoss)
+    discount: float = 0.99
+    """gamma of the value function that judges agents; their own action values have `network.discount`."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """What fresh agents learn from where no meta-gradient goes through their updates."""
     remat: bool = False
     """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     value: ValueConfig = field(default_factory=lambda: ValueConfig(learning_rate=3e-2))
     """Of the lifetimes' value functions, which judge agents."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.replay.trajectories and self.value.scale_rewards:
+            raise UserError("value.scale_rewards: true given; must be false where trajectories of all ages are stored")
 
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -43,7 +51,6 @@ _SMALL = DiscoTraining(
     meta_updates=200,
     inner_updates=2,
     learning_rate=5e-4,
-    discount=0.99,
     lifetime_gradient_clip=0.1,
     network=DiscoConfig(units=64, life_units=32, categories=32),
     model=ModelConfig(32, 32),

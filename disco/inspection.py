@@ -13,7 +13,7 @@ from metaobj.common.files import make_folder, write_csv
 from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.common.pictures.style import COLOURS, grid_of_panels, save_figure, set_title, style_panel
 from metaobj.common.types import PyTree, Rollout
-from metaobj.disco.agent import TARGET
+from metaobj.disco.agent import before_and_after
 from metaobj.disco.config import DiscoTraining
 from metaobj.disco.network import Said
 from metaobj.disco.objective import Disco
@@ -82,9 +82,7 @@ def _rollout(rule: Disco, key: jax.Array) -> tuple[Heads, Batch]:
 
 
 def _said(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> Said:
-    everything = {**heads, **{TARGET + name: x for name, x in heads.items()}}
-    before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
-    return rule.targets(eta, before, after, batch)[0].said
+    return rule.targets(eta, *before_and_after(heads, heads), batch)[0].said
 
 
 def _targets(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:

@@ -14,7 +14,7 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
-from metaobj.disco.agent import BY_ACTION, TARGET
+from metaobj.disco.agent import BY_ACTION, before_and_after, time_steps
 from metaobj.disco.config import DiscoTraining
 from metaobj.disco.objective import Disco, Memory
 
@@ -68,12 +68,9 @@ class LoadedDisco:
             UserError: a head is missing or of another size.
         """
         batch = self._batch(rollout, behaviour, memory)
-        observations = jnp.concatenate([rollout.observation, rollout.next_observation[-1:]])
-        online = apply(params, observations)
+        online, of_target = (time_steps(apply, each, rollout) for each in (params, target))
         self._check(online, behaviour.shape[-1])
-        everything = {**online, **{TARGET + name: x for name, x in apply(target, observations).items()}}
-        before, after = ({name: x[part] for name, x in everything.items()} for part in (slice(-1), slice(1, None)))
-        targets, _ = self.objective.targets(self.eta, before, after, batch)
+        targets, _ = self.objective.targets(self.eta, *before_and_after(online, of_target), batch)
         constant = jax.lax.stop_gradient(targets)
 
         def loss(params: PyTree) -> jax.Array:

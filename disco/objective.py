@@ -35,6 +35,8 @@ class DiscoConfig:
     """Of all smaller layers."""
     categories: int = CATEGORIES
     """Of the predictions y and z."""
+    discount: float = 0.997
+    """gamma of the agents' action values."""
     skip_first: bool = True
     """Leave a step out of the agent's loss that follows another episode's end within the rollout, as the published rule
     does.
@@ -43,6 +45,7 @@ class DiscoConfig:
     def __post_init__(self) -> None:
         names = "units life_units hidden categories"
         check_numbers(self, names, at_least=1, at_most=MOST, prefix="network.")
+        check_numbers(self, "discount", at_least=0, at_most=1, prefix="network.")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Disco:
         return targets.memory
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[Targets, Metrics]:
-        seen, memory = see(heads, next_heads, batch)
+        seen, memory = see(heads, next_heads, batch, self.config.discount)
         said = say(weights, memory.life, seen)
         life = live(weights, memory.life, seen, said)
         weight = self.counted(batch)
@@ -120,7 +123,7 @@ class Disco:
         )
         drift = kl_divergence(*_log(jax.lax.stop_gradient(heads[TARGET + "policy"]), said.policy))
         about = {
-            "target_size": jnp.sum(jnp.stack([jnp.mean(jnp.mean(x, -1) ** 2) for x in (said.policy, said.y, said.z)])),
+            "target_size": jnp.sum(jnp.stack([jnp.mean(x) ** 2 for x in (said.policy, said.y, said.z)])),
             "policy_drift": jnp.mean(drift),
             "policy_kl": jnp.mean(kl_divergence(*_log(said.policy, heads["policy"]))),
             "value_error": jnp.mean(seen.values.errors**2),
@@ -149,6 +152,8 @@ class Disco:
         z = _of_action(heads["z"], action)
         spread = jnp.mean(entropy(heads["policy"]))
         metrics = {"policy_entropy": spread, "prediction_entropy": jnp.mean(entropy(heads["y"]))}
+        if "target_size" not in updates:
+            raise UserError("updates: nothing given of what targets were; a forward trace cannot judge by them")
         regular = config.target_size * updates["target_size"] + config.policy_drift * updates["policy_drift"]
         if target is not None:
             distance = jnp.mean(kl_divergence(*_log(target["policy"], heads["policy"])))
@@ -163,11 +168,11 @@ class Disco:
 WEIGHTS = {"policy": 1.0, "y": 1.0, "z": 1.0, "next_policy": 1.0, "value": VALUE_WEIGHT}
 
 
-def see(heads: Heads, next_heads: Heads, batch: Batch) -> tuple[Seen, Memory]:
+def see(heads: Heads, next_heads: Heads, batch: Batch, discount: float = 0.997) -> tuple[Seen, Memory]:
     """What the network is given, and what is remembered with this rollout's moments.
 
     Raises:
-        UserError: there is no behaviour policy, or the rollout has a single step.
+        UserError: there is no behaviour policy.
     """
     if batch.behaviour is None:
         raise UserError("behaviour: none given; this objective reads the policy that acted")
@@ -176,7 +181,7 @@ def see(heads: Heads, next_heads: Heads, batch: Batch) -> tuple[Seen, Memory]:
     rollout = batch.rollout
     over = (rollout.terminated | rollout.truncated).astype(rollout.reward.dtype)
     steps = Steps(rollout.action, rollout.reward, over)
-    values = value_outs(everything, target, batch.behaviour, steps)
+    values = value_outs(everything, target, batch.behaviour, steps, discount)
     memory: Memory = batch.memory
     memory = memory._replace(
         advantages=memory.advantages.with_block(values.advantages), errors=memory.errors.with_block(values.errors)

@@ -84,7 +84,7 @@ plugin = Plugin(
     describe=_describe,
     rebuild=_rebuild,
     interface=LoadedDisco.of,
-    protocol=EvaluationProtocol(),
+    protocol=EvaluationProtocol(seeds=8, tuning_seeds=2),
     suite="control",
     inspect=inspect,
     convert=_convert,

@@ -10,7 +10,7 @@ from flax import struct
 from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.disco.scalars import expected
 
-DISCOUNT, LAMBDA, DECAY = 0.997, 0.95, 0.99
+LAMBDA, DECAY = 0.95, 0.99
 
 
 @struct.dataclass
@@ -58,7 +58,7 @@ class Values(NamedTuple):
     errors: jax.Array  # [T, B] returns - q(s, a)
 
 
-def value_outs(heads: Heads, target: Heads, behaviour: jax.Array, step: "Steps") -> Values:
+def value_outs(heads: Heads, target: Heads, behaviour: jax.Array, step: "Steps", discount: float) -> Values:
     """Retrace (Munos et al. 2016) over the target's values.
 
     G_t = r_t + g_t (v_{t+1} + c_{t+1} (G_{t+1} - q(s_{t+1}, a_{t+1}))), c = lambda min(1, pi / mu), where the last step
@@ -69,6 +69,7 @@ def value_outs(heads: Heads, target: Heads, behaviour: jax.Array, step: "Steps")
         target: likewise of the target network.
         behaviour: log mu [T, B, A] of the policy that acted.
         step: what happened.
+        discount: gamma.
     """
     policy, q, target_q = (jax.lax.stop_gradient(x) for x in (heads["policy"], heads["q"], target["q"]))
     q, target_q = expected(q), expected(target_q)  # [T + 1, B, A]
@@ -77,9 +78,9 @@ def value_outs(heads: Heads, target: Heads, behaviour: jax.Array, step: "Steps")
     chosen = step.action[..., None]  # [T, B, 1]
     ratio = jnp.exp(log_probability(policy[:-1], step.action) - log_probability(behaviour, step.action))
     c = LAMBDA * jnp.minimum(1.0, ratio)
-    discount = DISCOUNT * (1.0 - step.over)
+    continues = discount * (1.0 - step.over)
     taken = jnp.take_along_axis(target_q[:-1], chosen, -1)[..., 0]
-    chex.assert_equal_shape([c, discount, taken, step.reward])
+    chex.assert_equal_shape([c, continues, taken, step.reward])
 
     def back(following: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         reward, discount, value, c, q = inputs  # c and q of the next step
@@ -88,7 +89,7 @@ def value_outs(heads: Heads, target: Heads, behaviour: jax.Array, step: "Steps")
 
     # No step follows the last one: there c is 0.
     c, taken = (jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]) for x in (c, taken))
-    inputs = (step.reward, discount, of_target[1:], c, taken)
+    inputs = (step.reward, continues, of_target[1:], c, taken)
     _, returns = jax.lax.scan(back, jnp.zeros_like(step.reward[0]), inputs, reverse=True)
     errors = returns - jnp.take_along_axis(q[:-1], chosen, -1)[..., 0]
     relative = target_q - of_target[..., None]

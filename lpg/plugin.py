@@ -72,6 +72,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(),
     suite="held-out-layouts",
     inspect=inspect,
+    yardstick=True,
     start=_start,
     distil=Distilling(Smaller(), smaller),
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),

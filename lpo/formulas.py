@@ -2,7 +2,7 @@
 
 Agents feel nothing of a drift f(r, A) but its slope in r, so the slope is what formulas are fitted to, on ratios and
 advantages such as agents meet. Every formula is a Python expression of r and A, and is fitted, judged and printed as
-the very expression that it is. All have value and slope 0 at r = 1, as drifts must.
+the very expression that it is. All are nowhere negative and have value and slope 0 at r = 1, as drifts must.
 """
 
 import json
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize_scalar, nnls
 
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.files import atomic_write, write_csv
@@ -168,25 +168,24 @@ def _fit_form(form: Form, wanted: jax.Array, ratio: jax.Array, advantage: jax.Ar
 
 
 def _fit_sum(wanted: jax.Array, ratio: jax.Array, advantage: jax.Array, terms: int) -> Formula:
-    """A linear sum of few terms: each time the one is added that, all coefficients fitted anew, explains most."""
+    """A sum of few terms: each time the one is added that, all coefficients fitted anew, explains most. No coefficient
+    and no term is negative, and so no drift.
+    """
     slopes = np.asarray(slopes_of_terms(ratio, advantage), np.float64)  # [N, terms]
     sizes = np.linalg.norm(slopes, axis=0)
     usable = [at for at in range(len(TERMS)) if np.isfinite(sizes[at]) and sizes[at] > 0]
     target = np.asarray(wanted, np.float64)
-    gram, answers = slopes[:, usable].T @ slopes[:, usable], slopes[:, usable].T @ target
 
-    def left(chosen: Sequence[int]) -> float:
-        """Minus what a choice explains of the wanted slope's square."""
-        square = np.ix_(chosen, chosen)
-        return -float(answers[chosen] @ np.linalg.lstsq(gram[square], answers[chosen], rcond=1e-9)[0])
+    def solved(chosen: Sequence[int]) -> tuple[np.ndarray, float]:
+        """Coefficients, and the norm of what they leave."""
+        return nnls(slopes[:, [usable[at] for at in chosen]], target)  # type: ignore[no-any-return]
 
     chosen: list[int] = []
     for _ in range(min(terms, len(usable))):
         rest = [at for at in range(len(usable)) if at not in chosen]
-        chosen.append(min(rest, key=lambda at: left([*chosen, at])))
-    coefficients = np.linalg.lstsq(slopes[:, [usable[at] for at in chosen]], target, rcond=None)[0]
-    parts = {TERMS[usable[at]]: float(f"{c:.4g}") for at, c in zip(chosen, coefficients, strict=True)}
-    expression = " + ".join(f"{c:g} * {term}" for term, c in parts.items()).replace("+ -", "- ")
+        chosen.append(min(rest, key=lambda at: solved([*chosen, at])[1]))
+    parts = {TERMS[usable[at]]: float(f"{c:.4g}") for at, c in zip(chosen, solved(chosen)[0], strict=True) if c > 0}
+    expression = " + ".join(f"{c:g} * {term}" for term, c in parts.items()) or "0 * relu(r * A)"
     return _formula(f"sum of {len(parts)}", expression, parts, wanted, ratio, advantage)
 
 

@@ -68,6 +68,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
     suite="small-control",
     inspect=inspect,
+    yardstick=True,
     charts=(
         "cosine",
         "saturation",

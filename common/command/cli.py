@@ -330,6 +330,8 @@ def _convert(arguments: list[str], console: Console) -> int:
     from metaobj.common.objectives.plugin import plugins
 
     chosen = parse(ConvertArguments, arguments, "convert")
+    if not is_there(chosen.file) or not chosen.file.is_file():
+        raise UserError(f"{chosen.file}: no such file")
     out = chosen.out or Path(chosen.file.with_suffix(SUFFIX).name)
     if is_there(out):
         raise UserError(f"out: {out} given; is there already")

@@ -207,10 +207,13 @@ def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]
     """The kind of objective all of whose baselines these are, and whose agents can live in the suite."""
     torsos = {entry.agent.torso for entry in suite}
 
-    def foreign(plugin: Plugin[Any, Any]) -> bool:
-        """Whether it trains on no such agents by default: a rule of the same name may be set for others there."""
+    def foreign(plugin: Plugin[Any, Any]) -> tuple[bool, bool, str]:
+        """Whether it is no yardstick, and whether it trains on no such agents by default: a rule of the same name may
+        be set for others there.
+        """
         name = plugin.presets[plugin.default_preset].distribution
-        return not any(e.agent.torso in torsos for e in make_distribution(name, 1, plugin.distributions))
+        at_home = any(e.agent.torso in torsos for e in make_distribution(name, 1, plugin.distributions))
+        return not plugin.yardstick, not at_home, plugin.kind
 
     error: UserError | None = None
     for plugin in sorted(plugins().values(), key=foreign):

@@ -91,6 +91,8 @@ class Plugin(Generic[Config, Rule]):
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.
     """
+    yardstick: bool = False
+    """Whether comparisons of baselines alone may be set up as this kind's: with its environments for tuning."""
     convert: Callable[[Path, Path], Sequence[str]] | None = None
     """(a file of weights published in another form, where to write) to what there is to say of them; UserError where it
     is none of this kind's.

@@ -17,7 +17,7 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.disco.agent import ModelAgent, ModelConfig, model_agents
 from metaobj.disco.convert import convert, nested
 from metaobj.disco.interface import LoadedDisco
-from metaobj.disco.objective import Disco, DiscoConfig
+from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
 from tests.disco.parity import batch_of
 from tests.disco.test_parity import LAYERS
 
@@ -122,6 +122,8 @@ def test_heads_that_are_missing_or_of_another_size_are_told(batch):
             "action_space: 1 action given; this objective needs two or more",
         ),
         (AgentConfig("dense"), Discrete(3), Discrete(2), "agent.torso: dense needs a Box observation space"),
+        (AgentConfig("tabular"), Discrete(3), Discrete(2), "tabular given; this objective's agents are dense or conv"),
+        (AgentConfig("dense", apart=("q",)), Box((2,)), Discrete(2), "agent.apart: q given; this objective's agents"),
         (AgentConfig("conv"), Box((2,)), Discrete(2), "agent.torso: conv needs"),
         (AgentConfig("actor-critic"), Box((2,)), Discrete(2), "agent.torso: actor-critic given; this objective's"),
     ],
@@ -131,19 +133,11 @@ def test_agents_that_cannot_be_are_told(config, observations, actions, says):
         model_agents(ModelConfig())(config, observations, actions, RULE.heads)
 
 
-@pytest.mark.parametrize(
-    ("config", "space", "shape"),
-    [
-        (AgentConfig("tabular", hidden=(4,)), Discrete(5), ()),
-        (AgentConfig("conv", channels=(2,), hidden=(4,)), Box((3, 3, 2)), (3, 3, 2)),
-    ],
-    ids=["states", "images"],
-)
-def test_outputs_are_of_the_sizes_asked_for(config, space, shape):
-    agent = model_agents(ModelConfig(3, 3))(config, space, Discrete(A), RULE.heads)
-    learner = agent.init(jax.random.key(0))
-    seen = jnp.zeros((T, B, *shape), int if isinstance(space, Discrete) else float)
-    heads = agent.apply(learner.params, seen)
+def test_outputs_are_of_the_sizes_asked_for():
+    config = AgentConfig("conv", channels=(2,), hidden=(4,))
+    agent = model_agents(ModelConfig(3, 3))(config, Box((3, 3, 2)), Discrete(A), RULE.heads)
+    learner = jax.jit(agent.init)(jax.random.key(0))
+    heads = jax.jit(agent.apply)(learner.params, jnp.zeros((T, B, 3, 3, 2)))
     assert {name: x.shape for name, x in heads.items()} == {
         "policy": (T, B, A),
         "y": (T, B, 4),
@@ -152,6 +146,34 @@ def test_outputs_are_of_the_sizes_asked_for(config, space, shape):
         "next_policy": (T, B, A, A),
     }
     jax.tree.map(np.testing.assert_array_equal, learner.target, learner.params)
+
+
+def test_agents_are_judged_by_hand(batch):
+    """Advantages over their size, entropies, the squared mean of targets and their drift, each by its weight."""
+    logits = jnp.asarray([2.0, 0.0, -1.0])
+    heads = {
+        "policy": jnp.broadcast_to(logits, (T, B, A)),
+        "y": jnp.zeros((T, B, 4)),
+        "z": jnp.zeros((T, B, A, 4)),
+    }
+    rule = replace(RULE, meta_loss_config=DiscoMetaLoss(0.1, 0.01, 0.5, 0.25))
+    seen = batch._replace(advantages=jnp.full((T, B), 3.0), advantage_size=jnp.asarray(1.5))
+    loss, metrics = rule.meta_loss(heads, heads, seen, {"target_size": 2.0, "policy_drift": 4.0})
+    p = np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum()
+    spread = -(p * np.log(p)).sum()
+    chosen = np.log(p)[np.asarray(batch.rollout.action)].mean()
+    np.testing.assert_allclose(loss, -2.0 * chosen - 0.1 * spread - 0.01 * 2 * np.log(4) + 0.5 * 2 + 0.25 * 4)
+    np.testing.assert_allclose(metrics["policy_entropy"], spread)
+    with pytest.raises(UserError, match="updates: nothing given of what targets were"):
+        rule.meta_loss(heads, heads, seen, {})
+
+
+def test_the_size_of_targets_is_that_of_their_mean(batch):
+    learner = INIT(jax.random.key(1))
+    sides = heads_of(learner.params, learner.params, batch)
+    targets, about = jax.jit(RULE.targets)(RULE.init(jax.random.key(3)), *sides, batch)
+    said = targets.said
+    np.testing.assert_allclose(about["target_size"], sum(jnp.mean(x) ** 2 for x in (said.policy, said.y, said.z)))
 
 
 def test_published_arrays_are_those_of_the_network():
@@ -186,12 +208,13 @@ def test_the_command_converts(tmp_path, capsys):
     eta = Disco().init(jax.random.key(0))
     np.savez(tmp_path / "weights.npz", **published(eta))
     out = tmp_path / "weights.safetensors"
-    for status in (0, 2):
+    for name, status in (("weights.npz", 0), ("weights.npz", 2), (".", 2)):
         with pytest.raises(SystemExit) as ended:
-            main(["convert", str(tmp_path / "weights.npz"), "--out", str(out)])
+            main(["convert", str(tmp_path / name), "--out", str(out)])
         assert ended.value.code == status
     said = capsys.readouterr()
-    assert "not the published Disco103" in said.out and "is there already" in said.err
+    assert "not the published Disco103" in said.out and said.err.count("\n") == 2
+    assert "is there already" in said.err and "no such file" in said.err
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), load_objective(out).eta, eta)
 
 
@@ -201,6 +224,14 @@ def test_what_is_no_published_file_is_told(tmp_path):
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(UserError, match="damaged.npz: is not an archive of arrays, or is damaged"):
         convert(tmp_path / "damaged.npz")
+    np.savez_compressed(tmp_path / "flipped.npz", x=np.arange(1000.0))
+    bits = bytearray((tmp_path / "flipped.npz").read_bytes())
+    bits[80:90] = bytes(10)
+    (tmp_path / "flipped.npz").write_bytes(bits)
+    np.save(tmp_path / "alone.npy", np.zeros(3))
+    for name in ("flipped.npz", "alone.npy"):
+        with pytest.raises(UserError, match=f"{name}: is not an archive of arrays, or is damaged"):
+            convert(tmp_path / name)
     np.savez(tmp_path / "pickled.npz", x=np.array([object()], dtype=object))
     with pytest.raises(UserError, match="pickled.npz: is not an archive of arrays, or is damaged"):
         convert(tmp_path / "pickled.npz")

@@ -8,6 +8,7 @@ import pytest
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.errors import UserError
+from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives import contestants, file
@@ -97,6 +98,9 @@ def test_baselines_alone_are_of_the_kind_whose_agents_can_live_there() -> None:
     assert field.plugin.kind == "metagenrl" and field.learned == ()
     assert field.trained_on(), "what that kind trains on, for tuning"
     assert find_contestants(["a2c"], TABLES).plugin.kind == "lpg"
+    # Whatever other kinds there are whose agents are networks, too.
+    for names in (["A2C"], ["PPO", "DPO"]):
+        assert find_contestants(names, make_suite("control")).plugin.kind == "lpg"
 
 
 @pytest.mark.parametrize(
