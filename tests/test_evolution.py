@@ -151,6 +151,7 @@ def test_bad_configurations_are_told(changes, says):
         replace(SMOKE, **changes)
 
 
+@pytest.mark.slow
 def test_agents_of_any_kind_are_paired():
     """Those that learn from a replay too; traced only. Their critics' warm start is not for them."""
     config = replace(metagenrl.PRESETS["smoke"], estimator="persistent-es")

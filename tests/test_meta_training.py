@@ -152,6 +152,7 @@ def test_a_signal_between_checkpoints_saves(straight: Path, tmp_path: Path) -> N
     jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
+@pytest.mark.slow
 def test_metrics_are_on_disk_before_the_checkpoint_that_goes_on_from_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_run_of_an_older_version_goes_on(straight: Path, tmp_path: Path) -> No
         told(folder, replace(TINY, seed=1), resume=True)
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
@@ -238,7 +240,7 @@ def delete(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints" / "5")
 
 
-@pytest.mark.parametrize(("damage", "says"), [(truncate, "step 5"), (delete, "")])
+@pytest.mark.parametrize(("damage", "says"), [pytest.param(truncate, "step 5", marks=pytest.mark.slow), (delete, "")])
 def test_goes_on_from_the_checkpoint_before(
     damage: Callable[[Path], None], says: str, straight: Path, tmp_path: Path
 ) -> None:
@@ -295,6 +297,7 @@ def test_a_configuration_that_was_changed_in_its_file_is_refused(straight: Path,
         told(folder, config=changed, resume=True)
 
 
+@pytest.mark.slow
 def test_odd_names_among_the_checkpoints(straight: Path, tmp_path: Path) -> None:
     """A superscript is a digit to Python; a checkpoint that was renamed is not that of another step."""
     folder = tmp_path / "run"

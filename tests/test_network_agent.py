@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.network import HeadedNetwork, NetworkAgent
@@ -47,6 +48,7 @@ def test_the_policies_of_a2c_that_are_networks_learn_by_rmsprop() -> None:
     assert program.value_function.agent.config == CONTROL_DENSE and program.discount == 0.99
 
 
+@pytest.mark.slow
 def test_a_head_may_have_a_torso_and_a_rate_of_its_own() -> None:
     """The same update as that of two networks that have nothing in common."""
     config = AgentConfig("dense", (4,), apart=("value",), apart_rate=3.0)

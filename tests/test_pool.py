@@ -28,6 +28,7 @@ def drawn(worlds: int, seed: int = 0, number: int = 64) -> list[set[bytes]]:
     return found
 
 
+@pytest.mark.slow
 def test_there_are_so_many_worlds_and_no_more():
     few, more, others = drawn(3), drawn(6), drawn(3, seed=1)
     assert len(few) == 1 and all(len(worlds) == 3 for worlds in few)

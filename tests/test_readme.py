@@ -29,6 +29,7 @@ def test_the_loaded_objective_updates_an_agent_of_ones_own():
     assert any(np.abs(leaf).max() > 0 for leaf in moved)
 
 
+@pytest.mark.slow
 def test_an_environment_of_ones_own_is_trained_on(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(block_with("class Corridor"))
     monkeypatch.syspath_prepend(tmp_path)

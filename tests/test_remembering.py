@@ -37,7 +37,10 @@ class Growing(SelfTuning):
         return batch.memory + weights["growth"] * (1.0 + jnp.mean(heads["policy"] ** 2))
 
 
-@pytest.mark.parametrize("agent", [None, AgentConfig("dense", (4,), apart=("value",))], ids=["table", "network"])
+NETWORK = pytest.param(AgentConfig("dense", (4,), apart=("value",)), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("agent", [None, NETWORK], ids=["table", "network"])
 def test_gradients_go_through_what_is_remembered(agent):
     rule = Growing(STILL, OUTER)
     family = family_of(rule, agent)

@@ -111,6 +111,7 @@ def test_with_scaled_rewards_the_unit_that_they_are_paid_in_does_not_matter():
     assert (sizes >= 0.99 * np.sqrt(np.mean(advantages**2, axis=(1, 2)))).all()
 
 
+@pytest.mark.slow
 def test_a_network_learns_returns_as_they_are_paid_whatever_the_rule_is_told():
     def value_after(scale_rewards):
         config = ValueConfig(learning_rate=0.03, scale_rewards=scale_rewards)

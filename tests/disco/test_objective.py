@@ -77,6 +77,7 @@ def test_gradients_of_targets_are_finite_differences(batch):
     np.testing.assert_allclose(jnp.sum(of_y * along), (above - below) / 2e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_agent_of_ones_own_descends_the_same(batch):
     eta = RULE.init(jax.random.key(3))
     learner = replace(INIT(jax.random.key(1)), memory=RULE.first_memory())

@@ -43,6 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, programs: None) -> tuple[Pat
     return folder, console.export_text()
 
 
+@pytest.mark.slow
 def test_what_is_left_and_told(whole: tuple[Path, str]) -> None:
     folder, told = whole
     record = json.loads((folder / "evaluation.json").read_text())
@@ -113,6 +114,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_bytes(
         assert len(computed) == total + 4
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_another_evaluation_is_left_alone(whole: tuple[Path, str]) -> None:
     folder, _ = whole
     before = {name: (folder / name).read_bytes() for name in TABLES}
@@ -127,6 +129,7 @@ def test_a_folder_that_holds_another_evaluation_is_left_alone(whole: tuple[Path,
     assert {name: (folder / name).read_bytes() for name in TABLES} == before
 
 
+@pytest.mark.slow
 def test_all_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table, and no score of 0 that would look like one."""
     train = evaluation_protocol.train_agents

@@ -154,6 +154,7 @@ def test_estimates_go_on_over_episodes_and_end_with_the_trial(trials):
     np.testing.assert_allclose(advantage, returns - trials.value, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_few_updates_are_finite():
     _, curve = train(SMALL, 2, jax.random.key(0))
     assert curve.shape == (2, 3)

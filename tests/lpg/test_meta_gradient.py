@@ -36,7 +36,10 @@ def leaning(float64):
     return Case("network", LEANING)
 
 
-@pytest.fixture(scope="module", params=["tables", "networks", pytest.param("leaning", marks=pytest.mark.slow)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("networks", "leaning")]
+
+
+@pytest.fixture(scope="module", params=["tables", *SLOW])
 def case(request):
     return request.getfixturevalue(request.param)
 

@@ -88,6 +88,7 @@ def test_errors_are_none_for_the_teacher_itself_and_one_for_silence():
     np.testing.assert_allclose(silent["prediction_error"], kl, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_learned_rule_makes_no_errors_against_itself():
     rule = LPG(LPGConfig(units=4, prediction_size=5))
     eta = rule.init(jax.random.key(0))

@@ -98,7 +98,7 @@ class Judge:
         self.value_and_grad = jax.jit(jax.value_and_grad(loss))
 
 
-SLOW = ("normalised", "adam")
+SLOW = ("published", "normalised", "adam")
 PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SETTINGS]
 
 

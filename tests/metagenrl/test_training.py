@@ -58,6 +58,7 @@ def straight(tmp_path_factory, programs) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_objective_and_its_picture(straight):
     assert (straight / "objective.safetensors").exists() and (straight / "training.png").exists()
 
@@ -71,6 +72,7 @@ def test_two_sizes_of_environment_are_one_population(tmp_path):
     assert meta_train(plugin, config, tmp_path / "run").finished
 
 
+@pytest.mark.slow
 def test_resumed_with_its_replays_it_ends_the_same(straight, tmp_path):
     again = tmp_path / "run"
     shutil.copytree(straight, again)

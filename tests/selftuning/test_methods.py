@@ -48,7 +48,8 @@ def _environment():
     return make_environment(TABLES[0].environment, TABLES[0].split)[0]
 
 
-@pytest.mark.parametrize("name", ["MG", pytest.param("BMG", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MG", "BMG"])
 def test_they_learn_and_tell_what_they_tuned(name, tmp_path):
     """The lesson is learnt; discount and lambda have moved within their bounds, and the entropy with them."""
     following = Following(name, "tests.worlds:LESSON", agents=3, steps=80 * 320, set=("learning_rate=20",))

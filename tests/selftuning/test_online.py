@@ -115,6 +115,7 @@ def test_returns_are_differentiated_and_values_are_not(family, lifetime):
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(of_heads))
 
 
+@pytest.mark.slow
 def test_a_mixture_of_the_last_alone_is_the_last(family, lifetime):
     values = [gradient_of(objective, family.program, lifetime)[2] for objective in (Last(), Mixed(0.0))]
     eta = RULE.init(jax.random.key(0))
@@ -133,6 +134,7 @@ def test_a_mixture_is_the_sum_of_its_parts(family, lifetime):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_bootstrapped_step_of_gradient_descent_is_the_last(family, lifetime):
     """With L = 1 and the squared distance, alpha times the gradient of the outer loss (Flennerhag et al. 2022)."""
     eta = RULE.init(jax.random.key(0))
