@@ -49,14 +49,10 @@ class TargetedLearner(Learner):
     target: PyTree = ()
 
 
-def _spread(deviation: float | None = None) -> nn.initializers.Initializer:
-    """Normal numbers cut at twice their deviation, by default of that which keeps the size of what is read."""
-
-    def draw(key: PRNGKey, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-        by = shape[0] ** -0.5 if deviation is None else deviation
-        return by * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
-
-    return draw  # type: ignore[return-value]  # its dtype is any that JAX takes
+_CUT = 0.87962566103423978
+"""The deviation of normal numbers that are cut at 2, by which JAX widens those that keep the size of inputs."""
+_AS_READ = nn.initializers.variance_scaling(_CUT**2, "fan_in", "truncated_normal")
+_SMALL = nn.initializers.truncated_normal(0.01)
 
 
 class ModelNetwork(nn.Module):
@@ -72,8 +68,8 @@ class ModelNetwork(nn.Module):
     def __call__(self, observation: jax.Array) -> Heads:
         dtype = jnp.result_type(float)
 
-        def dense(size: int, name: str, deviation: float | None = None) -> nn.Dense:
-            return nn.Dense(size, kernel_init=_spread(deviation), param_dtype=dtype, name=name)
+        def dense(size: int, name: str, drawn: nn.initializers.Initializer = _AS_READ) -> nn.Dense:
+            return nn.Dense(size, kernel_init=drawn, param_dtype=dtype, name=name)
 
         x, leading = flattened(observation, self.observation_rank)
         for at, width in enumerate(self.channels):
@@ -84,11 +80,11 @@ class ModelNetwork(nn.Module):
             x = dense(width, f"torso_{at}")(x)
         sizes = dict(self.heads)
         actions = sizes["policy"]
-        outputs = {name: dense(size, name, 0.01)(x) for name, size in self.heads if name not in BY_ACTION}
+        outputs = {name: dense(size, name, _SMALL)(x) for name, size in self.heads if name not in BY_ACTION}
 
         units = self.model.units
         cell = dense(units, "root")(x)  # [N, H]
-        drawn, gates = _spread((actions + units) ** -0.5), 4 * units
+        drawn, gates = nn.initializers.truncated_normal((actions + units) ** -0.5), 4 * units
         read = self.param("lstm_input", drawn, (actions, gates), dtype)
         again = self.param("lstm_recurrent", drawn, (units, gates), dtype)
         open_gates = jnp.zeros((4, units), dtype).at[1].set(1.0).reshape(-1)

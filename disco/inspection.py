@@ -75,10 +75,8 @@ def _rollout(rule: Disco, key: jax.Array) -> tuple[Heads, Batch]:
     nothing, never = jnp.zeros((STEPS, ROLLOUTS)), jnp.zeros((STEPS, ROLLOUTS), bool)
     action = jax.random.randint(action_key, (STEPS, ROLLOUTS), 0, ACTIONS)
     rollout = Rollout(nothing, action, nothing, never, never, nothing)
-    one = jnp.ones(())
     mu = jnp.full((STEPS, ROLLOUTS, ACTIONS), -jnp.log(float(ACTIONS)))
-    batch = Batch(rollout, nothing, nothing, nothing, one, nothing, {}, one, one, one, mu, rule.first_memory())
-    return heads, batch
+    return heads, Batch.of(rollout, behaviour=mu, memory=rule.first_memory())
 
 
 def _said(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> Said:

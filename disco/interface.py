@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import UserError
@@ -67,7 +66,7 @@ class LoadedDisco:
         Raises:
             UserError: a head is missing or of another size.
         """
-        batch = self._batch(rollout, behaviour, memory)
+        batch = Batch.of(rollout, behaviour=behaviour, memory=memory)
         online, of_target = (time_steps(apply, each, rollout) for each in (params, target))
         self._check(online, behaviour.shape[-1])
         targets, _ = self.objective.targets(self.eta, *before_and_after(online, of_target), batch)
@@ -85,11 +84,6 @@ class LoadedDisco:
             shape = (num_actions, size) if name in BY_ACTION else (size,)
             if heads[name].shape[2:] != shape:
                 raise UserError(f"apply: the head {name} is {heads[name].shape[2:]}; must be {shape} for each step")
-
-    def _batch(self, rollout: Rollout, behaviour: jax.Array, memory: Memory) -> Batch:
-        nothing = jnp.zeros_like(rollout.reward)
-        one = jnp.ones((), nothing.dtype)
-        return Batch(rollout, nothing, nothing, nothing, one, nothing, {}, one, one, one, behaviour, memory)
 
 
 def load(path_or_name: str | Path) -> LoadedDisco:

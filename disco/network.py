@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads
-from metaobj.common.networks.dense import apply_dense
+from metaobj.common.networks.dense import apply_dense, sign_log
 from metaobj.common.networks.lstm import State, backward_lstm, init_lstm, lstm_step
 from metaobj.common.types import PRNGKey, PyTree
-from metaobj.disco.scalars import signed_log
 from metaobj.disco.values import Moments, Steps, Values
 
 CATEGORIES = 600
@@ -52,7 +51,7 @@ def init_network(key: PRNGKey, sizes: Sizes) -> PyTree:
 
     def layer(inputs: int, outputs: int, deviation: float | None = None) -> PyTree:
         deviation = inputs**-0.5 if deviation is None else deviation
-        kernel = deviation * jax.random.truncated_normal(next(keys), -2.0, 2.0, (inputs, outputs))
+        kernel = jax.nn.initializers.truncated_normal(deviation)(next(keys), (inputs, outputs))
         return {"kernel": kernel, "bias": jnp.zeros(outputs)}
 
     def reader() -> PyTree:
@@ -107,8 +106,8 @@ def read(weights: PyTree, seen: Seen) -> tuple[jax.Array, jax.Array]:
         target_pi[:-1],
         z[:-1],
         target_z[:-1],
-        signed_log(values.target_q[:-1]),
-        signed_log(values.relative[:-1]),
+        sign_log(values.target_q[:-1]),
+        sign_log(values.relative[:-1]),
         seen.advantages.normalise(values.relative[:-1]),
         taken,
     )
@@ -117,10 +116,10 @@ def read(weights: PyTree, seen: Seen) -> tuple[jax.Array, jax.Array]:
     columns = (
         of_taken(pi),
         of_taken(mu),
-        signed_log(steps.reward),
+        sign_log(steps.reward),
         1.0 - steps.over,
-        *_pair(signed_log(values.online)),
-        signed_log(values.advantages),
+        *_pair(sign_log(values.online)),
+        sign_log(values.advantages),
         seen.advantages.normalise(values.advantages),
         of_taken(target_pi),
         *_pair(y),

@@ -168,7 +168,7 @@ class Disco:
 WEIGHTS = {"policy": 1.0, "y": 1.0, "z": 1.0, "next_policy": 1.0, "value": VALUE_WEIGHT}
 
 
-def see(heads: Heads, next_heads: Heads, batch: Batch, discount: float = 0.997) -> tuple[Seen, Memory]:
+def see(heads: Heads, next_heads: Heads, batch: Batch, discount: float) -> tuple[Seen, Memory]:
     """What the network is given, and what is remembered with this rollout's moments.
 
     Raises:

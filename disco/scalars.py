@@ -9,11 +9,6 @@ BINS = 2 * LIMIT + 1
 _EPSILON = 1e-3
 
 
-def signed_log(x: jax.Array) -> jax.Array:
-    """Sign(x) log(1 + |x|): what the network reads of numbers of any size."""
-    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
-
-
 def squash(x: jax.Array) -> jax.Array:
     """Sign(x) (sqrt(|x| + 1) - 1) + x / 1000 (Pohlen et al. 2018)."""
     return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1.0) - 1.0) + _EPSILON * x

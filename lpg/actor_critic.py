@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from metaobj.common.agents.agent import Heads, log_probability
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
+from metaobj.common.networks.dense import sign_log
 from metaobj.common.types import Metrics, PyTree
-from metaobj.lpg.targets import agent_loss, sign_log
+from metaobj.lpg.targets import agent_loss
 
 LARGEST = math.expm1(2.0)
 """The largest return that y can tell, in units of the size that a lifetime's returns come to."""

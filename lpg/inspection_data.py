@@ -257,14 +257,10 @@ def _pulses(
     policy = jnp.broadcast_to(jnp.log(jnp.stack([pi, 1 - pi])), (T, B, 2))
     never, nowhere = jnp.zeros((T, B), bool), jnp.zeros((T, B), jnp.int32)
     discount, progress, log_length = scalars
-    batch = Batch(
-        rollout=Rollout(nowhere, nowhere, rewards, never, never, nowhere),
-        values=jnp.zeros_like(rewards),
-        next_values=jnp.zeros_like(rewards),
+    batch = Batch.of(
+        Rollout(nowhere, nowhere, rewards, never, never, nowhere),
         advantages=rewards,
-        advantage_size=jnp.ones(()),
         rewards_to_go=rewards,
-        hyperparameters={},
         discount=discount,
         progress=progress,
         log_length=log_length,

@@ -107,13 +107,12 @@ class LoadedLPG:
         if values is not None:
             advantages = lambda_returns(rollout, following, self.discount, self.lambda_) - here
         size = jnp.sqrt(jnp.mean(advantages**2)) if advantage_size is None else jnp.asarray(advantage_size)
-        return Batch(
-            rollout=rollout,
+        return Batch.of(
+            rollout,
             values=here,
             next_values=jnp.where(rollout.terminated, 0.0, following),
             advantages=advantages,
             advantage_size=size,
-            rewards_to_go=nothing,
             hyperparameters={"kl_weight": jnp.asarray(kl_weight)},
             discount=jnp.asarray(self.discount),
             progress=jnp.asarray(progress),

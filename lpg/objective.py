@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from metaobj.common.agents.agent import Heads, TargetRule, entropy, kl_divergence, log_probability
 from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
-from metaobj.common.networks.dense import apply_dense, init_dense
+from metaobj.common.networks.dense import apply_dense, init_dense, sign_log
 from metaobj.common.networks.lstm import backward_lstm, init_lstm
 from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig, meta_loss
-from metaobj.lpg.targets import agent_loss, errors, sign_log
+from metaobj.lpg.targets import agent_loss, errors
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,3 @@ def errors(given: PyTree, wanted: PyTree) -> Metrics:
         "policy_error": jnp.mean((given[0] - wanted[0]) ** 2) / (square + NOTHING),
         "prediction_error": jnp.mean(kl_divergence(wanted[1], given[1])),
     }
-
-
-def sign_log(x: jax.Array) -> jax.Array:
-    """sign(x) log(1 + |x|): near 0 as it is, and large numbers still tell their order."""
-    return jnp.sign(x) * jnp.log1p(jnp.abs(x))

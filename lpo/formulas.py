@@ -108,7 +108,8 @@ TERMS = (
 @cache
 def drift_of(expression: str, parameters: tuple[str, ...] = ()) -> Callable[..., jax.Array]:
     """An expression of this module as a function (r [...], A [...], *parameters) to f [...]."""
-    return eval(f"lambda {', '.join(('r', 'A', *parameters))}: {expression}", dict(_WORDS))  # type: ignore[no-any-return]
+    drift: Callable[..., jax.Array] = eval(f"lambda {', '.join(('r', 'A', *parameters))}: {expression}", dict(_WORDS))
+    return drift
 
 
 @cache
@@ -178,7 +179,8 @@ def _fit_sum(wanted: jax.Array, ratio: jax.Array, advantage: jax.Array, terms: i
 
     def solved(chosen: Sequence[int]) -> tuple[np.ndarray, float]:
         """Coefficients, and the norm of what they leave."""
-        return nnls(slopes[:, [usable[at] for at in chosen]], target)  # type: ignore[no-any-return]
+        coefficients, left = nnls(slopes[:, [usable[at] for at in chosen]], target)
+        return coefficients, float(left)
 
     chosen: list[int] = []
     for _ in range(min(terms, len(usable))):

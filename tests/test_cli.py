@@ -309,7 +309,7 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("metaobj.common.command.cli._list", broken)
+    monkeypatch.setattr("metaobj.common.command.cli.list_all", broken)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
 

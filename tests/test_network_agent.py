@@ -72,7 +72,7 @@ def test_a_head_may_have_a_torso_and_a_rate_of_its_own() -> None:
 
     nothing = jnp.zeros((5, 3))
     rollout = Rollout(states, nothing, nothing, nothing > 0, nothing > 0, states)
-    batch = Batch(rollout, *(nothing,) * 5, {"learning_rate": jnp.float32(0.1)}, *(jnp.ones(()),) * 3)
+    batch = Batch.of(rollout, hyperparameters={"learning_rate": jnp.float32(0.1)})
     after, _ = both.learn(learner, Squares(), (), batch)
     slope = jax.grad(lambda p: sum(jnp.mean(head**2) for head in both.apply(p, states).values()))(learner.params)
     for part, rate in (("HeadedNetwork_0", 0.1), ("apart_value", 0.3)):

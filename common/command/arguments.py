@@ -5,7 +5,7 @@ import io
 import re
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -88,3 +88,13 @@ def last_value(arguments: list[str], flag: str) -> str | None:
         if name.replace("_", "-") == flag:
             found = value if equals else next(iter(arguments[at + 1 :]), None)
     return found
+
+
+def with_configuration(first: Any, default: Any, arguments: list[str], program: str) -> tuple[Any, Any]:
+    """The command's own flags, and those of a configuration, whose values are the defaults."""
+    own, configuration = type(first), type(default)
+    both: Any = tuple[
+        Annotated[own, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
+        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # likewise
+    ]
+    return parse(both, arguments, program, (first, default))

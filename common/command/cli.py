@@ -12,36 +12,30 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from zlib import crc32
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 
-from metaobj.common.command.arguments import last_value, parse
+from metaobj.common.command.arguments import last_value, parse, with_configuration
+from metaobj.common.command.listing import list_all
 from metaobj.common.command.options import (
     CompareArguments,
     ComparisonArguments,
-    ConvertArguments,
-    DistilArguments,
     EvaluateArguments,
-    FollowArguments,
-    InspectArguments,
     MatrixArguments,
     RunArguments,
 )
+from metaobj.common.command.places import beside, check_out
+from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
-from metaobj.common.files import is_there
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
 
 if TYPE_CHECKING:
-    from metaobj.common.objectives.plugin import Inspection, Plugin
+    from metaobj.common.objectives.plugin import Plugin
 
 USAGE = """\
 usage: metaobj COMMAND ...
@@ -117,11 +111,11 @@ def _run(arguments: list[str], console: Console) -> int:
         "evaluate": _evaluate,
         "compare": _compare,
         "matrix": _matrix,
-        "inspect": _inspect,
-        "distil": _distil,
-        "convert": _convert,
-        "follow": _follow,
-        "list": _list,
+        "inspect": inspect,
+        "distil": distil,
+        "convert": convert_file,
+        "follow": follow,
+        "list": list_all,
         "demo": _demo,
     }
     command, *rest = arguments
@@ -154,7 +148,7 @@ def _train(arguments: list[str], console: Console) -> int:
             default = stored
             for name in ("distribution", "selection"):
                 _check_own(run_dir, name, getattr(stored, name), last_value(rest, f"--{name}"))
-    run, config = _with_configuration(RunArguments(), default, rest, f"train {plugin.kind}")
+    run, config = with_configuration(RunArguments(), default, rest, f"train {plugin.kind}")
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
@@ -190,16 +184,6 @@ def _preset(plugin: "Plugin[Any, Any]", arguments: list[str]) -> Any:
     return plugin.presets[chosen or plugin.default_preset]
 
 
-def _with_configuration(first: Any, default: Any, arguments: list[str], program: str) -> tuple[Any, Any]:
-    """The command's own flags, and those of a configuration, whose values are the defaults."""
-    own, configuration = type(first), type(default)
-    both: Any = tuple[
-        Annotated[own, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # known only when it runs
-        Annotated[configuration, tyro.conf.arg(name="")],  # type: ignore[valid-type]  # likewise
-    ]
-    return parse(both, arguments, program, (first, default))
-
-
 def _check_own(run_dir: Path, name: str, stored: str, given: str | None) -> None:
     """A module is imported only where the user names it himself: a run folder may be a stranger's."""
     from metaobj.common.environments.names import names_module
@@ -217,27 +201,6 @@ def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
         raise UserError(
             f"{flag}: the package {package} is not installed; install it with: pip install 'metaobj[{extra}]'"
         )
-
-
-def _beside(objective: str, name: str) -> Path:
-    """The folder of results: in the objective's run folder, beside its file, or under runs/."""
-    name = name if len(name) <= 100 else f"{name[:90]}-{crc32(name.encode()):08x}"
-    run, _, step = objective.rpartition("@")
-    if step.isdecimal() and is_there(run) and Path(run).is_dir():
-        return Path(run) / f"{name}@{step}"
-    if not is_there(objective):
-        return Path("runs") / objective.partition("=")[0].replace(":", "-")[:100] / name
-    path = Path(objective)
-    return path / name if path.is_dir() else path.parent / name
-
-
-def _check_out(folder: Path) -> None:
-    """Before time is spent, whether a folder can be written or made."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UserError(f"out: {there} is a file; give a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"out: {there} cannot be written to; give another folder")
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
@@ -274,8 +237,8 @@ def _matrix(arguments: list[str], console: Console) -> int:
     rest = arguments[1:]
     if (given := last_value(rest, "--distribution")) is not None:
         raise UserError(f"distribution: {given} given; --families says what is trained on")
-    matrix, config = _with_configuration(MatrixArguments(), _preset(plugin, rest), rest, f"matrix {plugin.kind}")
-    _check_out(matrix.run_dir)
+    matrix, config = with_configuration(MatrixArguments(), _preset(plugin, rest), rest, f"matrix {plugin.kind}")
+    check_out(matrix.run_dir)
     sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)
     train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)
     return 0
@@ -286,8 +249,8 @@ def _run_comparison(
 ) -> int:
     from metaobj.common.objectives.compare import Comparison, compare
 
-    folder = chosen.out or _beside(names[0], f"evaluation-{suite.replace('/', '-')}")
-    _check_out(folder)
+    folder = chosen.out or beside(names[0], f"evaluation-{suite.replace('/', '-')}")
+    check_out(folder)
     comparison = Comparison(
         names=tuple(names),
         suite=suite,
@@ -302,120 +265,6 @@ def _run_comparison(
         page=chosen.report,
     )
     compare(comparison, folder, console)
-    return 0
-
-
-def _inspect(arguments: list[str], console: Console) -> int:
-    from metaobj.common.files import make_folder
-    from metaobj.common.objectives.loading import load_objective
-
-    chosen = parse(InspectArguments, arguments, "inspect")
-    loaded = load_objective(chosen.objective, trust=chosen.trust)
-    folder = chosen.out or _beside(chosen.objective, "inspection")
-    _check_out(folder)
-    make_folder(folder)
-    with console.status("inspecting"):
-        found = loaded.plugin.inspect(loaded, folder)
-    _tell(found, console)
-    return 0
-
-
-def _tell(found: "Inspection", console: Console) -> None:
-    for line in (*map(str, found.files), *found.verdict):
-        console.print(escape(line), soft_wrap=True)
-
-
-def _convert(arguments: list[str], console: Console) -> int:
-    from metaobj.common.objectives.file import SUFFIX
-    from metaobj.common.objectives.plugin import plugins
-
-    chosen = parse(ConvertArguments, arguments, "convert")
-    if not is_there(chosen.file) or not chosen.file.is_file():
-        raise UserError(f"{chosen.file}: no such file")
-    out = chosen.out or Path(chosen.file.with_suffix(SUFFIX).name)
-    if is_there(out):
-        raise UserError(f"out: {out} given; is there already")
-    able = [(plugin.title, plugin.convert) for plugin in plugins().values() if plugin.convert is not None]
-    reason = UserError(f"{chosen.file}: no installed kind of objective is published in another form")
-    for title, convert in able:
-        try:
-            told = convert(chosen.file, out)
-        except UserError as error:
-            reason = error
-            continue
-        for line in (f"{out}: {title}", *told):
-            console.print(escape(line), soft_wrap=True)
-        return 0
-    raise reason
-
-
-def _distil(arguments: list[str], console: Console) -> int:
-    from metaobj.common.objectives.loading import load_objective
-    from metaobj.common.objectives.plugin import plugins
-
-    if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: metaobj distil OBJECTIVE ...; `metaobj distil OBJECTIVE --help` tells more")
-        return 0
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError("OBJECTIVE: missing; give it first")
-    name, *rest = arguments
-    plugin = load_objective(name).plugin
-    if plugin.distil is None:
-        able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
-        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
-    chosen, options = _with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
-    folder = chosen.out or _beside(name, "distilled")
-    _check_out(folder)
-    loaded = load_objective(name, trust=chosen.trust)
-    _tell(plugin.distil.run(loaded, options, folder, console), console)
-    return 0
-
-
-def _follow(arguments: list[str], console: Console) -> int:
-    from metaobj.common.objectives.followed import Following, follow_method
-
-    chosen = parse(FollowArguments, arguments, "follow")
-    folder = chosen.out or Path("runs") / f"follow-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
-    _check_out(folder)
-    given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
-    follow_method(Following(**given), folder, console)
-    return 0
-
-
-def _list(arguments: list[str], console: Console) -> int:
-    from metaobj.common.environments.registry import environment_names
-    from metaobj.common.evaluation.suites import APART, SUITES, Suite
-    from metaobj.common.lifetimes.distributions import DISTRIBUTIONS
-    from metaobj.common.objectives.file import pretrained_names
-    from metaobj.common.objectives.plugin import plugins
-
-    if arguments:
-        raise UserError(f"list: takes no arguments, {' '.join(arguments)} given")
-
-    def show(title: str, names: Sequence[str]) -> None:
-        console.print(f"[bold]{title}[/]")
-        console.print(Padding(", ".join(map(escape, names)), (0, 0, 0, 2)))
-
-    def tasks(suite: Suite) -> str:
-        names = [entry.environment for entry in suite.entries]
-        told = ", ".join(f"{name} (in no mean: asks for {APART[name]})" if name in APART else name for name in names)
-        needs = [f"needs metaobj[{extra}]" for extra in suite.extras]
-        return "; ".join([f"{suite}: {told}", *needs])
-
-    for kind, plugin in plugins().items():
-        show(f"presets of {kind}", list(plugin.presets))
-        show(f"distributions of {kind}", list(plugin.distributions))
-        against = [method.name for method in plugin.baselines(plugin.presets[plugin.default_preset])]
-        if named := [method.name for method in plugin.methods(plugin.presets[plugin.default_preset].rollout_steps)]:
-            show(f"methods of {kind}, for any comparison", named)
-        sizes = plugin.protocol
-        show(f"compared with {kind}", [f"{', '.join(against)}; {sizes.seeds} agents, {sizes.tuning_seeds} in tuning"])
-    show("distributions", list(DISTRIBUTIONS))
-    console.print("[bold]suites[/]")
-    for suite in SUITES.values():
-        console.print(Padding(escape(tasks(suite)), (0, 0, 0, 2)))
-    show("pretrained objectives", [f"pretrained:{name}" for name in pretrained_names()] or ["none"])
-    show("environments", [*environment_names(), "gymnasium/ID", "module:object"])
     return 0
 
 

@@ -1,8 +1,9 @@
 """What an update rule is given of an agent's experience."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 
 from metaobj.common.types import Hyperparameters, PyTree, Rollout
 
@@ -26,6 +27,16 @@ class Batch(NamedTuple):
     log_length: jax.Array  # [] log N
     behaviour: jax.Array | None = None  # [T, B, A] log mu(.|s) of the policy that acted, where it is known
     memory: PyTree = ()  # what the rule remembers of earlier updates; alone here, not constant for its gradients
+
+    @classmethod
+    def of(cls, rollout: Rollout, **known: Any) -> Self:
+        """A rollout [T, B] of which no more is known than is given: values and advantages are 0 and their size 1."""
+        nothing = jnp.zeros_like(rollout.reward)
+        zero, one = nothing.dtype.type(0), nothing.dtype.type(1)
+        names = ("values", "next_values", "advantages", "rewards_to_go")
+        scalars = {"advantage_size": one, "discount": one, "progress": zero, "log_length": zero}
+        unknown = {"hyperparameters": {}, **{name: jnp.asarray(value) for name, value in scalars.items()}}
+        return cls(rollout, **{**dict.fromkeys(names, nothing), **unknown, **known})
 
 
 class Experience(NamedTuple):

@@ -20,9 +20,8 @@ from rich.table import Table
 
 from experiments.few_shot.search import bayes_optimal, known_goal
 from experiments.few_shot.trials import TrialAgent, train
+from experiments.intervals import band, told
 from metaobj.common.devices import quick_jit, use_all_cores
-from metaobj.common.evaluation.bootstrap import stratified_bootstrap
-from metaobj.common.evaluation.statistics import mean
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
 from metaobj.common.pictures.style import (
@@ -63,12 +62,6 @@ def tested(agent: TrialAgent, tests: int, params: PyTree, key: PRNGKey) -> jax.A
     """
     goals = jnp.repeat(jnp.asarray(agent.grid.goals, jnp.int32), tests)
     return agent.returns(agent.play(params, key, goals)).mean(1)
-
-
-def told(values: np.ndarray) -> str:
-    """The mean over seeds with its interval, in words."""
-    point, low, high = map(float, stratified_bootstrap(values[None], mean))
-    return f"{point:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
@@ -126,9 +119,7 @@ def draw(
     styles = dict(zip(bounds, ((0, (4, 2)), (0, (1, 1.5))), strict=True))
     for colour, (name, values) in zip(COLOURS, results.items(), strict=False):
         episode = np.arange(1, values.shape[1] + 1)
-        _, low, high = stratified_bootstrap(values.T[:, None], mean)
-        by_episode.fill_between(episode, low, high, color=colour, alpha=0.2, linewidth=0)
-        by_episode.plot(episode, values.mean(0), color=colour, linewidth=1.8, marker="o", markersize=4)
+        band(by_episode, episode, values, colour, linewidth=1.8, marker="o", markersize=4)
         size = AGENTS[name].trials * AGENTS[name].steps * BIN
         learning.plot((np.arange(curves[name].shape[1]) + 0.5) * size, curves[name].T, color=colour, linewidth=0.9)
     for (name, values), colour in zip(bounds.items(), (INK, MUTED), strict=True):

@@ -21,9 +21,8 @@ from rich.table import Table
 
 from experiments.few_shot.maml import Experience, Learner, train
 from experiments.few_shot.plane import Plane
+from experiments.intervals import band, told
 from metaobj.common.devices import quick_jit, use_all_cores
-from metaobj.common.evaluation.bootstrap import stratified_bootstrap
-from metaobj.common.evaluation.statistics import mean
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.pictures.style import (
@@ -83,12 +82,6 @@ def tested(run: Callable[..., Adapted], starts: list[PyTree], purpose: Purpose, 
     return np.stack([run(start, stream(0, purpose), rate).returns.mean(0) for start in starts])
 
 
-def told(values: np.ndarray) -> str:
-    """The mean over seeds with its interval, in words."""
-    point, low, high = map(float, stratified_bootstrap(values[None], mean))
-    return f"{point:.1f} [{low:.1f}, {high:.1f}]"
-
-
 def main() -> None:
     """Train, adapt; table, CSV files, picture."""
     arguments = tyro.cli(Arguments)
@@ -112,7 +105,7 @@ def main() -> None:
         tried[name] = np.stack([tested(run, starts, "tuning", rate)[:, 1] for rate in RATES])
         rate = RATES[int(np.argmax(np.nan_to_num(tried[name].mean(1), nan=-np.inf)))]
         results[name] = tested(run, starts, "test", rate)
-        table.add_row(name, f"{rate:g}", *map(told, results[name].T))
+        table.add_row(name, f"{rate:g}", *(told(values, 1) for values in results[name].T))
         rows += [(name, rate, seed, *row) for seed, row in enumerate(results[name])]
         if learner is MAML:
             shown = run(starts[0], stream(0, "test"), MAML.inner_rate)
@@ -151,9 +144,7 @@ def draw(path: Path, results: dict[str, np.ndarray], tried: dict[str, np.ndarray
     figure, (by_step, by_rate, ways) = grid_of_panels(3, 3.7, 3.1, 3)
     for colour, values in zip(COLOURS, results.values(), strict=False):
         steps = np.arange(values.shape[1])
-        _, low, high = stratified_bootstrap(values.T[:, None], mean)
-        by_step.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-        by_step.plot(steps, values.mean(0), color=colour, linewidth=1.8, marker="o", markersize=4)
+        band(by_step, steps, values, colour, linewidth=1.8, marker="o", markersize=4)
     by_step.set_xticks(steps)
     for colour, values in zip(COLOURS, tried.values(), strict=False):
         by_rate.plot(RATES, values, color=colour, linewidth=0.9)

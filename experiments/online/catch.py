@@ -15,9 +15,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.intervals import told
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation import follow
-from metaobj.common.evaluation.bootstrap import stratified_bootstrap
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.files import make_folder, write_csv
@@ -78,12 +78,13 @@ def main() -> None:
         seen = follow.follow(method.method(20), entry, setting, arguments.seeds)
         returns = seen.values["reward"] * length
         whole, last = returns.mean(1), returns[:, -returns.shape[1] // 10 :].mean(1)
-        told = []
-        for values in (whole, last):
-            point, low, high = map(float, stratified_bootstrap(values[None], interquartile_mean))
-            told.append(f"{point:.2f} [{low:.2f}, {high:.2f}]")
         discount, lambda_ = (float(np.median(seen.values[name][:, -1])) for name in ("discount", "lambda_"))
-        table.add_row(method.name, *told, f"{discount:.3f}", f"{lambda_:.3f}")
+        table.add_row(
+            method.name,
+            *(told(values, 2, interquartile_mean) for values in (whole, last)),
+            f"{discount:.3f}",
+            f"{lambda_:.3f}",
+        )
         rows += [
             (method.name, seed, whole[seed], last[seed], *(seen.values[n][seed, -1] for n in ("discount", "lambda_")))
             for seed in range(arguments.seeds)

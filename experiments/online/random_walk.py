@@ -21,11 +21,10 @@ from flax import struct
 from rich.console import Console
 from rich.table import Table
 
+from experiments.intervals import band, told
 from metaobj.common.agents.agent import Heads, Learner
 from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.devices import quick_jit, use_all_cores
-from metaobj.common.evaluation.bootstrap import stratified_bootstrap
-from metaobj.common.evaluation.statistics import mean
 from metaobj.common.experience.batches import Batch
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.lifetimes.lifetime import Birth
@@ -89,20 +88,8 @@ class Walk:
         place, seen = jax.lax.scan(step, trial.place, steps)
         observation, reward, off, after = (leaf[:, None] for leaf in seen)  # [T, 1] each
         reward = reward * _sign(trial.updates)
-        none = jnp.zeros_like(reward)
         rollout = Rollout(observation, steps[:, None], reward, off, jnp.zeros_like(off), after)
-        batch = Batch(
-            rollout=rollout,
-            values=none,
-            next_values=none,
-            advantages=none,
-            advantage_size=jnp.ones(()),
-            rewards_to_go=none,
-            hyperparameters=trial.hyperparameters,
-            discount=jnp.ones(()),
-            progress=jnp.zeros(()),
-            log_length=jnp.zeros(()),
-        )
+        batch = Batch.of(rollout, hyperparameters=trial.hyperparameters)
         nothing = jnp.zeros(())
         shown = {"reward": jnp.mean(reward), "episodes": nothing, "episode_return": nothing}
         return replace(trial, key=key, place=place), batch, shown
@@ -209,19 +196,18 @@ def main() -> None:
             for rate in arguments.learning_rates
         }
         which, rate = min(tried, key=lambda one: float(tried[one].mean()))
-        told = f"({which})" if which else ""
-        found[f"{name}{told}, rate {rate:g}, best of {len(tried)}"] = tried[which, rate]
+        of = f"({which})" if which else ""
+        found[f"{name}{of}, rate {rate:g}, best of {len(tried)}"] = tried[which, rate]
     tenth = max(arguments.phases // 10, 1)
     table = Table(
         "Values learn by", "Error over the life [95 %]", "first tenth", "last tenth", "at the ends of its phases"
     )
     rows = []
     for name, errors in found.items():
-        point, low, high = map(float, stratified_bootstrap(errors.mean((1, 2))[None], mean))
         early, late = errors[:, :tenth], errors[:, -tenth:]
         table.add_row(
             name,
-            f"{point:.3f} [{low:.3f}, {high:.3f}]",
+            told(errors.mean((1, 2)), 3),
             *(f"{part.mean():.3f}" for part in (early, late, late[..., -PHASE // 6 :])),
         )
         rows += [(name, seed, float(errors[seed].mean()), float(late[seed].mean())) for seed in range(arguments.seeds)]
@@ -238,10 +224,7 @@ def _draw(path: Path, found: dict[str, np.ndarray], tenth: int) -> None:
         seeds = len(errors)
         views = (errors.mean(2), errors[:, :tenth].mean(1), errors[:, -tenth:].mean(1))
         for panel, view in zip(panels, views, strict=True):
-            middle, error = view.mean(0), 1.96 * view.std(0) / np.sqrt(seeds)
-            at = np.arange(view.shape[1])
-            panel.plot(at, middle, color=colour, label=name, linewidth=1.5)
-            panel.fill_between(at, middle - error, middle + error, color=colour, alpha=0.2, linewidth=0)
+            band(panel, np.arange(view.shape[1]), view, colour, label=name, linewidth=1.5)
     style_panel(panels[0], "mean error of each phase", "phase")
     style_panel(panels[1], f"over a phase, the first {tenth}", "updates since the turn")
     style_panel(panels[2], f"over a phase, the last {tenth}", "updates since the turn")

@@ -23,12 +23,11 @@ from matplotlib.ticker import EngFormatter
 from rich.console import Console
 from rich.table import Table
 
+from experiments.intervals import band, told
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import use_all_cores
 from metaobj.common.environments.protocol import Box, Discrete
 from metaobj.common.evaluation import follow
-from metaobj.common.evaluation.bootstrap import stratified_bootstrap
-from metaobj.common.evaluation.statistics import mean
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.meta.objectives import Bootstrapped, Last
@@ -160,10 +159,9 @@ def main() -> None:
     for name, reward in rewards.items():
         by_phase = reward.reshape(arguments.seeds, arguments.phases, BINS_OF_A_PHASE)
         late = by_phase[:, arguments.phases // 2 :]
-        point, low, high = map(float, stratified_bootstrap(reward.mean(1)[None], mean))
         table.add_row(
             name,
-            f"{point:.3f} [{low:.3f}, {high:.3f}]",
+            told(reward.mean(1), 3),
             f"{late.mean():.3f}",
             f"{late[..., 0].mean():.3f}",
             f"{late[..., -1].mean():.3f}",
@@ -185,15 +183,11 @@ def _draw(
     within = (np.arange(BINS_OF_A_PHASE) + 0.5) * steps / BINS_OF_A_PHASE
     for name, colour in zip(rewards, COLOURS, strict=False):
         total = np.cumsum(rewards[name], 1) * steps / BINS_OF_A_PHASE
-        middle, error = total.mean(0), 1.96 * total.std(0) / np.sqrt(arguments.seeds)
-        panels[0].plot(bins, middle, color=colour, label=name)
-        panels[0].fill_between(bins, middle - error, middle + error, color=colour, alpha=0.2, linewidth=0)
+        band(panels[0], bins, total, colour, label=name)
         for panel, values in zip(panels[1:], (rewards[name], weights[name]), strict=True):
             by_phase = values.reshape(arguments.seeds, arguments.phases, BINS_OF_A_PHASE)
             late = by_phase[:, arguments.phases // 2 :].mean(1)  # [seeds, bins of a phase]
-            middle, error = late.mean(0), 1.96 * late.std(0) / np.sqrt(arguments.seeds)
-            panel.plot(within, middle, color=colour, marker="o", markersize=3)
-            panel.fill_between(within, middle - error, middle + error, color=colour, alpha=0.2, linewidth=0)
+            band(panel, within, late, colour, marker="o", markersize=3)
     for panel, title, across in zip(
         panels,
         ("reward in all", "reward per step", "entropy weight"),

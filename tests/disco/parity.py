@@ -18,9 +18,7 @@ def arrays(name):
 
 def batch_of(observation, actions, rewards, discounts, behaviour, memory=(), **hyperparameters):
     """T + 1 time steps, whose rewards and ends come with the observation after, as T transitions."""
-    T, B = actions.shape[0] - 1, actions.shape[1]
     over = jnp.asarray(discounts[1:] == 0)
-    nothing = jnp.zeros((T, B))
     rollout = Rollout(
         jnp.asarray(observation[:-1]),
         jnp.asarray(actions[:-1]),
@@ -30,17 +28,9 @@ def batch_of(observation, actions, rewards, discounts, behaviour, memory=(), **h
         jnp.asarray(observation[1:]),
     )
     behaviour = jnp.asarray(behaviour[:-1])
-    return Batch(
-        rollout=rollout,
-        values=nothing,
-        next_values=nothing,
-        advantages=nothing,
-        advantage_size=jnp.ones(()),
-        rewards_to_go=nothing,
+    return Batch.of(
+        rollout,
         hyperparameters={name: jnp.asarray(value) for name, value in hyperparameters.items()},
-        discount=jnp.asarray(0.997),
-        progress=jnp.zeros(()),
-        log_length=jnp.zeros(()),
         behaviour=behaviour - jnp.log(jnp.sum(jnp.exp(behaviour), -1, keepdims=True)),
         memory=memory,
     )

@@ -46,19 +46,7 @@ def batch_of(reward, terminated):
         terminated=jnp.asarray(terminated),
         truncated=jnp.zeros(shape, bool),
     )
-    zeros = jnp.zeros(shape)
-    return Batch(
-        rollout=rollout,
-        values=zeros,
-        next_values=zeros,
-        advantages=zeros,
-        advantage_size=jnp.zeros(()),
-        rewards_to_go=zeros,
-        hyperparameters={"kl_weight": jnp.float32(0.5)},
-        discount=jnp.float32(0.9),
-        progress=jnp.zeros(()),
-        log_length=jnp.zeros(()),
-    )
+    return Batch.of(rollout, hyperparameters={"kl_weight": jnp.float32(0.5)}, discount=jnp.float32(0.9))
 
 
 def test_its_critic_is_the_prediction_and_its_targets_are_returns_and_advantages():

@@ -1,0 +1,101 @@
+"""The verbs that look at one objective or method: inspect, distil, convert, follow.
+
+What is imported at the top must not use JAX, as in `cli.py`.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from metaobj.common.command.arguments import parse, with_configuration
+from metaobj.common.command.options import ConvertArguments, DistilArguments, FollowArguments, InspectArguments
+from metaobj.common.command.places import beside, check_out
+from metaobj.common.errors import UserError
+from metaobj.common.files import is_there
+
+if TYPE_CHECKING:
+    from metaobj.common.objectives.plugin import Inspection
+
+
+def inspect(arguments: list[str], console: Console) -> int:
+    """Pictures of what an objective does."""
+    from metaobj.common.files import make_folder
+    from metaobj.common.objectives.loading import load_objective
+
+    chosen = parse(InspectArguments, arguments, "inspect")
+    loaded = load_objective(chosen.objective, trust=chosen.trust)
+    folder = chosen.out or beside(chosen.objective, "inspection")
+    check_out(folder)
+    make_folder(folder)
+    with console.status("inspecting"):
+        found = loaded.plugin.inspect(loaded, folder)
+    _tell(found, console)
+    return 0
+
+
+def distil(arguments: list[str], console: Console) -> int:
+    """The same in a smaller network, or as a formula."""
+    from metaobj.common.objectives.loading import load_objective
+    from metaobj.common.objectives.plugin import plugins
+
+    if arguments and arguments[0] in ("-h", "--help"):
+        print("usage: metaobj distil OBJECTIVE ...; `metaobj distil OBJECTIVE --help` tells more")
+        return 0
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("OBJECTIVE: missing; give it first")
+    name, *rest = arguments
+    plugin = load_objective(name).plugin
+    if plugin.distil is None:
+        able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
+        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
+    chosen, options = with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
+    folder = chosen.out or beside(name, "distilled")
+    check_out(folder)
+    loaded = load_objective(name, trust=chosen.trust)
+    _tell(plugin.distil.run(loaded, options, folder, console), console)
+    return 0
+
+
+def convert_file(arguments: list[str], console: Console) -> int:
+    """An objective file of weights that were published in another form."""
+    from metaobj.common.objectives.file import SUFFIX
+    from metaobj.common.objectives.plugin import plugins
+
+    chosen = parse(ConvertArguments, arguments, "convert")
+    if not is_there(chosen.file) or not chosen.file.is_file():
+        raise UserError(f"{chosen.file}: no such file")
+    out = chosen.out or Path(chosen.file.with_suffix(SUFFIX).name)
+    if is_there(out):
+        raise UserError(f"out: {out} given; is there already")
+    able = [(plugin.title, plugin.convert) for plugin in plugins().values() if plugin.convert is not None]
+    reason = UserError(f"{chosen.file}: no installed kind of objective is published in another form")
+    for title, convert in able:
+        try:
+            told = convert(chosen.file, out)
+        except UserError as error:
+            reason = error
+            continue
+        for line in (f"{out}: {title}", *told):
+            console.print(escape(line), soft_wrap=True)
+        return 0
+    raise reason
+
+
+def follow(arguments: list[str], console: Console) -> int:
+    """What a rule says of itself as agents learn by it."""
+    from metaobj.common.objectives.followed import Following, follow_method
+
+    chosen = parse(FollowArguments, arguments, "follow")
+    folder = chosen.out or Path("runs") / f"follow-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+    check_out(folder)
+    given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
+    follow_method(Following(**given), folder, console)
+    return 0
+
+
+def _tell(found: "Inspection", console: Console) -> None:
+    for line in (*map(str, found.files), *found.verdict):
+        console.print(escape(line), soft_wrap=True)
