@@ -66,7 +66,9 @@ def smaller(loaded: Loaded[LPGTraining, LPG], options: Smaller, folder: Path, co
     old, config = loaded.objective, loaded.config
     network = replace(old.config, units=options.units or old.config.units)
     config = replace(config, network=network, start="none", init="", selection="", seed=options.seed)
-    entries = make_distribution(options.distribution, 1, DISTRIBUTIONS) if options.distribution else ()
+    entries = (
+        make_distribution(options.distribution, 1, DISTRIBUTIONS) if options.distribution else loaded.environments()
+    )
     way = replace(
         config,
         log_every=_EVERY,
@@ -74,13 +76,11 @@ def smaller(loaded: Loaded[LPGTraining, LPG], options: Smaller, folder: Path, co
         checkpoint_every=options.updates,
         start_updates=options.updates,
     )
-    learnt = learn(Frozen(old, loaded.eta), way, entries or loaded.environments(), console)
+    learnt = learn(Frozen(old, loaded.eta), way, entries, console)
     path = folder / "objective.safetensors"
-    student = LPG(network, old.meta_loss_config)
-    described = {"network": asdict(network), "meta_loss": asdict(student.meta_loss_config)}
     errors = {"policy_error": learnt.policy_error, "prediction_error": learnt.prediction_error}
     of = {**asdict(options), "of": loaded.metadata["digest"], **errors}
-    changes = {"objective": described, "configuration": asdict(config), "distilled": of}
+    changes = {"objective": loaded.plugin.describe(config), "configuration": asdict(config), "distilled": of}
     make_folder(folder)
     file.save(path, learnt.eta, {**loaded.metadata, **changes})
     return Inspection([path], (f"units: {network.units} for {old.config.units}; {learnt.told}",))

@@ -140,14 +140,14 @@ def learn(
         UserError: what was learnt is not finite.
     """
     few = tuple(replace(entry, num_environments=_ENVIRONMENTS) for entry in entries)
-    trainer = _trainer(config, few, devices, teacher=teacher)
+    trainer = _trainer(config, few, devices, teacher)
     state = trainer.init("start")
     live = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
 
     with Progress(console, config.start_updates, 0, live) as progress:
         progress.note(f"{doing}: compiling")
         state = _run(trainer, state, config.start_updates, progress.update)
-    test = _trainer(config, _LAYOUTS, devices, _STILL, teacher)
+    test = _trainer(config, _LAYOUTS, devices, teacher, _STILL)
     rows: list[Metrics] = []
     # Agents grow up before they are looked at.
     standing = replace(test.init("test"), eta=jax.device_put(jax.device_get(state.eta)))
@@ -166,10 +166,10 @@ def _trainer(
     config: LPGTraining,
     entries: tuple[Entry, ...],
     devices: int | None,
+    teacher: TargetRule,
     learning_rate: float = _LEARNING_RATE,
-    teacher: TargetRule | None = None,
 ) -> MetaTrainer:
-    rule = Distillation(LPG(config.network), teacher if teacher is not None else _actor_critic(config))
+    rule = Distillation(LPG(config.network), teacher)
     way = replace(
         config,
         inner_updates=_UPDATES,

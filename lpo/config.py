@@ -19,7 +19,7 @@ class LPOTraining(MetaTrainingConfig):
     `ppo.horizon` steps of each environment.
     """
 
-    estimator: Literal["backprop", "antithetic-es", "persistent-es"] = "persistent-es"
+    estimator: Literal["antithetic-es", "persistent-es"] = "persistent-es"
     """How the meta-gradient is taken: by what pairs of lifetimes earn whose weights differ, over K updates or over
     their whole lives. PPO's many steps down one rollout's loss are not differentiated.
     """
@@ -35,11 +35,6 @@ class LPOTraining(MetaTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.paired:
-            raise UserError(
-                f"estimator: {self.estimator} given; PPO's updates are not differentiated, choose antithetic-es or "
-                "persistent-es"
-            )
         if self.estimator == ES and self.inner_updates < 2:
             raise UserError(
                 f"inner_updates: {self.inner_updates} given; must be at least 2 for {ES}: what an update has learnt is "

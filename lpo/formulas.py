@@ -8,7 +8,7 @@ the very expression that it is. All are nowhere negative and have value and slop
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from metaobj.common.files import atomic_write, write_csv
 from metaobj.common.keys import stream
 from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.lpo.config import LPOTraining
+from metaobj.lpo.inspection import slopes
+from metaobj.lpo.interface import LoadedLPO
 from metaobj.lpo.objective import LPO
 
 _WORDS = {
@@ -31,7 +33,6 @@ _WORDS = {
     "relu": jax.nn.relu,
     "clip": jnp.clip,
     "where": jnp.where,
-    "abs": jnp.abs,
 }
 """What an expression may be made of beside r, A and its parameters."""
 
@@ -146,21 +147,22 @@ def _formula(
 
 
 def _fit_form(form: Form, wanted: jax.Array, ratio: jax.Array, advantage: jax.Array) -> Formula:
-    """One parameter after the other, on a grid and then between its best point's neighbours, twice over."""
+    """One parameter after the other, on a grid and then between its best point's neighbours. (Where a form has two, one
+    is of good actions and the other of bad ones.)
+    """
     names = tuple(form.bounds)
     slope = slope_of(form.expression, names)
     at = {name: float(np.sqrt(low * high)) for name, (low, high) in form.bounds.items()}
-    for _ in range(2 if len(names) > 1 else 1):
-        for name, (low, high) in form.bounds.items():
+    for name, (low, high) in form.bounds.items():
 
-            def error(log_value: float, name: str = name) -> float:
-                values = {**at, name: float(np.exp(log_value))}
-                return float(jnp.mean((slope(ratio, advantage, *(values[n] for n in names)) - wanted) ** 2))
+        def error(log_value: float, name: str = name) -> float:
+            values = {**at, name: float(np.exp(log_value))}
+            return float(jnp.mean((slope(ratio, advantage, *(values[n] for n in names)) - wanted) ** 2))
 
-            grid = np.linspace(np.log(low), np.log(high), 41)
-            best = int(np.argmin([error(value) for value in grid]))
-            around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-            at[name] = float(np.exp(minimize_scalar(error, bounds=around, method="bounded").x))
+        grid = np.linspace(np.log(low), np.log(high), 41)
+        best = int(np.argmin([error(value) for value in grid]))
+        around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+        at[name] = float(np.exp(minimize_scalar(error, bounds=around, method="bounded").x))
     parameters = {name: float(f"{value:.4g}") for name, value in at.items()}
     expression = form.expression
     for name, value in parameters.items():
@@ -179,14 +181,14 @@ def _fit_sum(wanted: jax.Array, ratio: jax.Array, advantage: jax.Array, terms: i
 
     def solved(chosen: Sequence[int]) -> tuple[np.ndarray, float]:
         """Coefficients, and the norm of what they leave."""
-        coefficients, left = nnls(slopes[:, [usable[at] for at in chosen]], target)
+        coefficients, left = nnls(slopes[:, chosen], target)
         return coefficients, float(left)
 
     chosen: list[int] = []
     for _ in range(min(terms, len(usable))):
-        rest = [at for at in range(len(usable)) if at not in chosen]
+        rest = [at for at in usable if at not in chosen]
         chosen.append(min(rest, key=lambda at: solved([*chosen, at])[1]))
-    parts = {TERMS[usable[at]]: float(f"{c:.4g}") for at, c in zip(chosen, solved(chosen)[0], strict=True) if c > 0}
+    parts = {TERMS[at]: float(f"{c:.4g}") for at, c in zip(chosen, solved(chosen)[0], strict=True) if c > 0}
     expression = " + ".join(f"{c:g} * {term}" for term, c in parts.items()) or "0 * relu(r * A)"
     return _formula(f"sum of {len(parts)}", expression, parts, wanted, ratio, advantage)
 
@@ -199,11 +201,9 @@ def formulas(loaded: Loaded[LPOTraining, LPO], options: Samples, folder: Path, c
     """
     ratio, advantage = options.draw()
 
-    def drift(r: jax.Array, a: jax.Array) -> jax.Array:
-        return loaded.objective.drift(loaded.eta, jnp.log(r), a)
-
     with console.status("fitting formulas"):
-        wanted = jax.jit(jax.vmap(jax.grad(drift)))(ratio, advantage)
+        # Of r A - f the slope is A - df / dr.
+        wanted = advantage - jax.jit(partial(slopes, LoadedLPO.of(loaded).loss))(ratio, advantage)
         try:
             found = fit(wanted, ratio, advantage, options.terms)
         except UserError as error:

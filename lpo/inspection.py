@@ -13,6 +13,7 @@ from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.common.pictures.style import add_legend, colours, new_figure, save_figure, set_title, style_panel
 from metaobj.common.rules.handwritten import clipped_surrogate, dpo_surrogate
 from metaobj.lpo.config import LPOTraining
+from metaobj.lpo.interface import LoadedLPO
 from metaobj.lpo.objective import LPO
 
 RATIOS = np.linspace(0.5, 1.5, 83)  # 1 is one of them, and the bounds of the clip are not: there are two slopes
@@ -25,45 +26,36 @@ def slopes(surrogate: Surrogate, ratio: jax.Array, advantage: jax.Array) -> jax.
     return jax.vmap(jax.grad(lambda r, a: -surrogate(jnp.log(r), a)))(ratio, advantage)
 
 
-def surrogates(loaded: Loaded[LPOTraining, LPO]) -> dict[str, Surrogate]:
-    """By name, the learned one first."""
-
-    def learned(log_ratio: jax.Array, advantage: jax.Array) -> jax.Array:
-        return loaded.objective.surrogate(loaded.eta, log_ratio, advantage)
-
-    return {"LPO": learned, "PPO": clipped_surrogate, "DPO": dpo_surrogate}
-
-
 def inspect(loaded: Loaded[LPOTraining, LPO], folder: str | Path) -> Inspection:
     """Write slopes.png, and slopes.csv with the numbers behind it."""
     folder = Path(folder)
     make_folder(folder)
+    surrogates = {"LPO": LoadedLPO.of(loaded).loss, "PPO": clipped_surrogate, "DPO": dpo_surrogate}
     ratio, advantage = (jnp.asarray(grid.ravel()) for grid in np.meshgrid(RATIOS, ADVANTAGES))
     shape = (len(ADVANTAGES), len(RATIOS))
     found = {
         name: np.asarray(jax.jit(partial(slopes, surrogate))(ratio, advantage)).reshape(shape)
-        for name, surrogate in surrogates(loaded).items()
+        for name, surrogate in surrogates.items()
     }
     paths = [folder / "slopes.png", folder / "slopes.csv"]
     _draw(paths[0], found)
     columns = (np.asarray(ratio), np.asarray(advantage), *(grid.ravel() for grid in found.values()))
     rows = [[f"{value:.5g}" for value in row] for row in zip(*columns, strict=True)]
     write_csv(paths[1], ("ratio", "advantage", *found), rows)
-    return Inspection(paths, tuple(_told(kind, found) for kind in ("good", "bad")))
+    return Inspection(paths, tuple(_told(sign, found) for sign in (1, -1)))
 
 
-def _told(kind: str, found: dict[str, np.ndarray]) -> str:
-    """Where a good or a bad action is no longer made likelier, or less likely: as a ratio at |A| = 1."""
-    sign = 1.0 if kind == "good" else -1.0
+def _told(sign: int, found: dict[str, np.ndarray]) -> str:
+    """Where a good (1) or a bad action (-1) is no longer made likelier, or less likely: as a ratio at |A| = 1."""
     row = int(np.argmin(np.abs(ADVANTAGES - sign)))
     told = []
     for name, grid in found.items():
-        way = RATIOS if kind == "good" else RATIOS[::-1]
+        way = RATIOS[::sign]
         onward = sign * (way - 1.0) > 0
-        along = sign * (grid[row] if kind == "good" else grid[row, ::-1])
+        along = sign * grid[row, ::sign]
         ends = way[onward & (along <= 0)]
         told.append(f"{name} {ends[0]:.2f}" if ends.size else f"{name} nowhere up to {way[-1]:.2f}")
-    return f"A = {sign:+.0f}: the push ends at r = {', '.join(told)}"
+    return f"A = {sign:+d}: the push ends at r = {', '.join(told)}"
 
 
 def _draw(path: Path, found: dict[str, np.ndarray]) -> None:

@@ -82,7 +82,7 @@ class MetaTrainingConfig:
         check_numbers(self, "learning_rate life es_sigma", above=0)
         check_numbers(self, "lifetime_gradient_clip", at_least=0)
         check_numbers(self, "discount mix", at_least=0, at_most=1)
-        if self.estimator not in (known := get_args(get_type_hints(MetaTrainingConfig)["estimator"])):
+        if self.estimator not in (known := get_args(get_type_hints(type(self))["estimator"])):
             raise UserError(f"estimator: {self.estimator!r} given; choose from {', '.join(known)}")
         if self.paired and self.meta_objective != Last():
             raise UserError(f"estimator: {self.estimator} given; must be backprop where {self.meta_objective} judges")

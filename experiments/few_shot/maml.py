@@ -59,7 +59,9 @@ class Normal(nn.Module):
 
 @dataclass(frozen=True)
 class NormalPolicy:
-    """Normal actions [..., A] of a network of tanh units."""
+    """Normal actions [..., A] of a network of tanh units. (`common.agents.stochastic` has one of ReLUs, which at this
+    task's start, an observation of zeros, has no derivative to be checked.)
+    """
 
     hidden: tuple[int, ...] = (64, 64)
     size: int = 2

@@ -30,9 +30,10 @@ def test_memory_is_worth_something():
 
 @pytest.mark.slow
 def test_adapting_is_worth_something_after_meta_training():
-    """After little of it, one policy gradient halves what an episode costs; before, it does next to nothing."""
+    """After little of it, one policy gradient halves what an episode costs; before, it does not."""
     learner = Learner(Plane(), tasks=10, episodes=10, learning_rate=3e-3)
     _, curve = meta_train(learner, 60, jax.random.key(0))
     before, after = np.asarray(curve[-10:]).mean(0)
     assert after > 0.5 * before
-    assert np.asarray(curve[0])[1] < 0.8 * before
+    first = np.asarray(curve[0])
+    assert first[1] < 0.5 * first[0]  # returns are negative

@@ -145,9 +145,11 @@ def test_a_length_without_a_start_is_told():
 def test_distillation_does_not_look_ahead():
     """Nor does it count steps of what it does not do."""
     config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
-    trainer = start._trainer(config, start._LAYOUTS, 1)
+    plain = replace(config, meta_loss=MetaLossConfig(), estimator="persistent-es")
+    teacher = start._actor_critic(config)
+    trainer = start._trainer(config, start._LAYOUTS, 1, teacher)
     assert trainer.config.meta_objective == Last()
-    paired = start._trainer(replace(config, meta_loss=MetaLossConfig(), estimator="persistent-es"), start._LAYOUTS, 1)
+    paired = start._trainer(plain, start._LAYOUTS, 1, teacher)
     assert not paired.config.paired, "a teacher is learnt from by its targets, and not by what is earned"
     assert make_trainer(plugin, config).config.meta_objective == Bootstrapped(5)
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from metaobj.common.errors import UserError
 from metaobj.common.rules.handwritten import clipped_surrogate, dpo_surrogate
-from metaobj.lpo.formulas import FORMS, TERMS, Samples, drift_of, fit, slopes_of_terms
+from metaobj.lpo.formulas import FORMS, TERMS, Samples, drift_of, fit, slope_of, slopes_of_terms
+from metaobj.lpo.interface import LoadedLPO
 from tests.lpo.cases import saved
 
 SAMPLES = Samples(samples=4000)
@@ -54,11 +55,13 @@ def test_the_forms_are_those_of_the_written_rules(points):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
-def test_every_term_is_flat_where_policies_agree(points):
+def test_every_term_is_a_drift(points):
+    """Nowhere negative, and flat where policies agree."""
     _, advantage = points
     here = jnp.ones_like(advantage)
     for term in TERMS:
         np.testing.assert_allclose(drift_of(term)(here, advantage), 0.0, err_msg=term)
+        assert (drift_of(term)(*points) >= 0).all(), term
     np.testing.assert_allclose(slopes_of_terms(here, advantage), 0.0, atol=1e-7)
 
 
@@ -78,6 +81,9 @@ def test_what_is_printed_is_what_was_fitted(tmp_path: Path):
     words = {"log": np.log, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0), "clip": np.clip, "where": np.where}
     there = eval(record["expression"], {**words, "r": ratio, "A": advantage})
     np.testing.assert_allclose(there, drift_of(record["expression"])(ratio, advantage), rtol=1e-3, atol=1e-5)
+    wanted = wanted_of(LoadedLPO.of(loaded).loss, ratio, advantage)
+    error = slope_of(record["expression"])(ratio, advantage) - wanted
+    assert record["r2"] == pytest.approx(float(1 - np.mean(error**2) / np.var(wanted)), abs=1e-4)
     assert (tmp_path / "formulas.csv").read_text().count("\n") == 4
 
 

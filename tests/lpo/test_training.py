@@ -88,14 +88,16 @@ def test_equal_seeds_give_equal_objectives_however_often_it_stops(estimator, tmp
 
 
 def test_lives_are_as_long_as_others():
-    """In training and in evaluation: an entry's updates are of so many steps, whatever PPO's are of."""
+    """In training: an entry's updates are of so many steps, whatever PPO's are of."""
     config = replace(TINY, ppo=replace(TINY.ppo, horizon=60))
     (family,) = make_trainer(plugin, config, 1).families
     assert family.program.horizon == 60 and family.updates.tolist() == [12 * config.rollout_steps // 60]
 
 
 def test_rivals_differ_in_the_drift_alone(tmp_path):
-    loaded = saved(tmp_path, replace(TINY, ppo=PRESETS["lpo-demo"].ppo))
+    """And have all else of its configuration, usual or not."""
+    ppo = replace(PRESETS["lpo-demo"].ppo, horizon=100, epochs=2, lambda_=0.9)
+    loaded = saved(tmp_path, replace(TINY, ppo=ppo))
     suite = make_suite("CartPole-v1")
     field = find_contestants([loaded.source, "PPO", "DPO"], suite)
     methods = [one.methods[0] for one in field.contestants]
@@ -144,7 +146,7 @@ def test_it_is_looked_at(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"estimator": "backprop"}, "estimator: backprop given; PPO's updates are not differentiated, choose antithet"),
+        ({"estimator": "backprop"}, "estimator: 'backprop' given; choose from antithetic-es, persistent-es"),
         ({"estimator": "antithetic-es", "inner_updates": 1}, "inner_updates: 1 given; must be at least 2 for antithet"),
         ({"entropy_weights": ()}, "entropy_weights: nothing given"),
         ({"entropy_weights": (0.1, -1.0)}, "entropy_weights: 0.1 -1.0 given; must be one or more finite"),
@@ -171,7 +173,7 @@ def test_bad_networks_are_told(changes, says):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("train lpo --preset smoke --estimator backprop", "estimator: backprop given; PPO's updates are not differ"),
+        ("train lpo --preset smoke --estimator backprop", "--estimator: 'backprop' given; choose from"),
         ("train lpo --preset smoke --distribution small-layouts", "agent.torso: tabular given; PPO's agents are dense"),
         ("train lpo --ppo.epochs 0", "ppo.epochs: 0 given; must be at least 1"),
         ("train lpo --ppo.discount 0.9", "discount: 0.99 given; must be ppo.discount (0.9)"),
