@@ -1,6 +1,8 @@
 """Packages that are not installed with this one."""
 
+import contextlib
 import importlib
+import io
 import warnings
 from typing import Any
 
@@ -15,8 +17,9 @@ def import_extra(name: str, module: str) -> Any:
         UserError: it is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its age, at every import
+        # Some complain at every import, of their age or of what they can do without, and some print it.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
