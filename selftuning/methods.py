@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.agent import AgentConfig, Summarised
+from metaobj.common.agents.conditioned import conditioned
+from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.baselines import A2C_RATES, BASELINE_DISCOUNT
@@ -14,7 +16,6 @@ from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.meta.objectives import Bootstrapped, Last, Mixed
 from metaobj.common.meta.online import META_LEARNING_RATE, Online
 from metaobj.common.rules.bounded import Bounded
-from metaobj.common.rules.on_policy import LearnedObjective
 from metaobj.selftuning.frodo import Frodo
 from metaobj.selftuning.losses import Outer
 from metaobj.selftuning.rule import Numbers, SelfTuning
@@ -27,6 +28,8 @@ one.
 """
 USUAL: Mapping[str, Any] = {"gradient_clip": 0.1}
 """Fields of `Online`."""
+EMBEDDING = 16
+"""Of what networks are told, where they are (Xu et al. 2018)."""
 _OUTER = Outer()
 
 
@@ -41,7 +44,7 @@ class OnlineMethod:
     """A self-tuning agent: its rule, and how the rule is tuned."""
 
     name: str
-    rule: LearnedObjective
+    rule: SelfTuning | Frodo
     how: Mapping[str, Any] = field(default_factory=dict)
     """How it is tuned: fields of `Online`, those of `USUAL` where it says nothing."""
     discount: float = BASELINE_DISCOUNT
@@ -50,6 +53,19 @@ class OnlineMethod:
     """Of the value function at the outer discount, where the rule reads it."""
     agent: Callable[[AgentConfig], AgentConfig] = _usual_agent
     """Its network and optimiser, by those of the entry."""
+    embedding: int = 0
+    """Where it is not 0 networks are told the rule's numbers, in an embedding of this size: see `ConditionedAgent`."""
+
+    def outer(self) -> Self:
+        """The same, but advantages of the loss that agents are judged by are formed with the lifetime's value function,
+        which learns at the outer discount (see `Outer.critic`).
+        """
+        rule = replace(self.rule, outer=replace(self.rule.outer, critic="outer"))
+        return replace(self, name=f"{self.name}-outer", rule=rule)
+
+    def conditioned(self) -> Self:
+        """The same, but networks are told the rule's numbers."""
+        return replace(self, name=f"{self.name}-conditioned", embedding=EMBEDDING)
 
     def programs(self, rollout_steps: int) -> Callable[[Entry, Environment], Online]:
         """How its agents live."""
@@ -58,6 +74,7 @@ class OnlineMethod:
             rollout_steps=rollout_steps,
             discount=self.discount,
             value=self.value,
+            agents=conditioned(self.rule, self.embedding) if self.embedding else make_agent,
         )
 
         def make(entry: Entry, environment: Environment) -> Online:
@@ -96,27 +113,34 @@ _STAC = SelfTuning(
 _LATE: Mapping[str, Any] = {"meta_objective": Last("same"), "lag": 1}
 _MG = SelfTuning(Numbers(), _OUTER)
 
-ONLINE: dict[str, OnlineMethod] = {
-    method.name: method
-    for method in (
-        OnlineMethod("MG", _MG),
-        OnlineMethod("MG-outer", replace(_MG, outer=replace(_OUTER, critic="outer"))),
-        OnlineMethod("Mixed", _MG, {"meta_objective": Mixed(0.8), "inner_updates": 5}),
-        OnlineMethod("STAC", _STAC, _LATE),
-        OnlineMethod("STACX", replace(_STAC, auxiliary=2), _LATE),
-        OnlineMethod(
-            "BMG",
-            replace(_MG, inner=replace(_MG.inner, entropy_weight=Bounded(0.01, 0.0, 0.2)), distance="policy and value"),
-            {"meta_objective": Bootstrapped(look_ahead=2, by="rule", goes_on="target"), "inner_updates": 4},
-        ),
-        OnlineMethod("FRODO", Frodo(residual=True)),
-    )
-}
-"""MG tunes discount and lambda by the agents' own values, MG-outer by a value function at the outer discount; Mixed
-judges each of five updates; STAC, whose rollouts are one update old, tunes the whole loss, STACX those of two auxiliary
-heads besides; BMG tunes the entropy too, towards where two further updates lead; FRODO learns its returns themselves,
-TD(0)'s at first.
+_BASE = (
+    OnlineMethod("MG", _MG),
+    OnlineMethod("Mixed", _MG, {"meta_objective": Mixed(0.8), "inner_updates": 5}),
+    OnlineMethod("STAC", _STAC, _LATE),
+    OnlineMethod("STACX", replace(_STAC, auxiliary=2), _LATE),
+    OnlineMethod(
+        "BMG",
+        replace(_MG, inner=replace(_MG.inner, entropy_weight=Bounded(0.01, 0.0, 0.2)), distance="policy and value"),
+        {"meta_objective": Bootstrapped(look_ahead=2, by="rule", goes_on="target"), "inner_updates": 4},
+    ),
+    OnlineMethod("FRODO", Frodo(residual=True)),
+)
+"""MG tunes discount and lambda; Mixed judges each of five updates; STAC, whose rollouts are one update old, tunes the
+whole loss, STACX those of two auxiliary heads besides; BMG tunes the entropy too, towards where two further updates
+lead; FRODO learns its returns themselves, TD(0)'s at first.
 """
+
+
+def _variants(method: OnlineMethod) -> list[OnlineMethod]:
+    """With each of the options that it can have."""
+    variants = [method, method.outer()]
+    if isinstance(method.rule, Summarised):
+        variants += [one.conditioned() for one in variants]
+    return variants
+
+
+ONLINE: dict[str, OnlineMethod] = {method.name: method for base in _BASE for method in _variants(base)}
+"""Each method as it is (agents are judged by their own values), `-outer`, `-conditioned` and both."""
 
 
 def methods(rollout_steps: int) -> list[Method]:

@@ -40,11 +40,10 @@ class RecentRewards(SelfTuning):
             "output": jnp.zeros(self.units),
         }
 
-    def values_for(self, eta: PyTree, batch: Batch) -> dict[str, jax.Array]:
+    def in_force(self, eta: PyTree, memory: jax.Array) -> PyTree:
         """With the entropy weight as the rewards of the last rollouts have it; zeros before the first."""
-        hidden = jax.nn.relu(apply_dense(eta["hidden"], batch.memory))
-        weight = self.inner.entropy_weight.value(eta["entropy_weight"] + hidden @ eta["output"])
-        return {**self.values(eta), "entropy_weight": weight}
+        hidden = jax.nn.relu(apply_dense(eta["hidden"], memory))
+        return {**eta, "entropy_weight": eta["entropy_weight"] + hidden @ eta["output"]}
 
     def first_memory(self) -> jax.Array:
         return jnp.zeros(self.rollouts)

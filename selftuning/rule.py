@@ -74,12 +74,23 @@ class SelfTuning:
         """The numbers themselves, {name: [1 + auxiliary heads]}."""
         return {name: number.value(eta[name]) for name, number in self.inner.items()}
 
-    def values_for(self, eta: PyTree, batch: Batch) -> dict[str, jax.Array]:
-        """Those by which an agent learns from a rollout."""
-        return self.values(eta)
+    def in_force(self, eta: PyTree, memory: PyTree) -> PyTree:
+        """Eta as an agent with such a memory learns by it."""
+        return eta
+
+    @property
+    def summary_size(self) -> int:
+        """See `common.agents.agent.Summarised`."""
+        return (1 + self.auxiliary) * sum(number.tuned for _, number in self.inner.items())
+
+    def summary(self, weights: PyTree, memory: PyTree) -> jax.Array:
+        """How far each tuned number has moved, unconstrained: a discount near 1 may mean ten steps or a thousand."""
+        eta = self.in_force(weights, memory)
+        moved = [eta[name] - number.unconstrained for name, number in self.inner.items() if number.tuned]
+        return jnp.concatenate(moved)
 
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
-        values, targets = self.values_for(weights, batch), {}
+        values, targets = self.values(self.in_force(weights, batch.memory)), {}
         for at, suffix in enumerate(self._suffixes):
             one = {name: value[at] for name, value in values.items()}
             returns = own_returns(suffix, heads, next_heads, batch, one["discount"], one["lambda_"], one["leak"])

@@ -27,8 +27,8 @@ class Growing(SelfTuning):
     def init(self, key):
         return {**super().init(key), "growth": jnp.asarray(0.3)}
 
-    def values_for(self, eta, batch):
-        return {**self.values(eta), "policy_weight": jnp.full(1, batch.memory)}
+    def in_force(self, eta, memory):
+        return {**eta, "policy_weight": jnp.full(1, memory)}
 
     def first_memory(self):
         return jnp.asarray(0.5)
@@ -42,7 +42,7 @@ NETWORK = pytest.param(AgentConfig("dense", (4,), apart=("value",)), marks=pytes
 
 @pytest.mark.parametrize("agent", [None, NETWORK], ids=["table", "network"])
 def test_gradients_go_through_what_is_remembered(agent):
-    rule = Growing(STILL, OUTER)
+    rule = Growing(replace(STILL, policy_weight=Bounded(1.0, 0.0, 2.0)), OUTER)
     family = family_of(rule, agent)
     lifetime = born(family)
 
@@ -74,5 +74,5 @@ def test_recent_rewards_move_the_entropy():
     np.testing.assert_allclose(lifetime.learner.memory, rewards[-3:], rtol=1e-12)
     np.testing.assert_allclose(told[0], 0.05)  # nothing has been earned yet
     assert len(set(map(float, told))) > 3 and all(0 < weight < 0.1 for weight in told)
-    untuned = rule.values_for(eta, batch._replace(memory=jnp.ones(3)))
+    untuned = rule.values(rule.in_force(eta, jnp.ones(3)))
     np.testing.assert_allclose(untuned["entropy_weight"], 0.05)  # the network says nothing at first

@@ -100,6 +100,18 @@ class Remembering(Protocol):
         """
 
 
+@runtime_checkable
+class Summarised(Protocol):
+    """A rule whose weights come to a few numbers, which an agent's network may be told; see `conditioned.py`."""
+
+    @property
+    def summary_size(self) -> int:
+        """How many there are."""
+
+    def summary(self, weights: PyTree, memory: PyTree) -> jax.Array:
+        """What they come to with what is remembered of an agent, [summary_size]; 0 where they are still fresh."""
+
+
 def targets_and_memory(
     rule: TargetRule, weights: PyTree, memory: PyTree, heads: Heads, next_heads: Heads, batch: Batch
 ) -> tuple[PyTree, Metrics, PyTree]:

@@ -39,30 +39,39 @@ def patches(x: jax.Array) -> jax.Array:
 
 
 class HeadedNetwork(nn.Module):
-    """Torso and heads. Observations [..., *shape] of any dtype to {head: [..., size]}."""
+    """Torso and heads. Observations [..., *shape] of any dtype to {head: [..., size]}.
+
+    Numbers [n] that hold for all observations may be told besides: each torso's first dense layer reads a linear
+    embedding of them beside what it reads else.
+    """
 
     observation_rank: int
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     heads: tuple[tuple[str, int], ...]
     apart: tuple[str, ...] = ()
+    embedding: int = 0
+    """Size of the embedding, where numbers are told."""
 
     @nn.compact
-    def __call__(self, observation: jax.Array) -> Heads:
+    def __call__(self, observation: jax.Array, told: jax.Array | None = None) -> Heads:
         own = [head for head in self.heads if head[0] in self.apart]
         if own:
             groups = [tuple(head for head in self.heads if head not in own), *((head,) for head in own)]
             outputs: Heads = {}
             for group in groups:
                 name = f"{_APART}{group[0][0]}" if group[0] in own else None
-                sizes = (self.observation_rank, self.channels, self.hidden, group)
-                outputs |= HeadedNetwork(*sizes, name=name)(observation)
+                sizes = (self.observation_rank, self.channels, self.hidden, group, (), self.embedding)
+                outputs |= HeadedNetwork(*sizes, name=name)(observation, told)
             return outputs
         dtype = jnp.result_type(float)
         x, leading = flattened(observation, self.observation_rank)
         for width in self.channels:
             x = nn.relu(nn.Dense(width, param_dtype=dtype)(patches(x)))
         x = x.reshape(x.shape[0], -1)
+        if told is not None:
+            embedded = nn.Dense(self.embedding, use_bias=False, param_dtype=dtype, name="embedding")(told)
+            x = jnp.concatenate([x, jnp.broadcast_to(embedded, (x.shape[0], self.embedding))], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width, param_dtype=dtype)(x))
         # Small first outputs: every lifetime starts near the uniform policy.

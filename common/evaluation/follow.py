@@ -14,8 +14,9 @@ from matplotlib.ticker import EngFormatter
 
 from metaobj.common.devices import quick_jit
 from metaobj.common.evaluation.method import Method, Settings
-from metaobj.common.evaluation.training import steps_after, summed, updates_by_bin
+from metaobj.common.evaluation.training import filled, steps_after, summed, updates_by_bin
 from metaobj.common.evaluation.worlds import draw_worlds
+from metaobj.common.experience.rollout import Episodes
 from metaobj.common.files import write_csv
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
@@ -26,6 +27,8 @@ from metaobj.common.types import Metrics, PRNGKey, PyTree
 
 REWARD = "reward"
 """Per environment step."""
+RETURN = "episode_return"
+"""Mean of the episodes that ended in a bin, or in the last one in which any did."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class Followed:
     """What L agents showed in each bin of their lives."""
 
     env_steps: np.ndarray  # [bins] of one agent by the end of the bin
-    values: Mapping[str, np.ndarray]  # {name: [L, bins]}, "reward" first; means over the bin's updates
+    values: Mapping[str, np.ndarray]  # {name: [L, bins]}, reward and return first; means over the bin's updates
 
 
 def follow(method: Method, entry: Entry, setting: Settings, agents: int, bins: int = 100, seed: int = 0) -> Followed:
@@ -58,9 +61,10 @@ def follow(method: Method, entry: Entry, setting: Settings, agents: int, bins: i
     ends = updates_by_bin(updates, min(bins, updates))
     hyperparameters = {name: jnp.float32(value) for name, value in setting.items()}
     live = partial(_live, method.rule, family.program, method.weights, hyperparameters)
-    shown = live(worlds.params, jax.random.split(agents_key, agents), jnp.diff(jnp.asarray(ends), prepend=0))
+    shown, *episodes = live(worlds.params, jax.random.split(agents_key, agents), jnp.diff(jnp.asarray(ends), prepend=0))
     values = {name: np.asarray(value) for name, value in shown.items()}
-    return Followed(steps_after(family.program, ends), {REWARD: values.pop(REWARD), **values})
+    returns = filled(*(np.asarray(value) for value in episodes))
+    return Followed(steps_after(family.program, ends), {REWARD: values.pop(REWARD), RETURN: returns, **values})
 
 
 @quick_jit(static_argnums=(0, 1))
@@ -72,17 +76,23 @@ def _live(
     params: PyTree,
     keys: PRNGKey,
     lengths: jax.Array,  # [bins] updates in each
-) -> Metrics:
-    def one(key: PRNGKey, params: PyTree) -> Metrics:
+) -> tuple[Metrics, jax.Array, jax.Array, jax.Array]:
+    """Means of what was shown, sum of returns and number of the episodes that ended, the running episodes' return so
+    far: [L, bins] each.
+    """
+
+    def one(key: PRNGKey, params: PyTree) -> tuple[Metrics, jax.Array, jax.Array, jax.Array]:
         lifetime = program.start(key, Birth(params, dict(hyperparameters), jnp.sum(lengths)))
 
-        def update(lifetime: Lifetime) -> tuple[Lifetime, Metrics]:
+        def update(lifetime: Lifetime) -> tuple[Lifetime, tuple[Metrics, Episodes]]:
             lifetime, about, acted = program.update(rule, weights, lifetime)
-            return lifetime, {**about, REWARD: acted.reward}
+            return lifetime, ({**about, REWARD: acted.reward}, acted.episodes)
 
-        def one_bin(lifetime: Lifetime, length: jax.Array) -> tuple[Lifetime, Metrics]:
-            lifetime, total = summed(update, lifetime, length)
-            return lifetime, jax.tree.map(lambda leaf: leaf / length, total)
+        def one_bin(lifetime: Lifetime, length: jax.Array) -> tuple[Lifetime, tuple[Any, ...]]:
+            lifetime, (total, episodes) = summed(update, lifetime, length)
+            means = jax.tree.map(lambda leaf: leaf / length, total)
+            running = jnp.mean(lifetime.worlds.episode_return)
+            return lifetime, (means, episodes.total_return, episodes.number, running)
 
         return jax.lax.scan(one_bin, lifetime, lengths)[1]
 
@@ -104,7 +114,7 @@ def draw(path: Path, followed: Followed, title: str, names: Sequence[str] = ()) 
         panel.plot(followed.env_steps, np.nanmedian(finite, 0), color=COLOURS[0], linewidth=2)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.ticklabel_format(axis="y", useOffset=False)
-        label = "reward per step" if name == REWARD else name.strip("_").replace("_", " ")
+        label = {REWARD: "reward per step", RETURN: "return per episode"}.get(name, name.strip("_").replace("_", " "))
         style_panel(panel, label, "environment steps")
     agents = next(iter(followed.values.values())).shape[0]
     set_title(figure, title, f"{agents} agents, each a thin line; their median a thick one")

@@ -99,12 +99,12 @@ def train_agents(
         rule, family.program, weights, params, values, keys[index], jnp.diff(ends, prepend=0)
     )
     env_steps = steps_after(family.program, ends)
-    filled = _fill(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
+    means = filled(np.asarray(returns), np.asarray(counts), np.asarray(rewards))
     random, optimal = (None, None) if worlds.reference is None else (leaf[index] for leaf in worlds.reference)
     if random is None and floor is not None:
         random = np.asarray(floor)
-    diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(filled), axis=-1)
-    return Record(filled, env_steps, random, optimal, diverged)
+    diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(means), axis=-1)
+    return Record(means, env_steps, random, optimal, diverged)
 
 
 def _for_each(value: ArrayLike, worlds: int) -> np.ndarray:
@@ -180,14 +180,16 @@ def summed(
     return jax.lax.fori_loop(0, number, one, (lifetime, nothing))
 
 
-def _fill(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:
-    """Mean returns [L, bins]. A bin in which no episode ended takes the bin before it, or the first one that has some;
-    a life in which none ever ended takes the running episodes' return.
+def filled(returns: np.ndarray, counts: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """Mean returns [L, bins], from the sum and the number of those of episodes that ended, and the running ones' mean.
+
+    A bin in which no episode ended takes the bin before it, or the first one that has some; a life in which none ever
+    ended takes the running episodes' return.
     """
     means = np.where(counts > 0, returns / np.maximum(counts, 1), np.nan)
-    filled = means.copy()
-    for at in range(1, filled.shape[1]):
-        filled[:, at] = np.where(np.isnan(filled[:, at]), filled[:, at - 1], filled[:, at])
-    for at in range(filled.shape[1] - 2, -1, -1):
-        filled[:, at] = np.where(np.isnan(filled[:, at]), filled[:, at + 1], filled[:, at])
-    return np.where(np.isnan(filled), running, filled)
+    known = means.copy()
+    for at in range(1, known.shape[1]):
+        known[:, at] = np.where(np.isnan(known[:, at]), known[:, at - 1], known[:, at])
+    for at in range(known.shape[1] - 2, -1, -1):
+        known[:, at] = np.where(np.isnan(known[:, at]), known[:, at + 1], known[:, at])
+    return np.where(np.isnan(known), running, known)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
+from metaobj.common.agents.make import make_agent
 from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.lifetimes.distributions import Entry
@@ -16,12 +17,12 @@ from metaobj.common.meta.online import META_LEARNING_RATE
 T, B, RATE, META_RATE = 5, 3, 2.0, 0.05
 
 
-def family_of(rule, agent=None):
-    """Agents by a rule in a ring: tables or, given their configuration, networks."""
+def family_of(rule, agent=None, agents=make_agent):
+    """Agents by a rule in a ring: tables or, given their configuration, networks; `agents` makes them."""
     entry = Entry("tests.worlds:RING", num_environments=B)
     if agent is not None:
         entry = Entry("tests.worlds:OBSERVED_RING", num_environments=B, agent=agent)
-    maker = on_policy(rule, rollout_steps=T, discount=0.9, value=ValueConfig(lambda_=0.8))
+    maker = on_policy(rule, rollout_steps=T, discount=0.9, value=ValueConfig(lambda_=0.8), agents=agents)
     return make_families([entry], maker)[0]
 
 

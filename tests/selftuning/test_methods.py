@@ -21,6 +21,7 @@ from metaobj.selftuning.interface import load
 from metaobj.selftuning.methods import ONLINE
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+ON_TABLES = [name for name, method in ONLINE.items() if not method.embedding]
 TABLES = [Entry("tests.worlds:LESSON", updates=40)]
 
 
@@ -29,12 +30,16 @@ def test_any_comparison_may_name_them():
     field = find_contestants(["pretrained:lpg-cpu", "A2C", "STAC", "bmg"], suite)
     assert [one.name for one in field.contestants] == ["LPG", "A2C", "STAC", "BMG"]
     assert field.learned == ("LPG",)
-    alone = find_contestants(["A2C", *ONLINE], TABLES)
-    assert len(alone.contestants) == 1 + len(ONLINE) and alone.first is None
+    alone = find_contestants(["A2C", *ON_TABLES], TABLES)
+    assert len(alone.contestants) == 1 + len(ON_TABLES) and alone.first is None
+    told = find_contestants(["A2C", "mg-conditioned", "FRODO-outer"], suite)
+    assert [one.name for one in told.contestants] == ["A2C", "MG-conditioned", "FRODO-outer"]
+    with pytest.raises(UserError, match="embedding: 16 given; tabular agents cannot be told numbers, networks can"):
+        find_contestants(["A2C", "STAC-outer-conditioned"], TABLES)
 
 
 def test_they_live_as_long_as_others_but_for_less_than_an_update():
-    methods = [one.methods[0] for one in find_contestants(["A2C", *ONLINE], TABLES).contestants]
+    methods = [one.methods[0] for one in find_contestants(["A2C", *ON_TABLES], TABLES).contestants]
     check_steps(methods, TABLES)
     for method in methods[1:]:
         program = method.programs(TABLES[0], _environment())
@@ -56,6 +61,8 @@ def test_they_learn_and_tell_what_they_tuned(name, tmp_path):
     seen = follow_method(following, tmp_path, Console(quiet=True))
     reward = seen.values["reward"]
     assert reward.shape == (3, len(seen.env_steps)) and reward[:, -1].min() > 0.9
+    length = (1 - 0.8**5) / 0.2  # of an episode, which each step ends with probability 0.2, and the fifth for certain
+    np.testing.assert_allclose(seen.values["episode_return"][:, -1], reward[:, -1] * length, rtol=0.2)
     for tuned in ("discount", "lambda_", *(["entropy_weight"] if name == "BMG" else [])):
         values = seen.values[tuned]
         assert (values[:, -1] != values[:, 0]).all() and (values > 0).all() and (values < 1).all()

@@ -10,6 +10,8 @@ import optax
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.agents.conditioned import conditioned
+from metaobj.common.agents.make import make_agent
 from metaobj.common.errors import UserError
 from metaobj.common.gradients import numbers
 from metaobj.common.lifetimes.distributions import Entry
@@ -165,7 +167,7 @@ def test_a_target_is_where_further_updates_lead(family, lifetime, by):
 
 
 def online(**changes):
-    family = family_of(RULE, changes.pop("agent", None))
+    family = family_of(RULE, changes.pop("agent", None), changes.pop("agents", make_agent))
     return Online(family.program, RULE, **changes), family
 
 
@@ -182,10 +184,18 @@ def lives(program, lifetime, updates):
     return lifetime
 
 
-@pytest.mark.parametrize("agent", [None, pytest.param(NETWORK, marks=pytest.mark.slow)], ids=["table", "network"])
-def test_an_exact_trace_is_backpropagation(agent):
+@pytest.mark.parametrize(
+    ("agent", "agents"),
+    [
+        (None, make_agent),
+        pytest.param(NETWORK, make_agent, marks=pytest.mark.slow),
+        pytest.param(NETWORK, conditioned(RULE, 2), marks=pytest.mark.slow),
+    ],
+    ids=["table", "network", "conditioned"],
+)
+def test_an_exact_trace_is_backpropagation(agent, agents):
     """After three updates by the same eta: d J(theta_3) / d eta, through the agents' optimiser."""
-    program, family = online(estimator=ForwardTrace(exact=True), agent=agent)
+    program, family = online(estimator=ForwardTrace(exact=True), agent=agent, agents=agents)
     lifetime = start_of(program, family, 0.0)
     born_with = lifetime.inner
     after = lives(program, lifetime, 3)
