@@ -23,7 +23,7 @@ class DiscoTraining(MetaTrainingConfig):
     discount: float = 0.99
     """gamma of the value function that judges agents; their own action values have `network.discount`."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
-    """What fresh agents learn from where no meta-gradient goes through their updates."""
+    """What agents learn from where no meta-gradient goes through their updates."""
     remat: bool = False
     """Recompute the objective's forward pass in the reverse pass: less memory, more time, the same gradient."""
     value: ValueConfig = field(default_factory=lambda: ValueConfig(learning_rate=3e-2))
@@ -51,7 +51,8 @@ _SMALL = DiscoTraining(
     meta_updates=200,
     inner_updates=2,
     learning_rate=5e-4,
-    lifetime_gradient_clip=0.1,
+    lifetime_adam=True,
+    lifetime_gradient_clip=1.0,
     network=DiscoConfig(units=64, life_units=32, categories=32),
     model=ModelConfig(32, 32),
     chunk=16,
@@ -73,6 +74,8 @@ PRESETS: dict[str, DiscoTraining] = {
         meta_updates=200,
         inner_updates=2,
         learning_rate=1e-4,
+        lifetime_adam=True,
+        lifetime_gradient_clip=1.0,
         discount=0.997,
         replay=ReplayConfig(1024, 64),
         chunk=4,

@@ -1,6 +1,6 @@
 """Disco as the command and the training loop see it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,11 @@ from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
 
 def programs(config: DiscoTraining, rule: UpdateRule) -> ProgramMaker[Any]:
     """Programs of agents that learn by `rule` as a configuration has it."""
-    kind = partial(Replayed, replay=config.replay) if config.replay.trajectories else OnPolicy
+    return trials(config, rule, partial(Replayed, replay=config.replay) if config.replay.trajectories else OnPolicy)
+
+
+def trials(config: DiscoTraining, rule: UpdateRule, kind: Callable[..., OnPolicy] = OnPolicy) -> ProgramMaker[Any]:
+    """Likewise of agents through whose updates the rule is trained, by default: without a store."""
     return on_policy(
         rule,
         rollout_steps=config.rollout_steps,
@@ -79,6 +83,7 @@ plugin = Plugin(
     distributions=DISTRIBUTIONS,
     build=lambda config: Disco(config.network, config.meta_loss),
     programs=programs,
+    trials=trials,
     baselines=_baselines,
     hyperparameters=lambda config: {},
     describe=_describe,

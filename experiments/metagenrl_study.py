@@ -174,7 +174,7 @@ def looking(trainer: MetaTrainer, updates: int = 60) -> Callable[[TrainingState]
             after, seen = [], []
             for family, population in zip(trainer.families, populations, strict=True):
                 given = (trainer.objective, family, trainer.config, state.eta, population, state.step)
-                _, lived, metrics = meta_gradient(*given)
+                _, lived, _, metrics = meta_gradient(*given)
                 after.append(lived)
                 seen.append((population.updates, {key: metrics[key] for key in LOOKED_AT}))
             return tuple(after), jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)

@@ -13,6 +13,7 @@ from flax import struct
 from metaobj.common.errors import UserError
 from metaobj.common.experience.rollout import Acted, Episodes
 from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.adams import first_adams
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.objectives.train import make_trainer
@@ -62,7 +63,7 @@ def estimate(pairs: int, config: MetaTrainingConfig, program: Bowl, steps: int =
     lives, met, found = population(pairs), perturbations(eta, 2 * pairs), []
     live = jax.jit(partial(es_gradient, None, family, config, eta))
     for _ in range(steps):
-        total, lives, met, metrics = live(lives, met)
+        total, lives, met, _, metrics = live(lives, met)
         assert metrics["finite"].all()
         found.append(np.asarray(total["w"]) / (2 * pairs))
     return np.array(found), lives, met
@@ -106,9 +107,22 @@ def test_a_pair_that_is_not_finite_is_left_out_whole(lost):
     lives = population(3)
     lives = lives.replace(**{lost: getattr(lives, lost).at[3].set(jnp.nan)})
     eta = {"w": jnp.ones(3)}
-    total, _, _, metrics = es_gradient(None, family, CONFIG, eta, lives, perturbations(eta, 6))
+    total, _, _, _, metrics = es_gradient(None, family, CONFIG, eta, lives, perturbations(eta, 6))
     np.testing.assert_array_equal(metrics["finite"], [True, True, False, False, True, True])
     assert np.isfinite(total["w"]).all()
+
+
+def test_each_pair_may_have_an_adam_of_its_own():
+    """Its first step is 1 in each weight, whatever the pair's estimate."""
+    family = Family(Bowl(), (0,), (), np.array([9]), np.zeros(6, int))
+    lives, eta = population(3), {"w": jnp.ones(3)}
+    lives = lives.replace(scar=lives.scar.at[3].set(jnp.nan))
+    given = (None, family, CONFIG, eta, lives, perturbations(eta, 6))
+    total, _, _, adams, _ = es_gradient(*given, first_adams(eta, 3))
+    np.testing.assert_array_equal(adams.count, [1, 0, 1])
+    first = np.asarray(adams.mu["w"]) / 0.1  # the estimates
+    np.testing.assert_allclose(2 * first.sum(0), es_gradient(*given)[0]["w"], rtol=1e-12)
+    np.testing.assert_allclose(total["w"], 2 * np.sign(first).sum(0), atol=1e-6)
 
 
 SMOKE = replace(PRESETS["smoke"], distribution="small-layouts", inner_updates=2, life=0.04, log_every=5)

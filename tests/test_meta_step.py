@@ -196,7 +196,7 @@ def test_each_family_may_have_an_adam_of_its_own(states):
     expected, mean = state.eta, jax.tree.map(jnp.zeros_like, state.eta)
     for family, population, memory in zip(trainer.families, state.populations, after.optimiser, strict=True):
         differentiate = jax.jit(partial(meta_gradient, trainer.objective, family, trainer.config))
-        total, _, told = differentiate(state.eta, population, state.step)
+        total, _, _, told = differentiate(state.eta, population, state.step)
         assert bool(told["finite"].all())
         size = family.lifetimes.size
         updates, remembered = adam.update(jax.tree.map(lambda g, n=size: g / n, total), adam.init(state.eta))
@@ -209,6 +209,31 @@ def test_each_family_may_have_an_adam_of_its_own(states):
     assert (
         max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (after.eta, shared)), strict=True)) > 1e-3
     )
+
+
+@pytest.mark.slow
+def test_each_lifetime_may_have_an_adam_of_its_own(states):
+    """Each weight moves by the mean of their steps; what their Adams remember goes on in new lifetimes."""
+    trainer = make_trainer(lifetime_adam=True)
+    state = trainer.init()
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(state.adams))
+    expected, finite = jax.tree.map(jnp.zeros_like, state.eta), 0
+    for family, population, own in zip(trainer.families, state.populations, state.adams, strict=True):
+        live = jax.jit(partial(meta_gradient, trainer.objective, family, trainer.config))
+        total, _, _, told = live(state.eta, population, state.step, own)
+        expected, finite = jax.tree.map(jnp.add, expected, total), finite + told["finite"].sum()
+    assert finite == 16
+    step = jax.jit(trainer.step)
+    after, metrics = step(state)
+    moved = jax.tree.map(lambda a, b: (b - a) / 0.01, after.eta, state.eta)
+    jax.tree.map(lambda m, e: np.testing.assert_allclose(m, e / 16, atol=2e-3), moved, expected)
+    np.testing.assert_allclose(metrics["meta_gradient_norm"], optax.tree.norm(expected) / 16, rtol=1e-3)
+    ended = 0
+    for number in range(2, 6):
+        after, metrics = step(after)
+        ended += int(metrics["ended"])
+        assert all((np.asarray(own.count) == number).all() for own in after.adams)
+    assert ended > 4
 
 
 def test_metrics_are_of_the_lifetimes(states):

@@ -51,15 +51,6 @@ def test_the_latest_trajectories_are_kept_and_learned_from_once_there_are_enough
     assert int(lifetime.steps) == 5 * T * B
 
 
-def test_a_meta_gradient_goes_through_fresh_rollouts():
-    family = family_of(ReplayConfig(4, 2))
-    lifetime = start(family)
-    trial, _ = family.program.begin_trial(RULE, 1, (), lifetime, jnp.int32(0))
-    after, batch, _ = jax.jit(family.program.gather)(trial)
-    assert batch.rollout.reward.shape == (T, B)
-    jax.tree.map(np.testing.assert_array_equal, after.store, lifetime.store)
-
-
 def test_what_cannot_be_stored_is_told():
     with pytest.raises(UserError, match="replay.drawn: 0 given; must be at least 1"):
         ReplayConfig(4, 0)

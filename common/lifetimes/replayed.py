@@ -1,7 +1,7 @@
 """The lifetime of an agent that learns from rollouts drawn out of a store of its latest ones.
 
-For rules that correct what another policy than the agent's gathered. What is meta-trained by backpropagation learns
-from fresh rollouts all the same.
+For rules that correct what another policy than the agent's gathered. Agents that a rule is meta-trained by through
+their updates have no store: they learn from fresh rollouts, and live by `OnPolicy`.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -54,7 +54,7 @@ class ReplayedLifetime(OnPolicyLifetime):
 
 @dataclass(frozen=True)
 class Replayed(OnPolicy):
-    """See `lifetimes.lifetime.MetaProgram`."""
+    """See `lifetimes.lifetime.Program`."""
 
     replay: ReplayConfig = ReplayConfig(1024)
 

@@ -53,6 +53,11 @@ class MetaTrainingConfig:
     """An Adam of its own for each family of worlds (those that share a program), whose steps are averaged: kinds of
     worlds with small meta-gradients then teach as much as those with large ones.
     """
+    lifetime_adam: bool = False
+    """An Adam of its own for each lifetime (for each pair, where they are paired), whose steps are averaged (Oh et al.
+    2025). It goes on when a lifetime ends and the next begins in its place. Takes the memory of two sets of the
+    objective's weights for each.
+    """
     schedule: Schedule = "cosine"
     """How the objective's learning rate goes over the run: stays, or falls to 0 along half a cosine."""
     lifetime_gradient_clip: float = 0.1
@@ -86,6 +91,8 @@ class MetaTrainingConfig:
             raise UserError(f"estimator: {self.estimator!r} given; choose from {', '.join(known)}")
         if self.paired and self.meta_objective != Last():
             raise UserError(f"estimator: {self.estimator} given; must be backprop where {self.meta_objective} judges")
+        if self.family_adam and self.lifetime_adam:
+            raise UserError("lifetime_adam: true given; must be false where family_adam is true")
         if self.schedule not in get_args(Schedule):
             raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
         if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:

@@ -19,6 +19,7 @@ from metaobj.common.gradients import is_finite, sum_over_chunks
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.lifetime import Lifetime, Program
 from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.adams import counted
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.gradient import largest_chunk
 from metaobj.common.types import Metrics, PyTree
@@ -38,7 +39,8 @@ def es_gradient(
     eta: PyTree,
     population: Lifetime,
     met: PyTree,
-) -> tuple[PyTree, Lifetime, PyTree, Metrics]:
+    adams: PyTree | None = None,
+) -> tuple[PyTree, Lifetime, PyTree, PyTree | None, Metrics]:
     """Live on, and sum the estimates of a family's lifetimes on this device.
 
     Args:
@@ -48,6 +50,7 @@ def es_gradient(
         eta: the rule's weights.
         population: [L, ...], pairs side by side.
         met: [L, ...] for each leaf of eta, the perturbations that lifetimes have met so far.
+        adams: [L / 2, ...] what each pair's own Adam remembers, where they have them.
 
     Returns:
         As `meta_gradient`, for descent, with what lifetimes have met by now in the third place.
@@ -65,8 +68,11 @@ def es_gradient(
         counted = ("episodes", "episode_return")
         return lifetime, {name: jnp.sum(v, 0) if name in counted else jnp.mean(v, 0) for name, v in seen.items()}
 
-    def one(pair: tuple[Lifetime, PyTree]) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
-        lifetimes, met = pair  # [2, ...]
+    def one(
+        lifetimes: Lifetime,  # [2, ...]
+        met: PyTree,  # [2, ...]
+        adam: PyTree | None,
+    ) -> tuple[PyTree, tuple[Lifetime, PyTree, PyTree | None, Metrics]]:
         leaves, structure = jax.tree.flatten(eta)
         keys = jax.random.split(stream(lifetimes.key[0], "perturbation"), len(leaves))
         drawn = [sigma * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
@@ -79,18 +85,18 @@ def es_gradient(
         norm = optax.tree.norm(gradient)
         # An agent whose logits are not finite acts all the same, and earns something.
         finite = jnp.isfinite(norm) & is_finite(lifetimes.own)
-        # Counted as the gradient of either of the two.
-        gradient = jax.tree.map(lambda g: jnp.where(finite, 2 * g, 0.0), gradient)
+        gradient, adam = counted(gradient, finite, adam)
+        gradient = jax.tree.map(lambda g: 2 * g, gradient)  # as that of either of the two
         both = {"gradient_norm": norm, "finite": finite}
         metrics |= {"meta_loss": -fitness, **{name: jnp.stack([value] * 2) for name, value in both.items()}}
-        return gradient, (lifetimes, met, metrics)
+        return gradient, (lifetimes, met, adam, metrics)
 
-    def chunk(part: PyTree) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
-        gradients, outputs = jax.vmap(one)(part)
+    def chunk(part: PyTree) -> tuple[PyTree, tuple[Lifetime, PyTree, PyTree | None, Metrics]]:
+        gradients, outputs = jax.vmap(one)(*part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
     pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met))
     size = largest_chunk(population.updates.shape[0] // 2, max(config.chunk // 2, 1))
-    total, outputs = sum_over_chunks(chunk, pairs, size)
-    population, met, metrics = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
-    return total, population, met, metrics
+    total, (population, met, adams, metrics) = sum_over_chunks(chunk, (*pairs, adams), size)
+    population, met, metrics = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (population, met, metrics))
+    return total, population, met, adams, metrics

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from metaobj.common.gradients import clip_by_norm, sum_over_chunks
 from metaobj.common.lifetimes.lifetime import Lifetime, MetaProgram
 from metaobj.common.lifetimes.population import Family
+from metaobj.common.meta.adams import counted
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.objectives import meta_loss
 from metaobj.common.types import Metrics, PyTree
@@ -25,33 +26,36 @@ def meta_gradient(
     eta: PyTree,
     population: Lifetime,
     step: jax.Array,
-) -> tuple[PyTree, Lifetime, Metrics]:
+    adams: PyTree | None = None,
+) -> tuple[PyTree, Lifetime, PyTree | None, Metrics]:
     """Live on, and sum the meta-gradients of a family's lifetimes on this device.
 
+    With `adams`, what each lifetime's own Adam remembers [L, ...], their steps are summed.
+
     Returns:
-        The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
-        ("finite" among them).
+        The sum over lifetimes whose gradient is finite, the lifetimes, what their Adams remember, and metrics with one
+        entry per lifetime [L] ("finite" among them).
     """
 
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
         return meta_loss(config.meta_objective, family.program, objective, config.inner_updates, eta, lifetime, step)
 
-    def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+    def one(lifetime: Lifetime, adam: PyTree | None) -> tuple[PyTree, tuple[Lifetime, PyTree | None, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
         clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
         finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
-        clipped = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), clipped)
+        brought, adam = counted(clipped, finite, adam)
         was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
         metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
-        return clipped, (lifetime, metrics)
+        return brought, (lifetime, adam, metrics)
 
-    def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
-        if part.updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
-            gradient, outputs = one(jax.tree.map(lambda leaf: leaf[0], part))
+    def chunk(part: PyTree) -> tuple[PyTree, tuple[Lifetime, PyTree | None, Metrics]]:
+        if part[0].updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
+            gradient, outputs = one(*jax.tree.map(lambda leaf: leaf[0], part))
             return gradient, jax.tree.map(lambda leaf: leaf[None], outputs)
-        gradients, outputs = jax.vmap(one)(part)
+        gradients, outputs = jax.vmap(one)(*part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
     size = largest_chunk(population.updates.shape[0], config.chunk)
-    total, (population, metrics) = sum_over_chunks(chunk, population, size)
-    return total, population, metrics
+    total, (population, adams, metrics) = sum_over_chunks(chunk, (population, adams), size)
+    return total, population, adams, metrics

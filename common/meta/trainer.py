@@ -18,9 +18,11 @@ from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Lifetime, Program, ProgramMaker
 from metaobj.common.lifetimes.population import Family, begin, make_families, renew, sampler_grids
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState, make_sampler
+from metaobj.common.meta.adams import first_adams
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.meta.gradient import meta_gradient
+from metaobj.common.meta.summary import summarise
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -35,6 +37,7 @@ class TrainingState:
     sampler: SamplerState
     populations: tuple[Lifetime, ...]  # one per family, [L, ...]
     met: tuple[PyTree, ...] = ()  # one per family, [L, ...] by leaf of eta: perturbations, where lifetimes are paired
+    adams: tuple[PyTree, ...] = ()  # one per family, [L, ...] or one for each pair, where lifetimes have their own
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +77,7 @@ class MetaTrainer:
         families = make_families(entries, programs, _pool(config), config.rollout_steps)
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
         check_estimator(config, entries, families)
-        together = 2 if config.paired else 1
-        mesh = make_mesh([family.lifetimes.size // together for family in families], devices)
+        mesh = make_mesh([_apart(config, family) for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
 
     @property
@@ -102,7 +104,7 @@ class MetaTrainer:
         rate: optax.ScalarOrSchedule = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optax.cosine_decay_schedule(self.config.learning_rate, self.config.meta_updates)
-        return optax.adam(rate)
+        return optax.scale_by_learning_rate(rate) if self.config.lifetime_adam else optax.adam(rate)
 
     @property
     def _parts(self) -> list[list[int]]:
@@ -148,6 +150,7 @@ class MetaTrainer:
             "sampler": whole,
             "populations": parted,
             "met": parted,
+            "adams": parted,
         }
         placed = TrainingState(**parts)  # type: ignore[arg-type]  # a tree prefix
         make = jax.jit(self.first, out_shardings=placed, compiler_options=quick_to_compile())
@@ -176,6 +179,9 @@ class MetaTrainer:
                 sampler=sampler,
                 populations=populations,
                 met=tuple(perturbations(eta, f.lifetimes.size) for f in self.families if self.config.paired),
+                adams=tuple(
+                    first_adams(eta, _apart(self.config, f)) for f in self.families if self.config.lifetime_adam
+                ),
             )
         )
 
@@ -185,21 +191,27 @@ class MetaTrainer:
         advance = jax.shard_map(
             self._advance,
             mesh=self.mesh,
-            in_specs=(whole, whole, whole, parts, parts),
-            out_specs=(whole, whole, parts, parts, whole),
+            in_specs=(whole, whole, whole, parts, parts, parts),
+            out_specs=(whole, whole, parts, parts, parts, whole),
             # The gradients are taken per device and summed by hand in `_advance`; with the check on, JAX would sum
             # gradients of the replicated eta by itself.
             check_vma=False,
         )
-        (gradients, finite), sampler, populations, met, metrics = advance(
-            state.step, state.eta, state.sampler, state.populations, state.met
+        (gradients, finite), sampler, populations, met, adams, metrics = advance(
+            state.step, state.eta, state.sampler, state.populations, state.met, state.adams
         )
         eta, optimiser = self._learn(gradients, finite, state.eta, state.optimiser)
         shares = finite / jnp.maximum(jnp.sum(finite), 1)
         mean = jax.tree.map(lambda *parts: sum(s * g for s, g in zip(shares, parts, strict=True)), *gradients)
         metrics["meta_gradient_norm"] = jnp.where(jnp.sum(finite) > 0, optax.tree.norm(mean), jnp.nan)
         return TrainingState(
-            step=state.step + 1, eta=eta, optimiser=optimiser, sampler=sampler, populations=populations, met=met
+            step=state.step + 1,
+            eta=eta,
+            optimiser=optimiser,
+            sampler=sampler,
+            populations=populations,
+            met=met,
+            adams=adams,
         ), metrics
 
     def _advance(
@@ -209,25 +221,34 @@ class MetaTrainer:
         sampler: SamplerState,
         populations: tuple[Lifetime, ...],
         met: tuple[PyTree, ...],
-    ) -> tuple[tuple[tuple[PyTree, ...], jax.Array], SamplerState, tuple[Lifetime, ...], tuple[PyTree, ...], Metrics]:
+        adams: tuple[PyTree, ...],
+    ) -> tuple[
+        tuple[tuple[PyTree, ...], jax.Array],
+        SamplerState,
+        tuple[Lifetime, ...],
+        tuple[PyTree, ...],
+        tuple[PyTree, ...],
+        Metrics,
+    ]:
         """On one device: K updates and meta-gradients of its lifetimes, then ends, reports and new beginnings.
 
         Returns:
             For each of `_parts` the mean meta-gradient over all devices, and of how many lifetimes it is [parts]; the
-            sampler, the lifetimes, the perturbations they have met, and metrics.
+            sampler, the lifetimes, the perturbations they have met, what their Adams remember, and metrics.
         """
+        each = adams or (None,) * len(self.families)
         if self.config.paired:
             estimated = [
-                es_gradient(self.objective, family, self.config, eta, population, pairs)
-                for family, population, pairs in zip(self.families, populations, met, strict=True)
+                es_gradient(self.objective, family, self.config, eta, population, pairs, own)
+                for family, population, pairs, own in zip(self.families, populations, met, each, strict=True)
             ]
-            totals, lived, met, metrics = zip(*estimated, strict=True)
+            totals, lived, met, each, metrics = zip(*estimated, strict=True)
         else:
             results = [
-                meta_gradient(self.objective, family, self.config, eta, population, step)
-                for family, population in zip(self.families, populations, strict=True)
+                meta_gradient(self.objective, family, self.config, eta, population, step, own)
+                for family, population, own in zip(self.families, populations, each, strict=True)
             ]
-            totals, lived, metrics = zip(*results, strict=True)
+            totals, lived, each, metrics = zip(*results, strict=True)
         finite = jnp.stack([sum(jnp.sum(metrics[at]["finite"]) for at in part) for part in self._parts])
         finite = jax.lax.psum(finite, AXIS)
 
@@ -259,32 +280,11 @@ class MetaTrainer:
             jax.tree.map(lambda leaf, w=which: jnp.where(w.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0, leaf), of)
             for of, which in zip(met, over, strict=False)
         )
-        summary = self._summary(lived, metrics)
+        summary = summarise(lived, metrics, len(self.entries))
         taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
         summary["first_steps"] = jax.lax.psum(taken, AXIS)
         summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
-        return (gradients, finite), sampler, populations, met, summary
-
-    def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
-        """Means over all lifetimes with a finite gradient, and returns by environment; NaN where there are none."""
-        joined = {name: jnp.concatenate([m[name] for m in metrics]) for name in metrics[0]}
-        tasks = jnp.concatenate([population.task for population in populations])
-        finite = joined.pop("finite")
-        joined = {name: jnp.where(finite, value, 0.0) for name, value in joined.items()}
-        episodes, episode_return = joined.pop("episodes"), joined.pop("episode_return")
-
-        def by_task(values: jax.Array) -> jax.Array:
-            return jax.lax.psum(jax.ops.segment_sum(values, tasks, len(self.entries)), AXIS)
-
-        count = jax.lax.psum(jnp.sum(finite), AXIS)
-        summary = {name: jax.lax.psum(jnp.sum(value), AXIS) / count for name, value in joined.items()}
-        summary["not_finite"] = jax.lax.psum(jnp.sum(~finite), AXIS)
-        largest = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
-        summary["gradient_norm_max"] = jnp.where(count > 0, largest, jnp.nan)
-        summary["task_reward"] = by_task(joined["reward"]) / by_task(finite.astype(joined["reward"].dtype))
-        summary["task_episodes"] = by_task(episodes)
-        summary["task_return_sum"] = by_task(episode_return)
-        return summary
+        return (gradients, finite), sampler, populations, met, each if adams else (), summary
 
     @cached_property
     def run_chunk(self) -> jax.stages.Wrapped:
@@ -311,6 +311,11 @@ def check_estimator(config: MetaTrainingConfig, entries: Sequence[Entry], famili
         if not hasattr(family.program, "begin_trial"):
             kind = type(family.program).__name__
             raise UserError(f"estimator: backprop given; {kind} cannot be differentiated, choose an evolution strategy")
+
+
+def _apart(config: MetaTrainingConfig, family: Family[Any]) -> int:
+    """How many of a family's lifetimes, or pairs of them, live on their own."""
+    return family.lifetimes.size // (2 if config.paired else 1)
 
 
 def _pool(config: MetaTrainingConfig) -> PRNGKey | None:

@@ -16,7 +16,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import Program, ProgramMaker
+from metaobj.common.lifetimes.lifetime import MetaProgram, Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.on_policy import Objective
@@ -91,6 +91,8 @@ class Plugin(Generic[Config, Rule]):
     """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
     far it is.
     """
+    trials: Callable[[Config, Rule], ProgramMaker[MetaProgram[Any, Rule]]] | None = None
+    """Likewise while updates are differentiated, where that leaves out something of how they live."""
     yardstick: bool = False
     """Whether comparisons of baselines alone may be set up as this kind's: with its environments for tuning."""
     convert: Callable[[Path, Path], Sequence[str]] | None = None

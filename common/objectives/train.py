@@ -51,8 +51,8 @@ def make_trainer(plugin: Plugin[Config, Any], config: Config, devices: int | Non
     """
     objective = plugin.build(config)
     entries = make_distribution(config.distribution, config.scale, plugin.distributions, config.life)
-    programs, hyperparameters = plugin.programs(config, objective), plugin.hyperparameters(config)
-    return MetaTrainer.of(objective, entries, programs, hyperparameters, config, devices)
+    make = plugin.programs if config.paired else plugin.trials or plugin.programs
+    return MetaTrainer.of(objective, entries, make(config, objective), plugin.hyperparameters(config), config, devices)
 
 
 def meta_train(

@@ -3,12 +3,14 @@
 import shutil
 from dataclasses import replace
 
+import jax
 import pytest
 
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
-from metaobj.common.lifetimes.replayed import ReplayConfig
-from metaobj.common.objectives.train import meta_train
+from metaobj.common.lifetimes.population import make_families
+from metaobj.common.lifetimes.replayed import ReplayConfig, Replayed
+from metaobj.common.objectives.train import make_trainer, meta_train
 from metaobj.disco.config import PRESETS, WIDE
 from metaobj.disco.plugin import plugin
 from tests.quick import quick_programs
@@ -38,6 +40,16 @@ def test_resumed_with_what_is_remembered_and_stored_it_ends_the_same(estimator, 
     (again / "objective.safetensors").unlink()
     assert meta_train(plugin, config, again, resume=True).finished
     assert (again / "objective.safetensors").read_bytes() == (straight / "objective.safetensors").read_bytes()
+
+
+def test_there_is_a_store_where_agents_learn_from_it_and_nowhere_else():
+    config = replace(TINY, replay=ReplayConfig(6, 3))
+    for estimator in ("backprop", "persistent-es"):
+        trainer = make_trainer(plugin, replace(config, estimator=estimator), devices=1)
+        state = jax.eval_shape(trainer.first, jax.random.key(0))
+        assert [hasattr(population, "store") for population in state.populations] == [estimator != "backprop"]
+    (family,) = make_families(trainer.entries, plugin.programs(config, trainer.objective))
+    assert isinstance(family.program, Replayed)  # as fresh agents live
 
 
 def test_rewards_of_all_ages_have_one_unit():

@@ -47,7 +47,7 @@ def test_meta_updates_change_the_drift():
     live = jax.jit(lambda lives, met: es_gradient(TINY.rule, family, TINY, fresh, lives, met))
     met = perturbations(fresh, 4)
     for _ in range(2):
-        gradient, lives, met, metrics = live(lives, met)
+        gradient, lives, met, _, metrics = live(lives, met)
     assert metrics["finite"].all() and (lives.updates == 2 * TINY.inner_updates).all()
     eta, _ = trainer._learn((gradient,), jnp.array([4]), fresh, trainer._first_optimiser(fresh))
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), eta, fresh)
