@@ -164,3 +164,13 @@ PRESETS: dict[str, LPGTraining] = {
         sampler=SamplerConfig(window=10, bonus=0.2, temperature=0.1),
     ),
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in under a minute",
+    "lpg-demo": "layouts of 5x5 cells, an LSTM of 32; what `make demo` runs",
+    "lpg-cpu": "small layouts, grids, random small worlds and chains, for two cores; ships as pretrained:lpg-cpu",
+    "lpg-grids": "worlds of many kinds for a rule that is to carry to others, 2048 lifetimes, for one accelerator",
+    "lpg-value": "the same for LPG+V, which reads the agent's value function too",
+    "lpg-value-cpu": "LPG+V for two cores, 64 lifetimes; pretrained:lpg-value-cpu is such a run",
+    "lpg-paper": "as published by Oh et al. 2020: fifteen environments, an LSTM of 256; for accelerators",
+}
+"""A line on each preset and distribution."""

@@ -101,8 +101,9 @@ CONFIGS: dict[str, Callable[[dict[str, Any]], Any]] = {
 WRONG: dict[str, str] = {
     # what is typed: what the line says
     "frobnicate": "'frobnicate' is unknown; choose from train, evaluate",
-    "--version": "is unknown",
-    "list everything": "takes no arguments",
+    "--versoin": "is unknown",
+    "list everything": "'everything' given; choose from 'all', 'objectives'",
+    "list --discrete --continuous": "discrete: given with --continuous; leave one of them out",
     "train dqn": "'dqn' is unknown; choose from disco, lpg",
     "train lpg --preset huge": "preset: 'huge' is unknown; choose from smoke",
     "train lpg --preset=huge": "preset: 'huge' is unknown",
@@ -344,16 +345,6 @@ def test_help_screens(
 def test_help_tells_the_presets_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "lpg", "--preset", "smoke", "--help") == 0
     assert "(default: small-mix)" in " ".join(capsys.readouterr().out.split())
-
-
-def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("list") == 0
-    out = capsys.readouterr().out
-    for name in ("smoke", "small-layouts", "held-out-layouts", "CartPole-v1"):
-        assert name in out
-    out = " ".join(out.split())
-    assert "control@1: CartPole-v1, Acrobot-v1, MountainCar-v0 (in no mean: asks for exploration) " in out
-    assert "craftax@1: craftax/Craftax-Classic-Symbolic-v1; needs metaobj[craftax] " in out
 
 
 def test_a_finished_run_is_left_as_it_is(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

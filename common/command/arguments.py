@@ -68,15 +68,20 @@ def _not_expected(word: str, arguments: list[str], flags: list[str], program: st
     return f"{word!r}: is not expected{after}; see metaobj {program} --help"
 
 
-def _flags(kind: Any, prefix: str = "--") -> list[str]:
+def flag(field: str) -> str:
+    """The flag of a field, whose name has dots where it lies deeper."""
+    return "--" + re.sub(r"_(?![.]|$)", "-", field)
+
+
+def _flags(kind: Any, prefix: str = "") -> list[str]:
     """All flags of a dataclass, or of a tuple of annotated ones."""
     if get_origin(kind) is tuple:
-        return [flag for part in get_args(kind) for flag in _flags(get_args(part)[0])]
+        return [name for part in get_args(kind) for name in _flags(get_args(part)[0])]
     found = []
     for field in fields(kind):
         hint = get_type_hints(kind)[field.name]
-        name = prefix + re.sub("_(?!$)", "-", field.name)
-        found += _flags(hint, name + ".") if is_dataclass(hint) else [name]
+        name = prefix + field.name
+        found += _flags(hint, name + ".") if is_dataclass(hint) else [flag(name)]
     return found
 
 

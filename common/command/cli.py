@@ -28,11 +28,13 @@ from metaobj.common.command.options import (
     RunArguments,
 )
 from metaobj.common.command.places import beside, check_out
+from metaobj.common.command.showing import show
 from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
+from metaobj.common.runs.run_folder import package_version
 
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Plugin
@@ -56,11 +58,14 @@ usage: metaobj COMMAND ...
                          an objective file of weights published in another form
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
-  list                   presets, distributions, environments, suites, objectives
+  show OBJECTIVE         where it comes from, what it was trained on, what it does
+  list [WHAT] [--discrete]
+                         objectives, presets, distributions, suites, environments
   demo KIND [--run-dir DIR]
                          train, evaluate and inspect a small objective
 
-OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more.
+OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more,
+`metaobj --version` which version this is.
 """
 
 
@@ -106,6 +111,9 @@ def _run(arguments: list[str], console: Console) -> int:
 
         print(USAGE.format(kinds=", ".join(kinds())), end="")
         return 0
+    if arguments == ["--version"]:
+        print(f"metaobj {package_version()}")
+        return 0
     commands: dict[str, Callable[[list[str], Console], int]] = {
         "train": _train,
         "evaluate": _evaluate,
@@ -115,13 +123,14 @@ def _run(arguments: list[str], console: Console) -> int:
         "distil": distil,
         "convert": convert_file,
         "follow": follow,
+        "show": show,
         "list": list_all,
         "demo": _demo,
     }
     command, *rest = arguments
     if command not in commands:
         raise UserError(f"command: {command!r} is unknown; choose from {', '.join(commands)}")
-    if command != "list" and not {"-h", "--help"} & set(rest):
+    if command not in ("list", "show") and not {"-h", "--help"} & set(rest):
         use_all_cores()
         join_cluster()
     return commands[command](rest, console)

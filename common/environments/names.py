@@ -3,6 +3,9 @@
 EXTRAS = ("brax", "craftax", "gymnasium", "jumanji")
 """Optional extras of this package, each with environments called EXTRA/..."""
 
+CONTINUOUS = ("brax",)
+"""Those whose actions are continuous; Gymnasium has both kinds."""
+
 
 def names_module(name: str) -> bool:
     """Whether making an environment of this name imports a Python module that the name tells."""
