@@ -15,7 +15,7 @@ from metaobj.common.lifetimes.distributions import (
     Entry,
 )
 from metaobj.common.lifetimes.sampler import SamplerConfig
-from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.config import MetaTrainingConfig, check_interval
 from metaobj.common.meta.objectives import Bootstrapped, MetaObjective
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -75,8 +75,7 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"{given} where init ({self.init}) tells what is started from")
         self._check_rule(given)
         check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
-        if self.start_updates % self.log_every:
-            raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")
+        check_interval(self, "meta_updates checkpoint_every start_updates")
 
     def _check_rule(self, given: str) -> None:
         """Raises:

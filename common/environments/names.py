@@ -13,6 +13,6 @@ def names_module(name: str) -> bool:
 
 
 def needed_extra(name: str) -> str | None:
-    """The optional extra that an environment of this name needs: `pip install 'metaobj[EXTRA]'`."""
+    """The optional extra that an environment of this name needs."""
     family, slash, _ = name.partition("/")
     return family if slash and family in EXTRAS else None
