@@ -81,3 +81,10 @@ PRESETS: dict[str, DiscoTraining] = {
         chunk=4,
     ),
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in a few minutes",
+    "disco-demo": "a small network from scratch, on small worlds with networks",
+    "disco103": "the published sizes, to go on from with --init pretrained:disco103",
+    "disco-worlds": "small grids and pendulums of varied physics, seen by networks",
+}
+"""A line on each preset and distribution."""

@@ -18,7 +18,7 @@ from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.disco.agent import model_agents
-from metaobj.disco.config import DISTRIBUTIONS, PRESETS, DiscoTraining
+from metaobj.disco.config import ABOUT, DISTRIBUTIONS, PRESETS, DiscoTraining
 from metaobj.disco.convert import CARD, PUBLISHED, convert
 from metaobj.disco.inspection import inspect
 from metaobj.disco.interface import LoadedDisco
@@ -77,10 +77,11 @@ def _convert(path: Path, out: Path) -> Sequence[str]:
 plugin = Plugin(
     kind="disco",
     title="Disco",
-    summary="DiscoRL (Oh et al. 2025): targets for a policy and two learned predictions, action values, any actions",
+    summary="DiscoRL (Oh et al. 2025): targets for a policy and two learned predictions, action values",
     presets=PRESETS,
     default_preset="disco-demo",
     distributions=DISTRIBUTIONS,
+    about=ABOUT,
     build=lambda config: Disco(config.network, config.meta_loss),
     programs=programs,
     trials=trials,

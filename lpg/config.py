@@ -15,7 +15,7 @@ from metaobj.common.lifetimes.distributions import (
     Entry,
 )
 from metaobj.common.lifetimes.sampler import SamplerConfig
-from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.config import MetaTrainingConfig, check_interval
 from metaobj.common.meta.objectives import Bootstrapped, MetaObjective
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -75,8 +75,7 @@ class LPGTraining(MetaTrainingConfig):
             raise UserError(f"{given} where init ({self.init}) tells what is started from")
         self._check_rule(given)
         check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
-        if self.start_updates % self.log_every:
-            raise UserError(f"log_every: {self.log_every} given; must divide start_updates ({self.start_updates})")
+        check_interval(self, "meta_updates checkpoint_every start_updates")
 
     def _check_rule(self, given: str) -> None:
         """Raises:
@@ -164,3 +163,13 @@ PRESETS: dict[str, LPGTraining] = {
         sampler=SamplerConfig(window=10, bonus=0.2, temperature=0.1),
     ),
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in under a minute",
+    "lpg-demo": "layouts of 5x5 cells, an LSTM of 32; what `make demo` runs",
+    "lpg-cpu": "small layouts, grids, random small worlds and chains, for two cores; ships as pretrained:lpg-cpu",
+    "lpg-grids": "worlds of many kinds for a rule that is to carry to others, 2048 lifetimes, for one accelerator",
+    "lpg-value": "the same for LPG+V, which reads the agent's value function too",
+    "lpg-value-cpu": "LPG+V for two cores, 64 lifetimes; pretrained:lpg-value-cpu is such a run",
+    "lpg-paper": "as published by Oh et al. 2020: fifteen environments, an LSTM of 256; for accelerators",
+}
+"""A line on each preset and distribution."""

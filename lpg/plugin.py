@@ -14,7 +14,7 @@ from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Distilling, Plugin
 from metaobj.common.types import PyTree
-from metaobj.lpg.config import DISTRIBUTIONS, PRESETS, LPGTraining
+from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect
 from metaobj.lpg.interface import LoadedLPG
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -62,6 +62,7 @@ plugin = Plugin(
     presets=PRESETS,
     default_preset="lpg-demo",
     distributions=DISTRIBUTIONS,
+    about=ABOUT,
     build=_build,
     programs=programs,
     baselines=_baselines,

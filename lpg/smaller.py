@@ -13,6 +13,7 @@ from metaobj.common.files import make_folder
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.objectives import file
 from metaobj.common.objectives.plugin import Inspection, Loaded
+from metaobj.common.objectives.provenance import here, known
 from metaobj.common.types import Metrics, PyTree
 from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
 from metaobj.lpg.objective import LPG
@@ -82,5 +83,8 @@ def smaller(loaded: Loaded[LPGTraining, LPG], options: Smaller, folder: Path, co
     of = {**asdict(options), "of": loaded.metadata["digest"], **errors}
     changes = {"objective": loaded.plugin.describe(config), "configuration": asdict(config), "distilled": of}
     make_folder(folder)
-    file.save(path, learnt.eta, {**loaded.metadata, **changes})
+    kept = {name: value for name, value in loaded.metadata.items() if name != "card"}  # which is the old one's
+    command = f"metaobj distil {loaded.source} --units {network.units} --updates {options.updates}"
+    begun = {**here(), "command": command, "init": known(loaded.source, loaded.metadata)}
+    file.save(path, learnt.eta, {**kept, **changes, "provenance": begun})
     return Inspection([path], (f"units: {network.units} for {old.config.units}; {learnt.told}",))

@@ -76,3 +76,9 @@ PRESETS: dict[str, LPOTraining] = {
     ),
     "lpo-demo": _DEMO,
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in under a minute",
+    "lpo-demo": "persistent evolution strategies on Catch and a chain, agents with networks",
+    "lpo-small": "Catch and a chain with states that say nothing, short lives of agents with networks",
+}
+"""A line on each preset and distribution."""

@@ -11,7 +11,7 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.ppo import PPO, ppo_agents
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Distilling, Plugin
-from metaobj.lpo.config import DISTRIBUTIONS, PRESETS, LPOTraining
+from metaobj.lpo.config import ABOUT, DISTRIBUTIONS, PRESETS, LPOTraining
 from metaobj.lpo.formulas import Samples, formulas
 from metaobj.lpo.inspection import inspect
 from metaobj.lpo.interface import LoadedLPO
@@ -48,6 +48,7 @@ plugin = Plugin(
     presets=PRESETS,
     default_preset="lpo-demo",
     distributions=DISTRIBUTIONS,
+    about=ABOUT,
     build=lambda config: config.rule,
     programs=_programs,
     baselines=_baselines,

@@ -106,3 +106,10 @@ PRESETS: dict[str, MetaGenRLTraining] = {
         ),
     ),
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in under a minute",
+    "metagenrl-demo": "pendulums and point masses of varied physics, for two cores; ships as pretrained:metagenrl-demo",
+    "metagenrl-cpu": "the same for more than three times as long",
+    "metagenrl-paper": "as published by Kirsch et al. 2020, on Brax's halfcheetah and hopper; for accelerators",
+}
+"""A line on each preset and distribution."""

@@ -11,7 +11,7 @@ from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
-from metaobj.metagenrl.config import DISTRIBUTIONS, PRESETS, MetaGenRLTraining
+from metaobj.metagenrl.config import ABOUT, DISTRIBUTIONS, PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect
 from metaobj.metagenrl.interface import LoadedMetaGenRL
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy
@@ -58,6 +58,7 @@ plugin = Plugin(
     presets=PRESETS,
     default_preset="metagenrl-demo",
     distributions=DISTRIBUTIONS,
+    about=ABOUT,
     build=_build,
     programs=_programs,
     baselines=_baselines,

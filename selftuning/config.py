@@ -34,3 +34,8 @@ PRESETS: dict[str, SelfTuningTraining] = {
     "smoke": replace(_DEMO, distribution="small-mix", meta_updates=20, log_every=5, checkpoint_every=5),
     "selftuning-demo": _DEMO,
 }
+ABOUT = {
+    "smoke": "trains, checkpoints and ends in under a minute",
+    "selftuning-demo": "discount, lambda and weights of an actor-critic's loss, on layouts of 5x5 cells",
+}
+"""A line on each preset and distribution."""

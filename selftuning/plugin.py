@@ -11,7 +11,7 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
-from metaobj.selftuning.config import PRESETS, SelfTuningTraining
+from metaobj.selftuning.config import ABOUT, PRESETS, SelfTuningTraining
 from metaobj.selftuning.inspection import inspect
 from metaobj.selftuning.interface import LoadedSelfTuning
 from metaobj.selftuning.losses import Outer
@@ -43,6 +43,7 @@ plugin = Plugin(
     presets=PRESETS,
     default_preset="selftuning-demo",
     distributions={},
+    about=ABOUT,
     build=lambda config: config.rule,
     programs=_programs,
     baselines=_baselines,

@@ -101,8 +101,9 @@ CONFIGS: dict[str, Callable[[dict[str, Any]], Any]] = {
 WRONG: dict[str, str] = {
     # what is typed: what the line says
     "frobnicate": "'frobnicate' is unknown; choose from train, evaluate",
-    "--version": "is unknown",
-    "list everything": "takes no arguments",
+    "--versoin": "is unknown",
+    "list everything": "'everything' given; choose from 'all', 'objectives'",
+    "list --discrete --continuous": "discrete: given with --continuous; leave one of them out",
     "train dqn": "'dqn' is unknown; choose from disco, lpg",
     "train lpg --preset huge": "preset: 'huge' is unknown; choose from smoke",
     "train lpg --preset=huge": "preset: 'huge' is unknown",
@@ -149,8 +150,11 @@ WRONG: dict[str, str] = {
     "train lpg --rollout-steps 0": "rollout_steps: 0 given",
     "train lpg --chunk 0": "chunk: 0 given",
     "train lpg --log-every 0": "log_every: 0 given",
-    "train lpg --log-every 7": "log_every: 7 given; must divide meta_updates (400)",
-    "train lpg --checkpoint-every 5": "must divide",
+    "train lpg --log-every 7": "must divide meta_updates (400) and checkpoint_every (100), as --log-every 5 does",
+    "train lpg --checkpoint-every 5 --log-every 10": "and checkpoint_every (5), as --log-every 5 does",
+    "train lpg --meta-updates 0 --log-every 5": "meta_updates: 0 given",
+    "train lpg --lr 3": "--lr: is unknown; did you mean --learning-rate or --value.learning-rate?",
+    "train lpg --qq 3": "--qq: is unknown; see",
     "train lpg --keep-checkpoints 0": "keep_checkpoints: 0 given",
     "train lpg --discount 1.5": "discount: 1.5 given; must be at least 0 and at most 1",
     "train lpg --learning-rate nan": "learning_rate: nan given; must be a finite number and greater than 0",
@@ -208,7 +212,8 @@ WRONG: dict[str, str] = {
     "evaluate run --out file": "is a file; give a folder",
     "evaluate run --no-baselines --against A2C": "against: A2C given with --no-baselines; leave one of them out",
     "evaluate run --against SARSA": "SARSA: no such file; give an objective file, a run folder, or pretrained:NAME",
-    "evaluate run --against DDPG": "DDPG: is no baseline of LPG; choose from A2C, PPO",
+    "evaluate run --against DDPG": "DDPG: is for continuous actions; LPG's agents have discrete ones; choose from A2C,",
+    "compare pretrained:metagenrl-demo MG --suite small-control": "agents have continuous ones; choose from DDPG",
     "evaluate run --suite control@7": "suite: 'control@7' given; what there is now is control@1",
     "evaluate run --steps 1": "steps: 1 given; one update on",
     "evaluate run --tuning nothing": "--tuning: 'nothing' given; choose from",
@@ -266,7 +271,7 @@ def test_a_missing_extra(
 ) -> None:
     find = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == package else find(name, *rest))
-    refused(f"train lpg {flag}", f"the package {package} is not installed; install it with: pip install", place, capfd)
+    refused(f"train lpg {flag}", f"the package {package} is not installed; install it with: ", place, capfd)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")])
@@ -315,6 +320,38 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["list"])
 
 
+@pytest.mark.parametrize(
+    ("given", "log_every", "checkpoint_every"),
+    [
+        ("--meta-updates 2", 2, 2),
+        ("--meta-updates 7", 7, 7),
+        ("--meta-updates 250", 10, 100),
+        ("--meta-updates 255", 5, 100),
+        ("--checkpoint-every 6", 2, 6),
+        ("--meta_updates=30 --checkpoint-every 15", 5, 15),
+        ("--meta-updates 20 --log-every 5 --checkpoint-every 10", 5, 10),
+        ("--seed 3", 10, 100),
+    ],
+)
+def test_the_interval_of_the_log_suits_what_is_given(
+    given: str,
+    log_every: int,
+    checkpoint_every: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[Any] = []
+
+    def trained(plugin: Any, config: Any, *_: Any, **__: Any) -> Outcome:
+        seen.append(config)
+        return Outcome(True, 0, Path("x"))
+
+    monkeypatch.setattr("metaobj.common.objectives.train.meta_train", trained)
+    assert run("train", "lpg", "--preset", "lpg-demo", *given.split()) == 0
+    assert (seen[0].log_every, seen[0].checkpoint_every) == (log_every, checkpoint_every)
+    assert (f"--log-every {log_every}" in capsys.readouterr().out) == (log_every != 10 and "--log-every" not in given)
+
+
 def test_the_last_of_two_values_counts(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     refused("train lpg --preset smoke --preset huge", "preset: 'huge'", place, capfd)
     assert run("train", "lpg", "--run-dir", "thesis", "--run_dir", "run", "--resume") == 0
@@ -345,16 +382,6 @@ def test_help_screens(
 def test_help_tells_the_presets_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "lpg", "--preset", "smoke", "--help") == 0
     assert "(default: small-mix)" in " ".join(capsys.readouterr().out.split())
-
-
-def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("list") == 0
-    out = capsys.readouterr().out
-    for name in ("smoke", "small-layouts", "held-out-layouts", "CartPole-v1"):
-        assert name in out
-    out = " ".join(out.split())
-    assert "control@1: CartPole-v1, Acrobot-v1, MountainCar-v0 (in no mean: asks for exploration) " in out
-    assert "craftax@1: craftax/Craftax-Classic-Symbolic-v1; needs metaobj[craftax] " in out
 
 
 def test_a_finished_run_is_left_as_it_is(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

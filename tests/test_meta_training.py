@@ -77,6 +77,14 @@ def checkpoints(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in (folder / "checkpoints").iterdir())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_day() -> Iterator[None]:
+    """Runs are compared byte for byte, and midnight may come."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaobj.common.objectives.provenance.time.strftime", lambda form: "2026-01-01")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than the runs."""
@@ -119,6 +127,19 @@ def test_a_run_leaves_its_parts(straight: Path) -> None:
     loaded = load_objective(straight)
     assert loaded.objective.config.units == 4 and loaded.metadata["meta_updates"] == 5
     assert sum(row["ended"] for row in rows(straight)) > 2
+
+
+def test_a_run_that_starts_from_another_says_so(straight: Path, tmp_path: Path) -> None:
+    """And so does one that starts from that."""
+    names = [str(straight)]
+    for name in ("second", "third"):
+        told(tmp_path / name, replace(TINY, init=names[-1]))
+        names.append(str(tmp_path / name))
+    digests = [load_objective(name).metadata["digest"] for name in names]
+    found = load_objective(names[2]).metadata["provenance"]
+    assert found == json.loads((tmp_path / "third" / "config.json").read_text())["provenance"]
+    first = {"name": names[0], "digest": digests[0], "meta_updates": 5}
+    assert found["init"] == {"name": names[1], "digest": digests[1], "meta_updates": 5, "init": first}
 
 
 @pytest.mark.slow

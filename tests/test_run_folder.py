@@ -33,7 +33,7 @@ def test_a_new_run_has_its_configuration(tmp_path: Path) -> None:
         assert run.config["agent"]["hidden"] == [32, 16] and not run.resumed
         assert run.checkpoints.parent == run.metrics.parent == run.objective.parent == path
     record = json.loads((path / "config.json").read_text())
-    assert set(record) == {"format_version", "package_version", "run_id", "config"}
+    assert set(record) == {"format_version", "package_version", "run_id", "provenance", "config"}
     assert record["run_id"] == run.run_id
     assert read_config(path) == run.config
     assert sorted(os.listdir(path)) == ["config.json", "run.lock"]
@@ -106,6 +106,7 @@ def test_named_fields_may_differ(tmp_path: Path) -> None:
     [
         ("{", "is not the configuration of a run"),
         ("[]", "is not the configuration of a run"),
+        ('{"format_version": 1, "config": {}, "provenance": 3}', "is not the configuration of a run"),
         ('{"format_version": 99, "config": {}}', "format version is 99; this version of metaobj reads 1"),
     ],
 )
@@ -163,6 +164,13 @@ def test_every_run_has_a_name_of_its_own_and_keeps_it(tmp_path: Path) -> None:
     file.write_text(json.dumps(record))
     with RunFolder.open(file.parent, CONFIG, resume=True) as run:
         assert run.run_id == "run"
+
+
+def test_what_was_written_down_at_the_start_stays(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, CONFIG, provenance={"date": "then"}) as run:
+        assert run.provenance == {"date": "then"}
+    with RunFolder.open(tmp_path, CONFIG, resume=True, provenance={"date": "now"}) as run:
+        assert run.provenance == {"date": "then"}
 
 
 def test_a_run_that_is_abandoned_leaves_room_for_another(tmp_path: Path) -> None:

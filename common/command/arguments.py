@@ -57,8 +57,8 @@ def _not_expected(word: str, arguments: list[str], flags: list[str], program: st
     """What to say of an argument that no field takes."""
     if word.startswith("--"):
         name = word.partition("=")[0].replace("_", "-")
-        ends = [flag for flag in flags if flag.rpartition(".")[2] == name.removeprefix("--")]
-        similar = ends or get_close_matches(name, flags, 2, 0.7)
+        word = name.removeprefix("--")
+        similar = _called_so(word, flags) or get_close_matches(name, flags, 2, 0.7)
         hint = f"did you mean {' or '.join(similar)}?" if similar else f"see metaobj {program} --help"
         return f"{name}: is unknown; {hint}"
     at = next((i for i, argument in enumerate(arguments) if argument == word or argument.endswith(f"={word}")), 0)
@@ -68,15 +68,30 @@ def _not_expected(word: str, arguments: list[str], flags: list[str], program: st
     return f"{word!r}: is not expected{after}; see metaobj {program} --help"
 
 
-def _flags(kind: Any, prefix: str = "--") -> list[str]:
+def _called_so(word: str, flags: list[str]) -> list[str]:
+    """Flags whose last name a word is, or whose words begin with its letters: lr is learning-rate. Those that lie less
+    deep come first.
+    """
+    last = {one: one.removeprefix("--").rpartition(".")[2] for one in flags}
+    found = [one for one in flags if last[one] == word]
+    found = found or [one for one in flags if "".join(part[0] for part in last[one].split("-")) == word]
+    return sorted(found, key=lambda one: one.count("."))[:2]
+
+
+def flag(field: str) -> str:
+    """The flag of a field, whose name has dots where it lies deeper."""
+    return "--" + re.sub(r"_(?![.]|$)", "-", field)
+
+
+def _flags(kind: Any, prefix: str = "") -> list[str]:
     """All flags of a dataclass, or of a tuple of annotated ones."""
     if get_origin(kind) is tuple:
-        return [flag for part in get_args(kind) for flag in _flags(get_args(part)[0])]
+        return [name for part in get_args(kind) for name in _flags(get_args(part)[0])]
     found = []
     for field in fields(kind):
         hint = get_type_hints(kind)[field.name]
-        name = prefix + re.sub("_(?!$)", "-", field.name)
-        found += _flags(hint, name + ".") if is_dataclass(hint) else [name]
+        name = prefix + field.name
+        found += _flags(hint, name + ".") if is_dataclass(hint) else [flag(name)]
     return found
 
 

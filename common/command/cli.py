@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaobj.common.command.arguments import last_value, parse, with_configuration
+from metaobj.common.command.configured import fitted
+from metaobj.common.command.lines import say
 from metaobj.common.command.listing import list_all
 from metaobj.common.command.options import (
     CompareArguments,
@@ -28,11 +30,13 @@ from metaobj.common.command.options import (
     RunArguments,
 )
 from metaobj.common.command.places import beside, check_out
+from metaobj.common.command.showing import show
 from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import quiet_checkpoints
+from metaobj.common.runs.run_folder import package_version
 
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Plugin
@@ -56,11 +60,14 @@ usage: metaobj COMMAND ...
                          an objective file of weights published in another form
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
-  list                   presets, distributions, environments, suites, objectives
+  show OBJECTIVE         where it comes from, what it was trained on, what it does
+  list [WHAT] [--discrete]
+                         objectives, presets, distributions, suites, environments
   demo KIND [--run-dir DIR]
                          train, evaluate and inspect a small objective
 
-OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more.
+OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAND --help` tells more,
+`metaobj --version` which version this is.
 """
 
 
@@ -106,6 +113,9 @@ def _run(arguments: list[str], console: Console) -> int:
 
         print(USAGE.format(kinds=", ".join(kinds())), end="")
         return 0
+    if arguments == ["--version"]:
+        print(f"metaobj {package_version()}")
+        return 0
     commands: dict[str, Callable[[list[str], Console], int]] = {
         "train": _train,
         "evaluate": _evaluate,
@@ -115,13 +125,14 @@ def _run(arguments: list[str], console: Console) -> int:
         "distil": distil,
         "convert": convert_file,
         "follow": follow,
+        "show": show,
         "list": list_all,
         "demo": _demo,
     }
     command, *rest = arguments
     if command not in commands:
         raise UserError(f"command: {command!r} is unknown; choose from {', '.join(commands)}")
-    if command != "list" and not {"-h", "--help"} & set(rest):
+    if command not in ("list", "show") and not {"-h", "--help"} & set(rest):
         use_all_cores()
         join_cluster()
     return commands[command](rest, console)
@@ -136,7 +147,7 @@ def _train(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: metaobj train KIND ...; KIND is one of:")
         for kind, plugin in plugins().items():
-            print(f"  {kind:12} {plugin.summary}; presets {', '.join(plugin.presets)}")
+            say(console, kind, f"{plugin.summary}; presets {', '.join(plugin.presets)}", column=14)
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
@@ -148,7 +159,9 @@ def _train(arguments: list[str], console: Console) -> int:
             default = stored
             for name in ("distribution", "selection"):
                 _check_own(run_dir, name, getattr(stored, name), last_value(rest, f"--{name}"))
-    run, config = with_configuration(RunArguments(), default, rest, f"train {plugin.kind}")
+    run, config = with_configuration(RunArguments(), fitted(default, rest), rest, f"train {plugin.kind}")
+    if config.log_every != default.log_every and last_value(rest, "--log-every") is None:
+        console.print(f"metrics at every {config.log_every}. meta-update: --log-every {config.log_every}", style="dim")
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
@@ -197,10 +210,10 @@ def _check_own(run_dir: Path, name: str, stored: str, given: str | None) -> None
 
 def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
     """Before anything is made, whether the optional package that a flag needs is there."""
+    from metaobj.common.runs.metrics import missing
+
     if wanted and importlib.util.find_spec(package) is None:
-        raise UserError(
-            f"{flag}: the package {package} is not installed; install it with: pip install 'metaobj[{extra}]'"
-        )
+        raise missing(flag, package, extra)
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
@@ -237,7 +250,9 @@ def _matrix(arguments: list[str], console: Console) -> int:
     rest = arguments[1:]
     if (given := last_value(rest, "--distribution")) is not None:
         raise UserError(f"distribution: {given} given; --families says what is trained on")
-    matrix, config = with_configuration(MatrixArguments(), _preset(plugin, rest), rest, f"matrix {plugin.kind}")
+    matrix, config = with_configuration(
+        MatrixArguments(), fitted(_preset(plugin, rest), rest), rest, f"matrix {plugin.kind}"
+    )
     check_out(matrix.run_dir)
     sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)
     train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)

@@ -14,7 +14,7 @@ from metaobj.common.evaluation.method import FEW as SETTINGS
 from metaobj.common.files import make_folder
 from metaobj.common.objectives.compare import Comparison, compare
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.plugin import get_plugin
+from metaobj.common.objectives.plugin import get_plugin, kinds
 from metaobj.common.objectives.train import meta_train
 
 SHARE = 8
@@ -28,8 +28,7 @@ FEW = 10
 class DemoArguments:
     """Meta-train a small objective, compare it with a baseline, draw what it does."""
 
-    kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND")]
-    """The kind of objective; `metaobj train --help` tells which there are."""
+    kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND", help=f"One of {', '.join(kinds())}.")]
     run_dir: Path = Path("runs/demo")
     """The run folder; must not hold a run yet."""
     seed: int = 0

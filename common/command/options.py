@@ -18,7 +18,21 @@ def _called(metavar: str) -> Any:
 
 Objective: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OBJECTIVE")]
 Folder: TypeAlias = Annotated[Path | None, _called("DIR")]
-Switch: TypeAlias = tyro.conf.FlagCreatePairsOff[bool]
+Switch: TypeAlias = Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """What there is to choose from, a line each."""
+
+    what: tyro.conf.Positional[
+        Literal["all", "objectives", "presets", "pretrained", "distributions", "suites", "environments"]
+    ] = "all"
+    """One kind of it, told more closely."""
+    discrete: Switch = False
+    """Only what is for agents with discrete actions."""
+    continuous: Switch = False
+    """Only what is for agents with continuous actions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +42,7 @@ class ComparisonArguments:
     suite: Annotated[str | None, _called("NAME")] = None
     """A suite's name, several joined by "+", or an environment's name; by default the objective's own."""
     seeds: Annotated[int | None, _called("INT")] = None
-    """Agents per environment; by default what suits the objective's kind, see `metaobj list`."""
+    """Agents per environment; by default what suits the objective's kind, see `metaobj list objectives`."""
     tuning_seeds: Annotated[int | None, _called("INT")] = None
     """Agents per setting and training environment; by default likewise."""
     steps: Annotated[int | None, _called("INT")] = None
@@ -56,8 +70,8 @@ class EvaluateArguments(ComparisonArguments):
     baselines: bool = True
     """Compare with a rule that people wrote."""
     against: Annotated[str | None, _called("NAMES")] = None
-    """Which ones, joined by "+", other objectives among them; by default the first of those that `metaobj list` tells
-    for the kind."""
+    """Which ones, joined by "+", other objectives among them; by default the first of those that `metaobj list
+    objectives` tells for the kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +116,14 @@ class InspectArguments:
     """Where the pictures go; by default inspection beside the objective."""
     trust: Switch = False
     """Import the Python modules that the objective's file names as what it was trained on."""
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """Tell where an objective comes from, and what its card says that it does."""
+
+    objective: Objective
+    """A file, a run folder, RUN@STEP, or pretrained:NAME."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +173,7 @@ class RunArguments:
     """Where and how a run goes on."""
 
     preset: Annotated[str | None, _called("NAME")] = None
-    """A named configuration, whose values are the defaults below; `metaobj list` tells the names."""
+    """A named configuration, whose values are the defaults below; `metaobj list presets` tells them."""
     run_dir: Annotated[Path, _called("DIR")] = Path("runs/latest")
     """The run folder."""
     resume: Switch = False

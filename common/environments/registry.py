@@ -23,14 +23,27 @@ from metaobj.common.errors import UserError
 from metaobj.common.types import PyTree
 
 
+def environment_groups() -> dict[str, list[str]]:
+    """The names that `environment_names` tells, by what they are."""
+    gymnax = {"classic control": ("-v0", "-v1"), "bsuite": ("-bsuite",), "MinAtar": ("-MinAtar",), "others": ("-misc",)}
+    return {
+        "grid worlds": [f"grid/{name}" for name in GRID_NAMES],
+        "delayed chains": [f"chain/{name}" for name in CHAIN_NAMES],
+        "grids that nothing is trained on": [*UNSEEN_NAMES],
+        "small control tasks": [*POINT_MASS_NAMES, *SWINGUP_NAMES, *TORQUE_NAMES],
+        **{
+            f"gymnax, {group}": [n for n in (*GYMNAX_NAMES, *VARIATIONS) if n.partition("/")[0].endswith(ends)]
+            for group, ends in gymnax.items()
+        },
+        "Jumanji": [*JUMANJI_NAMES],
+        "Craftax": [*CRAFTAX_NAMES],
+        "Brax": [*BRAX_NAMES],
+    }
+
+
 def environment_names() -> list[str]:
     """All names that `make_environment` knows, without Gymnasium's and those of users' own modules."""
-    return (
-        [f"grid/{name}" for name in GRID_NAMES]
-        + [f"chain/{name}" for name in CHAIN_NAMES]
-        + [*UNSEEN_NAMES, *GYMNAX_NAMES, *VARIATIONS, *POINT_MASS_NAMES, *SWINGUP_NAMES, *TORQUE_NAMES]
-        + [*JUMANJI_NAMES, *CRAFTAX_NAMES, *BRAX_NAMES]
-    )
+    return [name for names in environment_groups().values() for name in names]
 
 
 def make_environment(name: str, split: Split = "any") -> tuple[Environment, PyTree]:

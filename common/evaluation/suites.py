@@ -37,6 +37,8 @@ class Suite:
     name: str
     version: int
     entries: tuple[Entry, ...]
+    about: str = ""
+    """In a line."""
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -86,36 +88,48 @@ _CATCH, _UMBRELLA, *_REST = _network(
 _MINATAR = _network(
     3000, CONTROL_CONV, "Breakout-MinAtar", "SpaceInvaders-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar"
 )
+_SNAKES = _network(3000, CONTROL_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")
+# A million steps with rollouts of 20 of them, the smaller of Craftax's two budgets.
+_CRAFTAX = _network(3125, CONTROL_DENSE, "craftax/Craftax-Classic-Symbolic-v1")
 _PHYSICS = ("Pendulum-v1/varied", "control/point_mass/varied")
 _TRAINING_PHYSICS = _continuous(1200, "training", *_PHYSICS)
+_HELD_OUT_PHYSICS = _continuous(1200, "held_out", *_PHYSICS)
 _SWINGUP = _continuous(1600, "any", "control/cartpole_swingup")
 _BODIES = ("brax/halfcheetah", "brax/hopper", "brax/walker2d", "brax/ant")
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite("held-out-layouts", 1, _LAYOUTS),
-        Suite("held-out-grids", 1, _GRIDS),
-        Suite("held-out-worlds", 1, _SMALL_WORLDS),
-        Suite("held-out-chains", 1, _CHAINS),
-        Suite("held-out", 1, _GRIDS + _CHAINS),
-        Suite("unseen-grids", 1, _UNSEEN),
-        Suite("control", 1, (_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR)),
-        Suite("bsuite", 1, (_CATCH, _UMBRELLA, *_REST)),
-        Suite("minatar", 1, _MINATAR),
-        Suite("jumanji", 1, _network(3000, CONTROL_CONV, "jumanji/Snake-6x6", "jumanji/Snake-v1")),
-        # A million steps with rollouts of 20 of them, the smaller of Craftax's two budgets.
-        Suite("craftax", 1, _network(3125, CONTROL_DENSE, "craftax/Craftax-Classic-Symbolic-v1")),
-        # The four of the next one that take minutes.
-        Suite("transfer-small", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA)),
-        Suite("transfer", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA, *_MINATAR[:2])),
+        Suite("held-out-layouts", 1, _LAYOUTS, "grids of 5x5 cells that no training can draw"),
+        Suite("held-out-grids", 1, _GRIDS, "these, five larger grids and random small worlds, likewise"),
+        Suite("held-out-worlds", 1, _SMALL_WORLDS, "random small worlds, likewise"),
+        Suite("held-out-chains", 1, _CHAINS, "four delayed chains, likewise"),
+        Suite("held-out", 1, _GRIDS + _CHAINS, "all of these grids, worlds and chains"),
+        Suite("unseen-grids", 1, _UNSEEN, "grids of seven kinds that nothing is trained on"),
+        Suite("control", 1, (_CARTPOLE, _ACROBOT, _MOUNTAIN_CAR), "classic control; agents are networks"),
+        Suite("bsuite", 1, (_CATCH, _UMBRELLA, *_REST), "five of bsuite's tasks; agents are networks"),
+        Suite("minatar", 1, _MINATAR, "four games of MinAtar; agents are convolutional networks"),
+        Suite("jumanji", 1, _SNAKES, "Snake on two boards"),
+        Suite("craftax", 1, _CRAFTAX, "a million steps of Craftax"),
+        Suite("transfer-small", 1, (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA), "those of transfer that take minutes"),
+        Suite(
+            "transfer",
+            1,
+            (_CARTPOLE, _ACROBOT, _CATCH, _UMBRELLA, *_MINATAR[:2]),
+            "control, bsuite and MinAtar, two tasks of each: what carries to agents that are networks",
+        ),
         # The one kind that training draws from too: agents are fresh, worlds are not of another kind.
-        Suite("training-physics", 1, _TRAINING_PHYSICS),
-        Suite("held-out-physics", 1, _continuous(1200, "held_out", *_PHYSICS)),
-        Suite("unseen-control", 1, _SWINGUP),
-        Suite("small-control", 1, _TRAINING_PHYSICS + _SWINGUP),
-        Suite("brax", 1, _continuous(25_000, "any", *_BODIES)),
-        Suite("held-out-brax", 1, _continuous(25_000, "held_out", *(f"{name}/varied" for name in _BODIES))),
+        Suite("training-physics", 1, _TRAINING_PHYSICS, "pendulums and point masses as in training, fresh agents"),
+        Suite("held-out-physics", 1, _HELD_OUT_PHYSICS, "these of physics that no training can draw"),
+        Suite("unseen-control", 1, _SWINGUP, "a cart-pole to swing up, which nothing is trained on"),
+        Suite("small-control", 1, _TRAINING_PHYSICS + _SWINGUP, "training-physics and unseen-control"),
+        Suite("brax", 1, _continuous(25_000, "any", *_BODIES), "four bodies as they are"),
+        Suite(
+            "held-out-brax",
+            1,
+            _continuous(25_000, "held_out", *(f"{name}/varied" for name in _BODIES)),
+            "four bodies of physics that no training can draw",
+        ),
     )
 }
 

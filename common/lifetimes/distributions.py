@@ -44,6 +44,11 @@ class Entry:
             given = " ".join(map(str, self.learning_rates)) or "nothing"
             raise UserError(f"{prefix}learning_rates: {given} given; must be one or more finite numbers, at least 0")
 
+    @property
+    def continuous(self) -> bool:
+        """Whether its agents' actions are."""
+        return self.agent.torso == ACTOR_CRITIC.torso
+
 
 DENSE = AgentConfig("dense", hidden=(32,), optimiser="adam")
 CONV = AgentConfig("conv", channels=(16,), hidden=(64,), optimiser="adam")
@@ -112,6 +117,20 @@ DISTRIBUTIONS["carry"] = DISTRIBUTIONS["carry-small"] + DISTRIBUTIONS["carry-net
 """What a rule must have met to be of use on tasks of another kind: rewards of any size and sign, on every step or at
 the end of a long chain, tables and networks.
 """
+
+ABOUT = {
+    "small-layouts": "grids of 5x5 cells, another layout in each lifetime; agents are tables",
+    "small-mix": "small layouts and a short chain; agents are tables",
+    "tabular": "five grids, random small worlds and four chains; agents are tables",
+    "carry-small": "small worlds that pay now and then, or pay or cost on every step, and chains; agents are tables",
+    "carry-networks": "the like seen by networks, and two pendulums of varied physics",
+    "carry": "the former two together: what a rule must have met to be of use elsewhere",
+    "random-grids": "five grids whose objects are anew in each episode; agents are networks",
+    "pendulums": "pendulums of varied physics",
+    "point-masses": "point masses of varied physics",
+    "small-control": "pendulums and point masses of varied physics",
+}
+"""A line on each distribution."""
 
 
 def make_distribution(

@@ -1,5 +1,6 @@
 """Configuration of meta-training that every objective shares."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args, get_type_hints
 
@@ -8,6 +9,22 @@ from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.objectives import Last, MetaObjective, Mixed
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
+
+
+def longest_interval(at_most: int, *lengths: int) -> int:
+    """The largest number of meta-updates that divides all lengths, or so many."""
+    return max(n for n in range(1, at_most + 1) if math.gcd(*lengths) % n == 0)
+
+
+def check_interval(config: "MetaTrainingConfig", names: str) -> None:
+    """Raises:
+    UserError: `log_every` does not divide all fields of these names.
+    """
+    lengths = {name: getattr(config, name) for name in names.split()}
+    if any(length % config.log_every for length in lengths.values()):
+        told = " and ".join(f"{name} ({length})" for name, length in lengths.items())
+        fits = longest_interval(min(config.log_every, *lengths.values()), *lengths.values())
+        raise UserError(f"log_every: {config.log_every} given; must divide {told}, as --log-every {fits} does")
 
 
 @dataclass(frozen=True)
@@ -95,11 +112,7 @@ class MetaTrainingConfig:
             raise UserError("lifetime_adam: true given; must be false where family_adam is true")
         if self.schedule not in get_args(Schedule):
             raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
-        if self.meta_updates % self.log_every or self.checkpoint_every % self.log_every:
-            raise UserError(
-                f"log_every: {self.log_every} given; must divide meta_updates ({self.meta_updates}) and "
-                f"checkpoint_every ({self.checkpoint_every})"
-            )
+        check_interval(self, "meta_updates checkpoint_every")
 
     @property
     def paired(self) -> bool:

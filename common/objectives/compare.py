@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,10 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from metaobj.common.agents.agent import AgentConfig
-from metaobj.common.devices import hardware
 from metaobj.common.errors import MOST, LengthError, UserError, check_numbers
 from metaobj.common.evaluation import report
-from metaobj.common.evaluation.cells import Cells, digest, versions
+from metaobj.common.evaluation.cells import Cells, digest
 from metaobj.common.evaluation.checks import check_sizes, check_steps
 from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.evaluation import Choice, Evaluation
@@ -37,6 +35,7 @@ from metaobj.common.evaluation.suites import APART, groups_of, make_suite, versi
 from metaobj.common.files import atomic_write, make_folder, parse_json, remove
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.contestants import Field, find_contestants, tuning_entries
+from metaobj.common.objectives.provenance import here
 
 RECORD = "evaluation.json"
 UNFINISHED = "unfinished.json"
@@ -286,14 +285,14 @@ def _check_folder(folder: Path, inputs: Mapping[str, Any], overwrite: bool) -> N
 
 
 def _provenance(comparison: Comparison, protocol: EvaluationProtocol) -> dict[str, str]:
-    found = versions()
+    found = here()
     return {
         "command": comparison.command,
-        "date": time.strftime("%Y-%m-%d"),
+        "date": found["date"],
         "seed": str(protocol.seed),
         "agents": f"{protocol.seeds} a task, {protocol.tuning_seeds} a setting in tuning",
-        "versions": ", ".join(f"{name} {found[name]}" for name in ("metaobj", "jax")),
-        "hardware": hardware(),
+        "versions": found["versions"],
+        "hardware": found["hardware"],
     }
 
 

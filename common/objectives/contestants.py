@@ -117,7 +117,11 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
             contestants.append(Contestant(method.name, (method,)))
         else:
             choices = ", ".join(method.name for method in baselines.values())
-            raise UserError(f"{name}: is no baseline of {plugin.title}; choose from {choices}")
+            of = f"no baseline of {plugin.title}"
+            if any(name.lower() in _known(one) for one in plugins().values() if one.continuous != plugin.continuous):
+                own, other = ("continuous", "discrete")[:: 1 if plugin.continuous else -1]
+                of = f"for {other} actions; {plugin.title}'s agents have {own} ones"
+            raise UserError(f"{name}: is {of}; choose from {choices}")
     titles = [contestant.name for contestant in contestants]
     for title in titles:
         if titles.count(title) > 1:
@@ -136,11 +140,13 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
 
 
 def _known(plugin: Plugin[Any, Any], config: Any = None) -> dict[str, Method]:
-    """By name in small letters, what needs no learning beforehand: a kind's baselines, and all kinds' methods."""
+    """By name in small letters, what needs no learning beforehand: a kind's baselines, and the methods of all kinds
+    whose agents act alike.
+    """
     config = config if config is not None else plugin.presets[plugin.default_preset]
     methods = [*plugin.baselines(config)]
     for other in plugins().values():
-        methods += other.methods(config.rollout_steps)
+        methods += other.methods(config.rollout_steps) if other.continuous == plugin.continuous else ()
     return {method.name.lower(): method for method in methods}
 
 

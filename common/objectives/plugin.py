@@ -15,7 +15,7 @@ from metaobj.common.environments.names import names_module
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
-from metaobj.common.lifetimes.distributions import Entry
+from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.lifetime import MetaProgram, Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
@@ -83,6 +83,8 @@ class Plugin(Generic[Config, Rule]):
     """What is evaluated on where the user does not tell."""
     inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
     """Draw what the objective does, into a folder."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """A line on each preset and each distribution of this kind, by name."""
     methods: Callable[[int], Sequence[Method]] = lambda rollout_steps: ()
     """Of this kind, what learns without having been meta-trained, by the steps of a rollout; any comparison may name
     them.
@@ -118,6 +120,12 @@ class Plugin(Generic[Config, Rule]):
     def configuration(self) -> type[Config]:
         """The type of the presets."""
         return type(self.presets[self.default_preset])
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the actions of the agents that are trained by default are."""
+        name = self.presets[self.default_preset].distribution
+        return all(entry.continuous for entry in make_distribution(name, 1, self.distributions))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Meta-training of an objective in a run folder: from the start, or from where the folder stands."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from metaobj.common.objectives import file
 from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
+from metaobj.common.objectives.provenance import begun
 from metaobj.common.objectives.selection import LAST, Selection, selection_entries
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
@@ -85,12 +86,13 @@ def meta_train(
     selection_entries(plugin, config)
     check_place(Path(run_dir), resume)
     check_memory(trainer)
+    provenance = {} if resume else begun(config.init, plugin.kind)
     state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
-    with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade) as run:
+    with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade, provenance=provenance) as run:
         try:
             stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)
         except BaseException:
@@ -135,7 +137,7 @@ def _run(
             make_folder(run.path / file.STEPS)
             paths.append(file.kept(run.path, step))
         for path in paths:
-            save_objective(path, plugin, trainer, state, spent.environment_steps)
+            save_objective(path, plugin, trainer, state, spent.environment_steps, run.provenance)
         if selection is not None:
             atomic_write(run.objective, selection.best().read_bytes())
 
@@ -249,9 +251,16 @@ def check_same_configuration(run: RunFolder, step: int, saved: dict[str, Any]) -
 
 
 def save_objective(
-    path: Path, plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState, environment_steps: int
+    path: Path,
+    plugin: Plugin[Any, Any],
+    trainer: MetaTrainer,
+    state: TrainingState,
+    environment_steps: int,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write eta with what is needed to use it elsewhere. The bytes depend on the run's course alone."""
+    """Write eta with what is needed to use it elsewhere, and what was written down when the run began. The bytes depend
+    on that and the run's course alone.
+    """
     step = int(state.step)
     settings = trainer.sampler.best(jax.device_get(state.sampler))
     metadata = {
@@ -263,6 +272,7 @@ def save_objective(
         "settings": settings,
         "meta_updates": step,
         "environment_steps": environment_steps,
+        **({"provenance": provenance} if provenance else {}),
     }
     file.save(path, jax.device_get(state.eta), metadata)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from metaobj.common.environments.adapters.extras import install_command
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, parse_json
 
@@ -114,7 +115,7 @@ class TensorBoard:
         try:
             import tensorboardX
         except ImportError as error:
-            raise _missing("--tensorboard", "tensorboardX", "tensorboard") from error
+            raise missing("--tensorboard", "tensorboardX", "tensorboard") from error
         purge_step = None if resumed_at is None else resumed_at + 1
         self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=purge_step)
 
@@ -144,7 +145,7 @@ class WeightsAndBiases:
         try:
             import wandb
         except ImportError as error:
-            raise _missing("--wandb", "wandb", "wandb") from error
+            raise missing("--wandb", "wandb", "wandb") from error
         self._wandb: ModuleType = wandb
         try:
             self._run = wandb.init(
@@ -162,8 +163,9 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def _missing(flag: str, package: str, extra: str) -> UserError:
-    return UserError(f"{flag}: the package {package} is not installed; install it with: pip install 'metaobj[{extra}]'")
+def missing(flag: str, package: str, extra: str) -> UserError:
+    """What to say where the optional package that a flag needs is not there."""
+    return UserError(f"{flag}: the package {package} is not installed; install it with: {install_command(extra)}")
 
 
 def _plain(value: Any) -> Any:

@@ -43,6 +43,8 @@ class RunFolder:
     resumed: bool
     run_id: str
     """A name that no other run has; of a run from before there were such names, its folder's."""
+    provenance: dict[str, Any]
+    """What was written down when it began, and since."""
     _lock: int
 
     @classmethod
@@ -53,6 +55,7 @@ class RunFolder:
         resume: bool = False,
         may_differ: Collection[str] = (),
         upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
+        provenance: Mapping[str, Any] | None = None,
     ) -> "RunFolder":
         """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it.
 
@@ -62,6 +65,7 @@ class RunFolder:
             resume: whether the folder must hold a run already, of the same configuration.
             may_differ: dotted names of fields that a resumed run may change, such as its length.
             upgrade: brings the configuration in the folder, which an older version may have written, up to date.
+            provenance: JSON data that a new run keeps beside its configuration; a resumed one has its own.
 
         Raises:
             UserError: the folder is in use, holds something else, or does not fit `resume` or `config`.
@@ -78,22 +82,23 @@ class RunFolder:
             check_place(path, resume)  # again: another process may have come first
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
-            run_id = secrets.token_hex(6)
+            run_id, written = secrets.token_hex(6), _as_json(provenance or {})
             if resume:
                 found = _read_record(path)
                 _check_same(path, _as_json(upgrade(found["config"])), wanted, may_differ)
-                run_id = found.get("run_id", path.absolute().name)
+                run_id, written = found.get("run_id", path.absolute().name), found.get("provenance", {})
             record = {
                 "format_version": FORMAT_VERSION,
                 "package_version": package_version(),
                 "run_id": run_id,
+                "provenance": written,
                 "config": wanted,
             }
             atomic_write(path / CONFIG, json.dumps(record, indent=2) + "\n")
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, wanted, resume, run_id, lock)
+        return cls(path, wanted, resume, run_id, written, lock)
 
     @property
     def metrics(self) -> Path:
@@ -183,7 +188,7 @@ def _take_lock(path: Path) -> int:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """What config.json holds: `format_version` and `config` are there and of their types, and `run_id` if it is there."""
+    """What config.json holds: `format_version` and `config` are there and of their types, and others where they are."""
     file = path / CONFIG
     try:
         record = parse_json(file.read_bytes())
@@ -192,7 +197,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{file}: is not the configuration of a run ({error})") from error
     wanted = isinstance(record, dict) and "format_version" in record and isinstance(record.get("config"), dict)
-    if not wanted or not isinstance(record.get("run_id", ""), str):
+    if not (wanted and isinstance(record.get("run_id", ""), str) and isinstance(record.get("provenance", {}), dict)):
         raise UserError(f"{file}: is not the configuration of a run")
     if record["format_version"] != FORMAT_VERSION:
         found = json.dumps(record["format_version"])

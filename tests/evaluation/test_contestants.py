@@ -107,7 +107,7 @@ def test_baselines_alone_are_of_the_kind_whose_agents_can_live_there() -> None:
     ("names", "says"),
     [
         (["one", "SARSA"], "SARSA: no such file"),
-        (["one", "TD3"], "TD3: is no baseline of LPG; choose from A2C, PPO"),
+        (["one", "TD3"], "TD3: is for continuous actions; LPG's agents have discrete ones; choose from A2C, PPO"),
         (["one@7"], "one@7: the run has kept no objective of that step; there are 5, 10"),
         (["nowhere@7"], "nowhere@7: the run has kept no objective of that step; there are none"),
         (["one", "./one"], "one: the name of two of them; tell objectives apart as NAME=PATH"),

@@ -1,12 +1,16 @@
 import csv
+import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import pytest
 
 from metaobj.common.agents.agent import AgentConfig
+from metaobj.common.environments.adapters.extras import install_command
 from metaobj.common.environments.names import EXTRAS, needed_extra
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.errors import UserError
@@ -141,17 +145,48 @@ MODULES = {
 def test_a_missing_extra_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, MODULES[name], None)
     extra = name.partition("/")[0]
-    says = f"environment: '{name}' needs the package {extra}; install it with: pip install 'metaobj[{extra}]'"
+    says = f"environment: '{name}' needs the package {extra}; install it with: {install_command(extra)}"
     for make in (make_environment, make_suite):
         with pytest.raises(UserError) as error:
             make(name)
         assert str(error.value) == says
 
 
+CLONE = {"url": "file://HERE", "dir_info": {"editable": True}}
+
+
+@pytest.mark.parametrize(
+    ("installed", "prefix", "active", "says"),
+    [
+        (
+            CLONE,
+            "HERE/.venv",
+            "",
+            ".venv/bin/pip install -e '.[brax]'",
+        ),
+        (CLONE, "/a/venv", "/a/venv", "pip install -e '.[brax]'"),
+        ({**CLONE, "url": "file:///a%20b"}, "/a/v", "", "/a/v/bin/pip install -e '/a b[brax]'"),
+        ({"url": "file:///a/b", "dir_info": {}}, "/usr", "", "pip install 'metaobj[brax]'"),
+        (None, "/usr", "", "pip install 'metaobj[brax]'"),
+    ],
+)
+def test_the_command_for_an_extra_works_where_the_user_stands(
+    installed: Any, prefix: str, active: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = json.dumps(installed).replace("HERE", str(tmp_path)) if installed else None
+    found = SimpleNamespace(read_text=lambda name: text)
+    monkeypatch.setattr("metaobj.common.environments.adapters.extras.metadata.distribution", lambda name: found)
+    monkeypatch.setattr(sys, "prefix", prefix.replace("HERE", str(tmp_path)))
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    monkeypatch.setenv("VIRTUAL_ENV", active)
+    assert install_command("brax") == says
+
+
 def test_an_atari_game_without_its_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gymnasium")
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    with pytest.raises(UserError, match=r"needs the package ale-py; install it with: pip install 'gymnasium\[atari\]'"):
+    with pytest.raises(UserError, match=r"the package ale-py; install it with: \S*pip install 'gymnasium\[atari\]'"):
         make_suite("gymnasium/ALE/Pong-v5")
 
 

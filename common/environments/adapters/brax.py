@@ -1,6 +1,6 @@
 """Brax's locomotion tasks behind this project's protocol.
 
-Brax is an optional extra (`pip install 'metaobj[brax]'`). Its tasks end by themselves where the body falls; time
+Brax is an optional extra (`brax`). Its tasks end by themselves where the body falls; time
 limits are not Brax's own but its training wrappers', so they are kept here, and told apart from the ends.
 """
 

@@ -1,6 +1,6 @@
 """Craftax-Classic behind this project's protocol.
 
-Craftax is an optional extra (`pip install 'metaobj[craftax]'`). It ends episodes after 10 000 steps as it does where
+Craftax is an optional extra (`craftax`). It ends episodes after 10 000 steps as it does where
 the player dies; here the limit is kept apart.
 """
 

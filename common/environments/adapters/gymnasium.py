@@ -1,6 +1,6 @@
 """Any Gymnasium environment behind this project's protocol, stepped on the host in the midst of compiled programs.
 
-Gymnasium is an optional extra (`pip install 'metaobj[gymnasium]'`), and some of its environments need packages of
+Gymnasium is an optional extra (`gymnasium`), and some of its environments need packages of
 their own. Its environments are objects that change, and this project's are functions: an episode may be dropped, its
 start taken twice, a program run again. What makes one of the other is that a seed and the actions since determine
 everything. They are the state, and the host keeps environments that are in the midst of an episode by the state that
@@ -21,7 +21,7 @@ import numpy as np
 from flax import struct
 
 from metaobj.common.environments.adapters.arrays import bound, floats
-from metaobj.common.environments.adapters.extras import import_extra
+from metaobj.common.environments.adapters.extras import import_extra, pip
 from metaobj.common.environments.protocol import Box, Discrete, Space
 from metaobj.common.errors import UserError
 from metaobj.common.types import PRNGKey, PyTree
@@ -187,7 +187,7 @@ class _Host:
             try:
                 import ale_py
             except ImportError as error:
-                needs = "needs the package ale-py; install it with: pip install 'gymnasium[atari]'"
+                needs = f"needs the package ale-py; install it with: {pip()} install 'gymnasium[atari]'"
                 raise UserError(f"environment: {self.name!r} {needs}") from error
             gymnasium.register_envs(ale_py)
         try:

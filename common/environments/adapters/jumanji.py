@@ -1,6 +1,6 @@
 """Jumanji's Snake behind this project's protocol.
 
-Jumanji is an optional extra (`pip install 'metaobj[jumanji]'`). It ends episodes at a time limit as it does where the
+Jumanji is an optional extra (`jumanji`). It ends episodes at a time limit as it does where the
 snake dies; here the limit is kept apart.
 """
 
