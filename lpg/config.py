@@ -140,7 +140,15 @@ PRESETS: dict[str, LPGTraining] = {
     "lpg-demo": LPGTraining(
         distribution="small-layouts", meta_updates=400, checkpoint_every=100, network=_SMALL, meta_loss=_CAREFUL
     ),
-    "lpg-cpu": LPGTraining(
+    "lpg-cpu": replace(
+        GRIDS,
+        scale=1,
+        meta_updates=540,
+        init="pretrained:lpg-distilled",
+        meta_loss=replace(GRIDS.meta_loss, policy_entropy=0.02, anchor=0.1),
+        checkpoint_every=90,
+    ),
+    "lpg-tabular": LPGTraining(
         distribution="small-layouts+tabular",
         meta_updates=1600,
         log_every=20,
@@ -166,7 +174,8 @@ PRESETS: dict[str, LPGTraining] = {
 ABOUT = {
     "smoke": "trains, checkpoints and ends in under a minute",
     "lpg-demo": "layouts of 5x5 cells, an LSTM of 32; what `make demo` runs",
-    "lpg-cpu": "small layouts, grids, random small worlds and chains, for two cores; ships as pretrained:lpg-cpu",
+    "lpg-cpu": "many kinds of worlds, from a hand-written rule and held to it; pretrained:lpg-cpu is such a run",
+    "lpg-tabular": "small layouts, grids, random small worlds and chains, from noise; ships as pretrained:lpg-tabular",
     "lpg-grids": "worlds of many kinds for a rule that is to carry to others, 2048 lifetimes, for one accelerator",
     "lpg-value": "the same for LPG+V, which reads the agent's value function too",
     "lpg-value-cpu": "LPG+V for two cores, 64 lifetimes; pretrained:lpg-value-cpu is such a run",

@@ -55,7 +55,7 @@ def test_one_kind_is_told_more_closely(capsys: pytest.CaptureFixture[str]) -> No
         ("suites", "minatar@1", "held-out-physics@1"),
         ("distributions", "random-grids", "point-masses"),
         ("presets", "lpg-demo", "metagenrl-demo"),
-        ("pretrained", "lpg-cpu", "metagenrl-demo"),
+        ("pretrained", "lpg-tabular", "metagenrl-demo"),
         ("objectives", "lpo ", "metagenrl "),
     ],
 )

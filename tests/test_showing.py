@@ -31,7 +31,7 @@ def shown(capsys: pytest.CaptureFixture[str], name: str) -> str:
 
 def saved(path: Path, **metadata: Any) -> Path:
     """A file like one that ships, with other metadata."""
-    arrays, own = file.load("pretrained:lpg-cpu")
+    arrays, own = file.load("pretrained:lpg-tabular")
     del own["card"]
     file.save(path, file.unflatten(arrays), {**own, **metadata})
     return path
@@ -58,7 +58,7 @@ def test_a_card_is_all_that_is_written(tmp_path: Path) -> None:
     shipped = Path(file.__file__).parent / "pretrained"
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (shipped / path.name).read_bytes()
-    before, after = file.load(FIXTURES / "lpg-cpu.safetensors")[0], file.load(tmp_path / "lpg-cpu.safetensors")[0]
+    before, after = file.load(FIXTURES / "lpg-tabular.safetensors")[0], file.load(tmp_path / "lpg-tabular.safetensors")[0]
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
@@ -66,7 +66,7 @@ def test_a_file_without_a_card_tells_what_it_knows(tmp_path: Path, capsys: pytes
     chain = {"name": "runs/b", "digest": "b" * 64, "meta_updates": 7, "init": {"name": "pretrained:x"}}
     provenance = {"date": "2026-01-02", "hardware": "an abacus", "versions": "metaobj 0", "init": chain}
     out = " ".join(shown(capsys, str(saved(tmp_path / "a.safetensors", provenance=provenance))).split())
-    assert "command metaobj train lpg --preset lpg-cpu seed 0 steps 1600 meta-updates, 221 184 000 environment" in out
+    assert "command metaobj train lpg --preset lpg-tabular seed 0 steps 1600 meta-updates, 221 184 000 environment" in out
     assert f"starts from runs/b (7 meta-updates, digest {'b' * 16}) <- pretrained:x date 2026-01-02" in out
     assert "hardware an abacus" in out and "32 x grid/small_layouts" in out and "5450 weights" in out
 
@@ -80,7 +80,7 @@ def test_a_strangers_card_moves_no_cursor(tmp_path: Path, capsys: pytest.Capture
 
 def test_an_older_file_that_names_what_it_started_from(tmp_path: Path) -> None:
     """Versions before there was provenance wrote the name alone."""
-    _, metadata = file.load("pretrained:lpg-cpu")
+    _, metadata = file.load("pretrained:lpg-tabular")
     path = saved(tmp_path / "a.safetensors", configuration={**metadata["configuration"], "init": "runs/old"})
     assert facts(load_objective(path))["starts_from"] == "runs/old"
     assert origin(str(path), "lpg")["init"] == {"name": "runs/old"}
@@ -100,7 +100,7 @@ def test_the_command_makes_the_configuration(kind: str) -> None:
         changed = replace(
             config,
             seed=3,
-            family_adam=True,
+            family_adam=not config.lifetime_adam,
             sampler=replace(config.sampler, bonus=0.5),
             selection="a b",
             learning_rate=1e-7,
@@ -112,7 +112,7 @@ def test_the_command_makes_the_configuration(kind: str) -> None:
 
 def test_the_command_of_other_types_of_fields() -> None:
     plugin = get_plugin("lpg")
-    config = plugin.presets["lpg-cpu"]
+    config = plugin.presets["lpg-tabular"]
     changed = replace(
         config,
         kl_weights=(0.25, 1.0),
@@ -120,6 +120,6 @@ def test_the_command_of_other_types_of_fields() -> None:
         meta_loss=replace(config.meta_loss, use_value=False),
     )
     command = train_command(plugin, changed)
-    assert command.startswith("metaobj train lpg --preset lpg-cpu --")
+    assert command.startswith("metaobj train lpg --preset lpg-tabular --")
     assert {"--value.lambda_", "--kl-weights", "--meta-loss.no-use-value"} <= set(command.split())
     assert resolved(command) == changed
