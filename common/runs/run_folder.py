@@ -80,9 +80,7 @@ class RunFolder:
                 leftover.unlink()
             run_id = secrets.token_hex(6)
             if resume:
-                found = _read_record(path)
-                _check_same(path, _as_json(upgrade(found["config"])), wanted, may_differ)
-                run_id = found.get("run_id", path.absolute().name)
+                run_id = check_same(path, wanted, may_differ, upgrade).get("run_id", path.absolute().name)
             record = {
                 "format_version": FORMAT_VERSION,
                 "package_version": package_version(),
@@ -183,7 +181,7 @@ def _take_lock(path: Path) -> int:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """What config.json holds: `format_version` and `config` are there and of their types, and `run_id` if it is there."""
+    """What config.json holds, `format_version` and `config` there and of their types, and `run_id` if it is there."""
     file = path / CONFIG
     try:
         record = parse_json(file.read_bytes())
@@ -204,11 +202,23 @@ def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config, default=str))
 
 
-def _check_same(path: Path, old: Any, new: Any, may_differ: Collection[str]) -> None:
-    different = different_field(old, new, may_differ)
+def check_same(
+    path: Path,
+    config: Mapping[str, Any],
+    may_differ: Collection[str] = (),
+    upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
+) -> dict[str, Any]:
+    """What config.json of a run's folder holds, which is to go on with this configuration; see `RunFolder.open`.
+
+    Raises:
+        UserError: its configuration is another one, or cannot be read.
+    """
+    record = _read_record(path)
+    different = different_field(upgrade(record["config"]), config, may_differ)
     if different is not None:
         name, before, now = different
         raise UserError(f"run folder {path}: cannot resume with another {name}: the run has {before}, given {now}")
+    return record
 
 
 def different_field(old: Any, new: Any, may_differ: Collection[str] = ()) -> tuple[str, str, str] | None:

@@ -177,6 +177,8 @@ def test_a_suite_of_tasks_that_are_in_no_mean(tmp_path: Path, monkeypatch: pytes
     """Is told by these tasks, page and all; beside others they choose no setting."""
     monkeypatch.setattr("metaobj.common.evaluation.protocol.APART", dict.fromkeys(TASKS, "exploration"))
     monkeypatch.setattr(module, "APART", {TASKS[0]: "exploration"})
+    # As if it held no more than one setting's agents: all are then trained one after the other, by one program.
+    monkeypatch.setattr("metaobj.common.evaluation.protocol.memory", lambda: 1.0)
     assert [entry.environment for entry in prepare(COMPARISON).tuned_on[AgentConfig()]] == [TASKS[1]]
     evaluation = compare(replace(COMPARISON, suite=TASKS[0]), tmp_path)
     assert {row.task for row in evaluation.rows if row.kind == "task"} == {TASKS[0]}
