@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_named(data: dict, line: str) -> None:
         from_json(Outer, data, "file")
 
 
-@pytest.mark.parametrize("name", ["lpg-cpu", "metagenrl-demo"])
+@pytest.mark.parametrize("name", ["lpg-tabular", "metagenrl-demo"])
 def test_the_objective_files_of_the_first_version_load_for_ever(name: str) -> None:
     """These files are never written anew."""
     loaded = load_objective(FIXTURES / f"{name}.safetensors")

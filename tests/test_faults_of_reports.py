@@ -43,8 +43,8 @@ main(sys.argv[1:])
 """The command itself, with sizes at which it ends in seconds."""
 COMMANDS = {
     "train": "train lpg --preset smoke --run-dir {out}/run",
-    "evaluate": "evaluate pretrained:lpg-cpu --out {out}/evaluation",
-    "inspect": "inspect pretrained:lpg-cpu --out {out}/inspection",
+    "evaluate": "evaluate pretrained:lpg-tabular --out {out}/evaluation",
+    "inspect": "inspect pretrained:lpg-tabular --out {out}/inspection",
     "demo": "demo lpg --run-dir {out}/demo",
 }
 

@@ -102,7 +102,7 @@ def evaluation(method: Method, entry: Entry) -> None:
 
 
 def inspection_of_lpg() -> None:
-    loaded = load_objective("pretrained:lpg-cpu")
+    loaded = load_objective("pretrained:lpg-tabular")
     size = Size(agents=2, updates=3, rollouts=2)
     look_at_ages(loaded.objective, loaded.eta, make_setup(loaded, size), size, stream(0, "inspection"))
 

@@ -52,7 +52,7 @@ def test_the_best_so_far_is_told_and_nothing_is_scored_twice(tmp_path, monkeypat
 @pytest.mark.slow
 def test_an_objective_that_teaches_scores_higher_than_noise(tmp_path):
     """The scores are of the returns of agents that live their whole lives."""
-    loaded = load_objective("pretrained:lpg-cpu")
+    loaded = load_objective("pretrained:lpg-tabular")
     config = replace(SMALL, selection="small-layouts", distribution="chain/short", network=loaded.config.network)
     selection = selection_of(tmp_path, config)
     (entry,) = selection.entries

@@ -23,7 +23,7 @@ from metaobj.common.objectives import contestants, plugin
 from metaobj.common.objectives import file as objective_file
 from metaobj.common.objectives.loading import load_objective
 
-FILES = [Path(__file__).parent / "fixtures" / f"{name}.safetensors" for name in ("lpg-cpu", "metagenrl-demo")]
+FILES = [Path(__file__).parent / "fixtures" / f"{name}.safetensors" for name in ("lpg-tabular", "metagenrl-demo")]
 TRIES = 300
 SEED = 0
 HOSTILE = "hostile_module_of_the_tests"

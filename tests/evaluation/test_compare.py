@@ -24,7 +24,7 @@ from metaobj.common.objectives.compare import Comparison, compare, prepare
 from tests.quick import quick_programs
 
 TASKS = ("tests.worlds:LESSON", "tests.worlds:PAIR")
-COMPARISON = Comparison(("pretrained:lpg-cpu", "A2C"), "+".join(TASKS), 2, 2, tuning="suite", steps=5 * 20 * 16 * 5)
+COMPARISON = Comparison(("pretrained:lpg-tabular", "A2C"), "+".join(TASKS), 2, 2, tuning="suite", steps=5 * 20 * 16 * 5)
 TABLES = ("summary.csv", "curves.csv")
 
 
@@ -72,7 +72,7 @@ def test_rules_whose_updates_span_different_steps_on_two_suites(
     for name, version, world, updates in (("first", 1, "LESSON", 200), ("second", 2, "RING", 250)):
         entry = Entry(f"tests.worlds:OBSERVED_{world}", 1, 4, updates, agent=dense)
         monkeypatch.setitem(SUITES, name, Suite(name, version, (entry,)))
-    names = ("pretrained:lpg-cpu", "A2C", "PPO")
+    names = ("pretrained:lpg-tabular", "A2C", "PPO")
     evaluation = compare(Comparison(names, "first+second@2", 2, 2, tuning="suite"), tmp_path)
     assert [entry.method for entry in evaluation.curves] == ["LPG", "A2C", "PPO"]
     for entry in evaluation.curves:
@@ -155,7 +155,7 @@ def test_all_diverged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"steps": 10**30}, "steps: 1000000000000000000000000000000 given; must be at least 1 and at most 2147483647"),
         ({"seeds": 0}, "seeds: 0 given; must be at least 1"),
-        ({"names": ("pretrained:lpg-cpu", "pretrained:metagenrl-demo")}, "tests.worlds:LESSON: "),
+        ({"names": ("pretrained:lpg-tabular", "pretrained:metagenrl-demo")}, "tests.worlds:LESSON: "),
     ],
 )
 def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path
 
 def test_the_command_that_is_told_makes_the_same_comparison() -> None:
     assert COMPARISON.command == (
-        f"metaobj compare pretrained:lpg-cpu A2C --suite {COMPARISON.suite} --seeds 2 --tuning-seeds 2 --steps 8000 "
+        f"metaobj compare pretrained:lpg-tabular A2C --suite {COMPARISON.suite} --seeds 2 --tuning-seeds 2 --steps 8000 "
         "--tuning suite"
     )
     odd = Comparison(("a b", "A2C"), "control", seed=3, baseline="A2C", trust=True)

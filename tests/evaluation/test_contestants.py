@@ -28,7 +28,7 @@ POINTS = [Entry("tests.worlds_continuous:POINT", agent=ACTOR_CRITIC)]
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two run folders with what they had learned by steps 5 and 10; of the second by 10 alone."""
-    arrays, metadata = file.load("pretrained:lpg-cpu")
+    arrays, metadata = file.load("pretrained:lpg-tabular")
     for name, steps in (("one", (5, 10)), ("two", (10,))):
         (tmp_path / name / file.STEPS).mkdir(parents=True)
         for step in steps:
@@ -42,7 +42,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_learned_method_is_tuned_over_what_it_was_trained_with() -> None:
-    loaded = load_objective("pretrained:lpg-cpu")
+    loaded = load_objective("pretrained:lpg-tabular")
     method = learned(loaded)
     assert method.name == "LPG"
     tabular = method.grid(AgentConfig())
@@ -54,7 +54,7 @@ def test_a_learned_method_is_tuned_over_what_it_was_trained_with() -> None:
 @pytest.mark.parametrize(("trained_with", "lives_with"), [(None, "adam"), ("rmsprop", "rmsprop")])
 def test_its_agents_learn_by_the_optimiser_that_they_had_in_training(trained_with: Any, lives_with: str) -> None:
     """Networks of any kind do as networks did there; where there were none, as the suite says."""
-    loaded = load_objective("pretrained:lpg-cpu")
+    loaded = load_objective("pretrained:lpg-tabular")
     if trained_with:
         agent = AgentConfig("dense", (8,), optimiser=trained_with)
         most = Entry("grid/random_small", 2, agent=agent, learning_rates=(3.0,))
@@ -77,18 +77,18 @@ def test_tuning_is_on_what_was_trained_on_most() -> None:
 
 
 def test_one_objective_beside_a_baseline_goes_by_its_kind() -> None:
-    field = find_contestants(["pretrained:lpg-cpu", "a2c"], TABLES)
+    field = find_contestants(["pretrained:lpg-tabular", "a2c"], TABLES)
     assert [one.name for one in field.contestants] == ["LPG", "A2C"] and field.learned == ("LPG",)
     assert field.plugin.kind == "lpg" and field.trained_on()[0].environment == "grid/small_layouts"
     assert {method.rollout_steps for one in field.contestants for method in one.methods} == {20}
 
 
 def test_several_go_by_their_own_names(runs: Path) -> None:
-    names = ["one", "one@5", "two/objective.safetensors", "pretrained:lpg-cpu", "both=one,two", "PPO"]
+    names = ["one", "one@5", "two/objective.safetensors", "pretrained:lpg-tabular", "both=one,two", "PPO"]
     field = find_contestants(names, [replace(TABLES[0], agent=AgentConfig("dense"))])
-    assert [one.name for one in field.contestants] == ["one", "one@5", "two", "lpg-cpu", "both", "PPO"]
+    assert [one.name for one in field.contestants] == ["one", "one@5", "two", "lpg-tabular", "both", "PPO"]
     assert [len(one.methods) for one in field.contestants] == [1, 1, 1, 1, 2, 1]
-    assert field.learned == ("one", "one@5", "two", "lpg-cpu", "both")
+    assert field.learned == ("one", "one@5", "two", "lpg-tabular", "both")
     early, late = (field.contestants[at].methods[0].weights["policy"]["kernel"] for at in (1, 0))
     assert abs(early / late - 1.5 / 2).max() < 1e-6
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture
 def parts() -> tuple[dict, dict]:
-    arrays, metadata = file.load("pretrained:lpg-cpu")
+    arrays, metadata = file.load("pretrained:lpg-tabular")
     return file.unflatten(arrays), metadata
 
 
@@ -41,7 +41,7 @@ def test_another_kind_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="is an objective of kind metagenrl; one of kind lpg is needed"):
         lpg.load("pretrained:metagenrl-demo")
     with pytest.raises(UserError, match="is an objective of kind lpg; one of kind metagenrl is needed"):
-        metagenrl.load("pretrained:lpg-cpu")
+        metagenrl.load("pretrained:lpg-tabular")
 
 
 def test_an_objective_that_reads_values_is_given_them() -> None:
@@ -67,7 +67,7 @@ def test_variants_have_names_of_their_own() -> None:
 
 
 def test_the_front_loads_any_kind() -> None:
-    assert isinstance(metaobj.load("pretrained:lpg-cpu"), lpg.LoadedLPG)
+    assert isinstance(metaobj.load("pretrained:lpg-tabular"), lpg.LoadedLPG)
     assert isinstance(metaobj.load("pretrained:metagenrl-demo"), metagenrl.LoadedMetaGenRL)
 
 

@@ -15,7 +15,7 @@ from metaobj.lpg.smaller import Smaller
 from metaobj.lpg.start import Learnt
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-OLD = "pretrained:lpg-cpu"
+OLD = "pretrained:lpg-tabular"
 
 
 @pytest.fixture

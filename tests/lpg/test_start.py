@@ -137,7 +137,7 @@ def test_what_cannot_be_started_is_told(changes, says):
 
 def test_a_length_without_a_start_is_told():
     """As a run begins: an older file may tell what was the default then."""
-    for config in (replace(SMALL, start_updates=5), replace(SMALL, start_updates=5, init="pretrained:lpg-cpu")):
+    for config in (replace(SMALL, start_updates=5), replace(SMALL, start_updates=5, init="pretrained:lpg-tabular")):
         with pytest.raises(UserError, match="start_updates: 5 given; start says that nothing is distilled"):
             started(plugin, make_trainer(plugin, config), None, Console())
 
@@ -159,7 +159,7 @@ def test_distillation_does_not_look_ahead():
     [
         ("nowhere.safetensors", "init: nowhere.safetensors"),
         ("pretrained:metagenrl-demo", "init: .*metagenrl-demo.*one of kind lpg is needed"),
-        ("pretrained:lpg-cpu", r"init: pretrained:lpg-cpu: lstm/.* is \(.*; this configuration needs \("),
+        ("pretrained:lpg-tabular", r"init: pretrained:lpg-tabular: lstm/.* is \(.*; this configuration needs \("),
     ],
 )
 def test_an_objective_that_does_not_fit_is_told(name, says):
@@ -168,11 +168,11 @@ def test_an_objective_that_does_not_fit_is_told(name, says):
 
 
 def test_what_it_starts_from_is_that_objective():
-    objective = load_objective("pretrained:lpg-cpu")
+    objective = load_objective("pretrained:lpg-tabular")
     like = jax.eval_shape(objective.objective.init, jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, initial_weights("lpg", "pretrained:lpg-cpu", like), objective.eta)
+    jax.tree.map(np.testing.assert_array_equal, initial_weights("lpg", "pretrained:lpg-tabular", like), objective.eta)
 
 
 def test_faithful_presets_start_fresh():
-    assert all(PRESETS[name].start == "none" for name in ("smoke", "lpg-demo", "lpg-cpu", "lpg-paper"))
+    assert all(PRESETS[name].start == "none" for name in ("smoke", "lpg-demo", "lpg-tabular", "lpg-paper"))
     assert LPGTraining().start == "none"

@@ -185,9 +185,9 @@ def test_bad_networks_are_told(changes, says):
         ("distil random.safetensors --samples 3", "samples: 3 given; must be at least 10"),
         ("distil random.safetensors --units 3", "--units: is unknown"),
         ("distil random.safetensors --out random.safetensors", "is a file; give a folder"),
-        ("distil pretrained:lpg-cpu --updates 7", "updates: 7 given; must be at least 10"),
-        ("distil pretrained:lpg-cpu --updates 17", "updates: 17 given; must be a multiple of 10"),
-        ("distil pretrained:lpg-cpu --distribution moon", "distribution: 'moon' is unknown"),
+        ("distil pretrained:lpg-tabular --updates 7", "updates: 7 given; must be at least 10"),
+        ("distil pretrained:lpg-tabular --updates 17", "updates: 17 given; must be a multiple of 10"),
+        ("distil pretrained:lpg-tabular --distribution moon", "distribution: 'moon' is unknown"),
     ],
 )
 def test_the_command_tells_in_one_line(line, says, tmp_path, monkeypatch, capfd):

@@ -26,7 +26,7 @@ TABLES = [Entry("tests.worlds:LESSON", updates=40)]
 
 def test_any_comparison_may_name_them():
     suite = make_suite("CartPole-v1")
-    field = find_contestants(["pretrained:lpg-cpu", "A2C", "STAC", "bmg"], suite)
+    field = find_contestants(["pretrained:lpg-tabular", "A2C", "STAC", "bmg"], suite)
     assert [one.name for one in field.contestants] == ["LPG", "A2C", "STAC", "BMG"]
     assert field.learned == ("LPG",)
     alone = find_contestants(["A2C", *ONLINE], TABLES)
