@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metaobj.common.errors import UserError
-from metaobj.common.evaluation.baselines import DISCRETE_PPO, PPO_ENTROPY_WEIGHTS, PPO_RATES
+from metaobj.common.evaluation.baselines import BASELINE_DISCOUNT, DISCRETE_PPO, PPO_ENTROPY_WEIGHTS, PPO_RATES
 from metaobj.common.lifetimes.distributions import DENSE, Entry
 from metaobj.common.lifetimes.ppo import PPOSettings
 from metaobj.common.meta.config import MetaTrainingConfig
@@ -25,8 +25,7 @@ class LPOTraining(MetaTrainingConfig):
     """
     inner_updates: int = 2
     """K, agent updates that lifetimes are judged by at once."""
-    discount: float = DISCRETE_PPO.discount
-    """gamma, the discount per step of the agents' returns: `ppo.discount`."""
+    discount: float = BASELINE_DISCOUNT
     network: LPOConfig = field(default_factory=LPOConfig)
     ppo: PPOSettings = DISCRETE_PPO
     """How agents live."""
@@ -40,8 +39,6 @@ class LPOTraining(MetaTrainingConfig):
                 f"inner_updates: {self.inner_updates} given; must be at least 2 for {ES}: what an update has learnt is "
                 "first earned in the next one's rollout"
             )
-        if self.discount != self.ppo.discount:
-            raise UserError(f"discount: {self.discount:g} given; must be ppo.discount ({self.ppo.discount:g})")
         if not self.entropy_weights or any(not 0 <= weight < math.inf for weight in self.entropy_weights):
             given = " ".join(map(str, self.entropy_weights)) or "nothing"
             raise UserError(f"entropy_weights: {given} given; must be one or more finite numbers, at least 0")

@@ -20,13 +20,13 @@ from metaobj.lpo.objective import LPO, LPOConfig
 
 def _programs(config: LPOTraining, rule: LPO) -> ProgramMaker[PPO]:
     del rule  # every rule's agents are the same
-    return ppo_agents(rollout_steps=config.rollout_steps, settings=config.ppo)
+    return ppo_agents(rollout_steps=config.rollout_steps, discount=config.discount, settings=config.ppo)
 
 
 def _baselines(config: LPOTraining) -> list[Method]:
     """With the same agents and settings: they differ in the drift alone."""
-    steps, settings = config.rollout_steps, config.ppo
-    return [discrete_ppo(steps, settings=settings), dpo(steps, settings)]
+    steps, discount, settings = config.rollout_steps, config.discount, config.ppo
+    return [discrete_ppo(steps, discount=discount, settings=settings), dpo(steps, discount, settings)]
 
 
 def _hyperparameters(config: LPOTraining) -> Mapping[str, Sequence[float]]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from metaobj.common.agents.agent import Heads, TargetRule, log_probability
-from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.errors import MOST, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import OffPolicyReturns
 from metaobj.common.networks.dense import apply_dense, init_dense
@@ -85,16 +85,21 @@ class Frodo:
         return actor_critic_loss("", heads, targets, batch, *weights)
 
     @property
+    def judges_updates(self) -> bool:
+        """See `common.meta.online.Online`."""
+        return self.consistency_weight > 0
+
+    @property
     def guide(self) -> TargetRule:
         return Guide(self.outer)
 
     def meta_loss(
         self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
-        if "inconsistency" not in updates:
-            raise UserError("updates: nothing given of how consistent returns were; a forward trace cannot judge by it")
         loss, metrics = meta_loss(self.outer, heads, next_heads, batch, target)
-        return loss + self.consistency_weight * updates["inconsistency"], metrics
+        if self.judges_updates:
+            loss += self.consistency_weight * updates["inconsistency"]
+        return loss, metrics
 
 
 def inconsistency(returns: jax.Array, batch: Batch) -> jax.Array:

@@ -4,9 +4,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
+
+
+@jax.jit
+def first(tree: Any) -> Any:
+    """The first of all leaves [L, ...]: one program, and not one for each shape."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
 def _settings(folder: Path) -> Mapping[str, object]:

@@ -1,19 +1,15 @@
-"""Checkpoints: exact restores, and what happens when the disk, a copy or the process fails."""
+"""Checkpoints: exact restores, and what damage does to them."""
 
 import dataclasses
 import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,53 +17,8 @@ import optax
 import pytest
 
 from metaobj.common.errors import UserError
-from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints, quiet_checkpoints
-from metaobj.common.types import PyTree
-from tests.disks import small_disk
-
-
-@flax.struct.dataclass
-class State:
-    params: dict[str, jax.Array]
-    optimiser: Any
-    key: jax.Array
-    keys: jax.Array
-    mask: jax.Array
-    empty: jax.Array
-    host: np.ndarray
-    count: int
-    nothing: None = None
-
-
-def make_state(seed: int) -> State:
-    params = {
-        "w": jax.random.normal(jax.random.key(seed), (5, 3)),
-        "half": jnp.full((2,), seed + 0.3, jnp.bfloat16),
-        "int": jnp.arange(seed, seed + 4, dtype=jnp.int8),
-    }
-    return State(
-        params=params,
-        optimiser=optax.adam(1e-3).init(params["w"]),
-        key=jax.random.key(seed),
-        keys=jax.random.split(jax.random.key(seed, impl="rbg"), (2, 3)),
-        mask=jnp.array([True, False, bool(seed % 2)]),
-        empty=jnp.zeros((0, 3)),
-        host=np.array([seed, 2**40], np.int64),
-        count=seed,
-    )
-
-
-def assert_same(found: PyTree, wanted: PyTree) -> None:
-    assert jax.tree.structure(found) == jax.tree.structure(wanted)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        assert type(one) is type(other)
-        if isinstance(other, int):
-            assert one == other
-            continue
-        assert one.dtype == other.dtype and one.shape == other.shape
-        if jax.dtypes.issubdtype(other.dtype, jax.dtypes.prng_key):
-            one, other = jax.random.key_data(one), jax.random.key_data(other)
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+from metaobj.common.runs.checkpoint import Checkpoints, quiet_checkpoints
+from tests.states import State, assert_same, make_state, run
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +79,6 @@ def test_an_exception_that_was_never_retrieved_is_not_told_twice(caplog: pytest.
 
 def test_nothing_saved_restores_none(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "new").restore_latest(make_state(0)) is None
-
-
-def test_a_small_state_saves_fast(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(0, make_state(0))
-    durations = []
-    for step in range(1, 5):
-        start = time.perf_counter()
-        checkpoints.save(step, make_state(step))
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.5
 
 
 def test_keeps_the_newest(tmp_path: Path) -> None:
@@ -248,125 +188,6 @@ def test_another_state_is_told_by_its_first_leaf(three: Path) -> None:
         Checkpoints(three).restore_latest(template)
 
 
-def test_a_failed_write_leaves_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    checkpoints.save(1, make_state(1))
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints._manager, "save", _disk_full)
-        with pytest.raises(CheckpointError, match="step 2: disk full"):
-            checkpoints.save(2, make_state(2))
-    assert os.listdir(tmp_path) == ["1"]
-    checkpoints.save(3, make_state(3))  # room again
-    assert checkpoints.steps() == [3]
-
-
-def test_a_disk_that_fills_at_the_last_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    checkpoints.save(1, make_state(1))
-
-    def fail(path: Path, content: str) -> None:
-        raise UserError("cannot write") from OSError(28, "No space left on device")
-
-    monkeypatch.setattr("metaobj.common.runs.checkpoint.atomic_write", fail)
-    with pytest.raises(CheckpointError, match="step 2: disk full"):
-        checkpoints.save(2, make_state(2))
-    monkeypatch.undo()
-    assert os.listdir(tmp_path) == ["1"]
-    found = Checkpoints(tmp_path).restore_latest(make_state(0))
-    assert found is not None and found[0] == 1
-
-
-def _disk_full(*arguments: object, **options: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_an_error_of_the_program_stays_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        Checkpoints(tmp_path).save(1, make_state(1), {"not": object()})
-
-
-def test_disk_full_on_a_real_file_system(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small", "1m") as mount:
-        state = {"w": jax.random.normal(jax.random.key(0), (60_000,))}  # 240 kB that do not compress
-        checkpoints = Checkpoints(mount, keep=10)
-        with pytest.raises(CheckpointError, match="disk full") as caught:
-            for step in range(10):
-                checkpoints.save(step, state)
-        assert "\n" not in str(caught.value)
-        whole = checkpoints.steps()
-        assert 1 <= len(whole) < 10 and sorted(map(int, os.listdir(mount))) == whole
-        found = Checkpoints(mount).restore_latest(state)
-        assert found is not None and found[0] == whole[-1]
-        assert_same(found[1], state)
-        checkpoints.close()
-
-
-def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
-    """A write that the system refuses, where mounting is not allowed."""
-    script = """
-    import resource, signal, sys
-    import jax
-    from metaobj.common.runs.checkpoint import CheckpointError, Checkpoints, quiet_checkpoints
-    checkpoints = Checkpoints(sys.argv[1])
-    checkpoints.save(1, {"w": jax.numpy.ones(10)})
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-    try:
-        checkpoints.save(2, {"w": jax.random.normal(jax.random.key(0), (100_000,))})
-    except CheckpointError as error:
-        print(error)
-    checkpoints.save(3, {"w": jax.numpy.ones(10)})
-    """
-    done = run(script, str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{tmp_path}: cannot write the checkpoint of step 2: File too large"]
-    assert done.stderr == ""
-    assert sorted(os.listdir(tmp_path)) == ["1", "3"]
-
-
-@pytest.mark.slow
-def test_killed_while_saving(tmp_path: Path) -> None:
-    """However a run is killed, the next one opens the newest whole checkpoint and clears what is left of the other."""
-    script = """
-    import sys
-    import jax
-    from metaobj.common.runs.checkpoint import Checkpoints
-    state = {"w": jax.numpy.arange(1000), "key": jax.random.key(0)}
-    checkpoints = Checkpoints(sys.argv[1], report=lambda line: print("unreadable", line, flush=True))
-    found = checkpoints.restore_latest(state)
-    step = 0
-    if found is not None:
-        step, state, _ = found
-        assert (state["w"] == jax.numpy.arange(1000) + step).all()
-    print("open", *checkpoints.steps(), flush=True)
-    while True:
-        step += 1
-        state = {**state, "w": state["w"] + 1}
-        checkpoints.save(step, state)
-        print("saved", step, flush=True)
-    """
-    last = 0
-    for attempt in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        opened = process.stdout.readline().split()
-        assert opened[0] == "open" and int(opened[-1] if last else 0) == last
-        for _ in range(2):
-            process.stdout.readline()
-        time.sleep(0.007 * attempt)  # somewhere within the next saves
-        process.send_signal(signal.SIGKILL)
-        rest = process.stdout.read().splitlines()
-        process.wait()
-        process.stdout.close()
-        assert not any("unreadable" in line for line in rest)
-        whole = Checkpoints(tmp_path).steps()
-        assert whole and whole[-1] >= last + 2
-        last = whole[-1]
-        assert all(name.isdigit() for name in os.listdir(tmp_path))
-
-
 def test_leftovers_of_a_killed_save_are_cleared(three: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(three, folder)
@@ -408,13 +229,3 @@ def test_shardings_of_the_template_are_respected(tmp_path: Path) -> None:
     done = run(script, str(tmp_path), XLA_FLAGS="--xla_force_host_platform_device_count=2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-
-
-def run(script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-        timeout=120,
-    )

@@ -15,7 +15,7 @@ import pytest
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import make_mesh
-from metaobj.common.errors import UserError
+from metaobj.common.errors import LengthError, UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import on_policy
 from metaobj.common.lifetimes.population import make_families, renew, sampler_grids
@@ -79,9 +79,19 @@ def test_families_share_programs_and_keep_their_tasks(trainer):
     assert trainer.steps_per_update == 16 * 2 * 3 * (K + 1)
 
 
-def test_no_number_of_the_first_state_is_weakly_typed(trainer):
+def test_lives_shorter_than_an_update_are_refused():
+    """Where an update of theirs is longer than what lives are counted in."""
+    objective = LPG(LPGConfig(units=5, prediction_size=4, embedding_units=3))
+    programs = on_policy(objective, rollout_steps=10, discount=0.9, value=ValueConfig())
+    (family,) = make_families([entry("tests.worlds:RING", updates=4)], programs, rollout_steps=3)
+    assert family.updates.tolist() == [1]
+    with pytest.raises(LengthError, match="RING.updates: 3 given; lives of 18 steps are shorter than one update"):
+        make_families([entry("tests.worlds:RING", updates=3)], programs, rollout_steps=3)
+
+
+def test_no_number_of_the_first_state_is_weakly_typed(states):
     """A restored one is not either: else a resumed run would be another program."""
-    arrays = [leaf for leaf in jax.tree.leaves(trainer.init()) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    arrays = [leaf for leaf in jax.tree.leaves(states[1][0]) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
     assert arrays and not any(leaf.weak_type for leaf in arrays)
 
 

@@ -1,5 +1,7 @@
 """PPO, a rule to compare with, for both kinds of action."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,23 +86,30 @@ def test_lives_of_different_lengths_are_refused():
         check_steps([ddpg(2, 0.9, AGENT), ppo(2, 0.9, short)], [entry])
 
 
-def test_log_probabilities_and_entropies_by_hand():
+@partial(jax.jit, static_argnums=0)
+def acted(policy):
+    """(parameters, observations [5, 3], 4000 actions in each, their log-probabilities, entropies)"""
     observation = jax.random.normal(jax.random.key(0), (5, 3))
+    params = policy.init(jax.random.key(1), observation[:1])
+    drawn = policy.draw(jax.random.key(2), 4000, observation)
+    actions = jax.vmap(lambda noise: policy.act(params, observation, noise))(drawn)
+    told = jax.vmap(lambda action: policy.log_probability(params, observation, action))(actions)
+    return params, observation, actions, told, policy.entropy(params, observation)
+
+
+def test_log_probabilities_and_entropies_by_hand():
     discrete = CategoricalPolicy((3,), 4, DENSE)
-    params = discrete.init(jax.random.key(1), observation[:1])
-    every = jnp.stack([discrete.log_probability(params, observation, jnp.full(5, a)) for a in range(4)])
-    np.testing.assert_allclose(jnp.exp(every).sum(0), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(discrete.entropy(params, observation), -(jnp.exp(every) * every).sum(0), rtol=1e-5)
-    drawn = discrete.draw(jax.random.key(2), 4000, observation)
-    actions = jax.vmap(lambda noise: discrete.act(params, observation, noise))(drawn)
-    shares = jnp.stack([(actions == a).mean(0) for a in range(4)])
-    np.testing.assert_allclose(shares, jnp.exp(every), atol=0.04)
+    params, observation, actions, told, entropy = jax.device_get(acted(discrete))
+    every = jax.vmap(lambda a: discrete.log_probability(params, observation, jnp.full(5, a)))
+    every = np.asarray(jax.jit(every)(jnp.arange(4)))
+    np.testing.assert_allclose(np.exp(every).sum(0), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(entropy, -(np.exp(every) * every).sum(0), rtol=1e-5)
+    shares = np.stack([(actions == a).mean(0) for a in range(4)])
+    np.testing.assert_allclose(shares, np.exp(every), atol=0.04)
+    np.testing.assert_allclose(told, np.take_along_axis(every, actions, 0), rtol=1e-5)
 
     normal = NormalPolicy((8,), True, 2, 0.6)
-    params = normal.init(jax.random.key(1), observation[:1])
-    drawn = normal.draw(jax.random.key(2), 4000, observation)
-    actions = jax.vmap(lambda noise: normal.act(params, observation, noise))(drawn)
-    np.testing.assert_allclose(actions.mean(0), normal.best(params, observation), atol=0.05)
+    params, observation, actions, told, entropy = jax.device_get(acted(normal))
+    np.testing.assert_allclose(actions.mean(0), jax.jit(normal.best)(params, observation), atol=0.05)
     np.testing.assert_allclose(actions.std(0), 0.6, atol=0.03)
-    told = jax.vmap(lambda action: normal.log_probability(params, observation, action))(actions)
-    np.testing.assert_allclose(-told.mean(0), normal.entropy(params, observation), atol=0.06)
+    np.testing.assert_allclose(-told.mean(0), entropy, atol=0.06)

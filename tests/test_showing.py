@@ -58,7 +58,7 @@ def test_a_card_is_all_that_is_written(tmp_path: Path) -> None:
     shipped = Path(file.__file__).parent / "pretrained"
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (shipped / path.name).read_bytes()
-    before, after = file.load(FIXTURES / "lpg-tabular.safetensors")[0], file.load(tmp_path / "lpg-tabular.safetensors")[0]
+    before, after = (file.load(folder / "lpg-tabular.safetensors")[0] for folder in (FIXTURES, tmp_path))
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
@@ -66,7 +66,9 @@ def test_a_file_without_a_card_tells_what_it_knows(tmp_path: Path, capsys: pytes
     chain = {"name": "runs/b", "digest": "b" * 64, "meta_updates": 7, "init": {"name": "pretrained:x"}}
     provenance = {"date": "2026-01-02", "hardware": "an abacus", "versions": "metaobj 0", "init": chain}
     out = " ".join(shown(capsys, str(saved(tmp_path / "a.safetensors", provenance=provenance))).split())
-    assert "command metaobj train lpg --preset lpg-tabular seed 0 steps 1600 meta-updates, 221 184 000 environment" in out
+    assert (
+        "command metaobj train lpg --preset lpg-tabular seed 0 steps 1600 meta-updates, 221 184 000 environment" in out
+    )
     assert f"starts from runs/b (7 meta-updates, digest {'b' * 16}) <- pretrained:x date 2026-01-02" in out
     assert "hardware an abacus" in out and "32 x grid/small_layouts" in out and "5450 weights" in out
 

@@ -35,7 +35,7 @@ from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
-from metaobj.common.runs.checkpoint import quiet_checkpoints
+from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
 from metaobj.common.runs.run_folder import package_version
 
 if TYPE_CHECKING:
@@ -79,8 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     with quiet_checkpoints():
         status = _guarded(arguments, Console(highlight=False))
-        if status:
-            gc.collect()  # what is left of a failed write would tell of itself at the end of the process
     sys.exit(status)
 
 
@@ -88,6 +86,8 @@ def _guarded(arguments: list[str], console: Console) -> int:
     """The exit status; what the user can mend is told in one line."""
     try:
         return _run(arguments, console)
+    except CheckpointError as error:
+        _complain(str(error))
     except UserError as error:
         _complain(str(error))
         return 2
@@ -101,6 +101,8 @@ def _guarded(arguments: list[str], console: Console) -> int:
             raise
         _complain("out of memory; a smaller chunk, scale, network, replay or number of seeds needs less")
         return 1
+    gc.collect()  # what is left of a failed write would tell of itself at the end of the process
+    return 2
 
 
 def _complain(text: str) -> None:

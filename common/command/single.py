@@ -3,7 +3,7 @@
 What is imported at the top must not use JAX, as in `cli.py`.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +47,15 @@ def distil(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise UserError("OBJECTIVE: missing; give it first")
     name, *rest = arguments
-    plugin = load_objective(name).plugin
+    loaded = load_objective(name)
+    plugin = loaded.plugin
     if plugin.distil is None:
         able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
         raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
     chosen, options = with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
     folder = chosen.out or beside(name, "distilled")
     check_out(folder)
-    loaded = load_objective(name, trust=chosen.trust)
-    _tell(plugin.distil.run(loaded, options, folder, console), console)
+    _tell(plugin.distil.run(replace(loaded, trust=chosen.trust), options, folder, console), console)
     return 0
 
 

@@ -101,7 +101,7 @@ def ppo(rollout_steps: int, discount: float, agent: AgentSettings) -> Method:
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {"learning_rate": (3e-4, 1e-3, 3e-3), "entropy_weight": (0.0,)}
 
-    programs = ppo_agents(rollout_steps=rollout_steps, settings=PPOSettings(discount=discount), agent=agent)
+    programs = ppo_agents(rollout_steps=rollout_steps, discount=discount, settings=PPOSettings(), agent=agent)
     return Method("PPO", PPO_RULE, (), programs, grid, rollout_steps)
 
 
@@ -109,6 +109,7 @@ def discrete_ppo(
     rollout_steps: int,
     name: str = "PPO",
     rule: Written = PPO_RULE,
+    discount: float = BASELINE_DISCOUNT,
     settings: PPOSettings = DISCRETE_PPO,
 ) -> Method:
     """PPO for discrete actions and networks, or the same with another surrogate."""
@@ -116,13 +117,13 @@ def discrete_ppo(
     def grid(config: AgentConfig) -> Mapping[str, Sequence[float]]:
         return {"learning_rate": PPO_RATES, "entropy_weight": PPO_ENTROPY_WEIGHTS}
 
-    programs = ppo_agents(rollout_steps=rollout_steps, settings=settings)
+    programs = ppo_agents(rollout_steps=rollout_steps, discount=discount, settings=settings)
     return Method(name, rule, (), programs, grid, rollout_steps, lambda config: {"entropy_weight": 0.01})
 
 
-def dpo(rollout_steps: int, settings: PPOSettings = DISCRETE_PPO) -> Method:
+def dpo(rollout_steps: int, discount: float = BASELINE_DISCOUNT, settings: PPOSettings = DISCRETE_PPO) -> Method:
     """Discovered policy optimisation (Lu et al. 2022), PPO with another surrogate."""
-    return discrete_ppo(rollout_steps, "DPO", DPO_RULE, settings)
+    return discrete_ppo(rollout_steps, "DPO", DPO_RULE, discount, settings)
 
 
 def on_policy_baselines(rollout_steps: int, discount: float, value: ValueConfig) -> list[Method]:

@@ -24,7 +24,7 @@ from metaobj.common.evaluation.training import Record
 from metaobj.common.files import atomic_write, make_folder
 from metaobj.common.types import PyTree
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _PACKAGES = ("metaobj", "jax", "jaxlib", "flax", "optax", "numpy", "gymnax", "brax", "jumanji", "craftax", "gymnasium")
 
 

@@ -45,6 +45,7 @@ class Curves:
         meta_seeds: how many meta-training seeds the runs come from; the seeds axis is meta-seeds x agents, meta-seeds
             major, and agents of the same place in it live in the same task for all of them.
         headline: which tasks count in the means of groups and of `ALL`, [tasks] bool; None lets all of them count.
+        restarts: how often learning began anew, of agents that do so where a number is not finite; of all together.
 
     Raises:
         UserError: shapes or names do not fit together.
@@ -61,6 +62,7 @@ class Curves:
     diverged: NDArray[np.bool_] | None = None
     meta_seeds: int = 1
     headline: Sequence[bool] | None = None
+    restarts: int = 0
 
     def __post_init__(self) -> None:
         returns = np.asarray(self.returns, dtype=np.float64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from metaobj.common.evaluation.bootstrap import COVERAGE, ENOUGH_SEEDS, META_COVERAGE
-from metaobj.common.evaluation.curves import ALL
+from metaobj.common.evaluation.curves import ALL, Curves
 from metaobj.common.evaluation.summary import SummaryRow
 
 
@@ -71,3 +71,9 @@ def task_notes(rows: Sequence[SummaryRow]) -> list[str]:
         f"Diverged: agents whose numbers were no longer finite ({counts} in all); from there on they have the worst "
         "return of the task.",
     ]
+
+
+def restart_notes(curves: Sequence[Curves]) -> list[str]:
+    """Of agents that go on where others have diverged."""
+    counts = ", ".join(f"{entry.method} {entry.restarts}" for entry in curves if entry.restarts)
+    return [f"Restarts: how often learning began anew where a number was not finite: {counts}."] if counts else []

@@ -224,6 +224,7 @@ def evaluate(
         meta_seeds=len(contestant.methods),
         groups=[entry.environment for entry in suite],
         headline=counted if any(counted) else None,
+        restarts=sum(int(record.restarts.sum()) for record in lives if record.restarts is not None),
     )
 
 

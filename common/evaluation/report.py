@@ -9,7 +9,7 @@ from rich.text import Text
 from metaobj.common.evaluation import pictures
 from metaobj.common.evaluation.curves import Curves
 from metaobj.common.evaluation.curves_file import save_curves
-from metaobj.common.evaluation.notes import general_notes, task_notes
+from metaobj.common.evaluation.notes import general_notes, restart_notes, task_notes
 from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
 from metaobj.common.evaluation.tables import comparison_table, group_table, statistics_table, task_table
 from metaobj.common.files import remove
@@ -50,6 +50,7 @@ def write(
     folder = Path(directory)
     if console is not None:  # first: what was computed is told even where it cannot be written
         print_tables(console, rows, confidence)
+        _print_notes(console, restart_notes(curves))
     save_summary(folder / "summary.csv", rows)
     save_curves(folder / "curves.csv", curves)
     pictures.learning_curves(folder / "learning_curves.png", curves, min(repetitions, 200), seed, confidence)

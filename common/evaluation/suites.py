@@ -134,20 +134,20 @@ SUITES: dict[str, Suite] = {
 }
 
 
-def make_suite(name: str) -> tuple[Entry, ...]:
+def make_suite(name: str, field: str = "suite") -> tuple[Entry, ...]:
     """The entries of a suite; "a+b" joins suites, and an environment's name is a suite of its own.
 
-    "NAME@VERSION" is the same suite as "NAME", and asks for the version that there is.
+    "NAME@VERSION" is the same suite as "NAME", and asks for the version that there is. `field` is what errors call it.
 
     Raises:
         UserError: the name is unknown, or the suite has another version.
     """
     entries: list[Entry] = []
     for part in name.split("+"):
-        suite = _suite(part)
-        entries += suite.entries if suite is not None else [_single(part)]
+        suite = _suite(part, field)
+        entries += suite.entries if suite is not None else [_single(part, field)]
     if len({entry.environment for entry in entries}) < len(entries):
-        raise UserError(f"suite: {name!r} holds an environment twice")
+        raise UserError(f"{field}: {name!r} holds an environment twice")
     return tuple(entries)
 
 
@@ -173,21 +173,21 @@ def versioned(name: str) -> str:
     return "+".join(str(_suite(part) or part) for part in name.split("+"))
 
 
-def _suite(name: str) -> Suite | None:
+def _suite(name: str, field: str = "suite") -> Suite | None:
     """The suite of a name with or without its version; None where it is not a suite's."""
     bare, at, version = name.partition("@")
     suite = SUITES.get(bare)
     if suite is not None and at and version != str(suite.version):
-        raise UserError(f"suite: {name!r} given; what there is now is {suite}")
+        raise UserError(f"{field}: {name!r} given; what there is now is {suite}")
     return suite
 
 
-def _single(name: str) -> Entry:
+def _single(name: str, field: str) -> Entry:
     """An environment as a suite of its own."""
     try:
         environment, _ = make_environment(name, "held_out")
     except UserError as error:
         if name in environment_names() or needed_extra(name):
             raise  # it is known, and tells what is amiss
-        raise UserError(unknown("suite", name, SUITES, error)) from None
+        raise UserError(unknown(field, name, SUITES, error)) from None
     return Entry(name, updates=1000, split="held_out", **default_agent(environment))

@@ -26,6 +26,7 @@ class Record(NamedTuple):
     random: np.ndarray | None  # [L] return of the uniform policy, where it can be computed or was measured
     optimal: np.ndarray | None  # [L] of the best policy
     diverged: np.ndarray  # [L, bins] bool, agents with a number that is not finite by the end of the bin
+    restarts: np.ndarray | None = None  # [L] how often an agent's learning began anew; of those that do so
 
     @property
     def scores(self) -> np.ndarray:
@@ -59,6 +60,7 @@ class Record(NamedTuple):
             None if first.random is None else np.concatenate([part.random for part in parts]),
             None if first.optimal is None else np.concatenate([part.optimal for part in parts]),
             np.concatenate([part.diverged for part in parts]),
+            None if first.restarts is None else np.concatenate([part.restarts for part in parts]),
         )
 
 
@@ -95,7 +97,7 @@ def train_agents(
         for name in settings[0]
     }
     params = jax.tree.map(lambda leaf: leaf[index], worlds.params)
-    returns, counts, rewards, lost, floor = _train(
+    returns, counts, rewards, lost, floor, restarts = _train(
         rule, family.program, weights, params, values, keys[index], jnp.diff(ends, prepend=0)
     )
     env_steps = steps_after(family.program, ends)
@@ -104,7 +106,7 @@ def train_agents(
     if random is None and floor is not None:
         random = np.asarray(floor)
     diverged = np.logical_or.accumulate(np.asarray(lost) | ~np.isfinite(means), axis=-1)
-    return Record(means, env_steps, random, optimal, diverged)
+    return Record(means, env_steps, random, optimal, diverged, None if restarts is None else np.asarray(restarts))
 
 
 def _for_each(value: ArrayLike, worlds: int) -> np.ndarray:
@@ -130,10 +132,11 @@ def _train(
     settings: Mapping[str, jax.Array],
     keys: PRNGKey,
     lengths: jax.Array,  # [bins] updates in each
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
     """Sum of returns and number of the episodes that ended, the running episodes' return so far, and whether the agent
-    has diverged: [L, bins] each; and the mean return of uniform actions [L], where agents are tested. How long agents
-    live is data: short lives in tuning and long ones in the evaluation are one program.
+    has diverged: [L, bins] each; the mean return of uniform actions [L], where agents are tested; and how often their
+    learning began anew [L], where it does. How long agents live is data: short lives in tuning and long ones in the
+    evaluation are one program.
     """
 
     def one(key: PRNGKey, params: PyTree, settings: Mapping[str, jax.Array]) -> tuple[Any, ...]:
@@ -154,8 +157,9 @@ def _train(
             return lifetime, (tested.total_return, tested.number, jnp.zeros(()), diverged)
 
         floor = program.test(lifetime, at_random=True)
-        curve = jax.lax.scan(one_bin, lifetime, lengths)[1]
-        return *curve, None if floor is None else floor.total_return / floor.number
+        lifetime, curve = jax.lax.scan(one_bin, lifetime, lengths)
+        uniform = None if floor is None else floor.total_return / floor.number
+        return *curve, uniform, getattr(lifetime, "restarts", None)
 
     mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)

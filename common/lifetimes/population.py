@@ -10,7 +10,7 @@ import numpy as np
 
 from metaobj.common.environments.protocol import sample_params
 from metaobj.common.environments.registry import make_environment
-from metaobj.common.errors import UserError
+from metaobj.common.errors import LengthError, UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, ProgramMaker, ProgramType
 from metaobj.common.lifetimes.sampler import Sampler, SamplerState
@@ -72,7 +72,8 @@ def make_families(
             default an entry tells the program's own.
 
     Raises:
-        UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable.
+        UserError: an entry is impossible: its environment unknown, its sizes not positive, its agent unsuitable, its
+            lives shorter than an update.
     """
     groups: dict[ProgramType, list[int]] = {}
     specs, updates = [], []
@@ -88,7 +89,13 @@ def make_families(
         groups.setdefault(program, []).append(index)
         specs.append(spec)
         steps = program.steps_per_update if rollout_steps is None else rollout_steps * entry.num_environments
-        updates.append(max(entry.updates * steps // program.steps_per_update, 1))
+        length = entry.updates * steps // program.steps_per_update
+        if length < 1:
+            raise LengthError(
+                f"{entry.environment}.updates: {entry.updates} given; lives of {entry.updates * steps} steps are "
+                f"shorter than one update of their agents, of {program.steps_per_update}"
+            )
+        updates.append(length)
     return [
         Family(
             program=program,

@@ -41,8 +41,6 @@ class PPOSettings:
     """Passes over an update's steps."""
     minibatches: int = 4
     """Parts of a pass over an update's steps, a gradient step each."""
-    discount: float = 0.99
-    """gamma."""
     lambda_: float = 0.95
     """lambda of the advantages' generalised estimates."""
     value_weight: float = 0.5
@@ -54,7 +52,7 @@ class PPOSettings:
 
     def __post_init__(self) -> None:
         check_numbers(self, "horizon epochs minibatches", at_least=1, at_most=MOST, prefix="ppo.")
-        check_numbers(self, "discount lambda_", at_least=0, at_most=1, prefix="ppo.")
+        check_numbers(self, "lambda_", at_least=0, at_most=1, prefix="ppo.")
         check_numbers(self, "value_weight", at_least=0, prefix="ppo.")
         check_numbers(self, "first_spread gradient_clip", above=0, prefix="ppo.")
 
@@ -93,6 +91,8 @@ class PPO:
     num_environments: int
     horizon: int
     """T."""
+    discount: float
+    """gamma."""
     settings: PPOSettings
     random_rows: int = 0
     """Time steps with uniform actions before the first update, of continuous ones."""
@@ -156,7 +156,7 @@ class PPO:
         scaled = steps._replace(reward=steps.reward / lifetime.reward_scale)
         values = policy.value(params, steps.observation)  # [T, B]
         next_values = policy.value(params, steps.next_observation)
-        targets = lambda_returns(scaled, next_values, settings.discount, settings.lambda_)
+        targets = lambda_returns(scaled, next_values, self.discount, settings.lambda_)
         log_old = policy.log_probability(params, steps.observation, steps.action)
         data = (steps.observation, steps.action, log_old, targets - values, targets)
         data = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), data)  # [T B, ...]
@@ -199,12 +199,13 @@ class PPO:
 
 
 def ppo_agents(
-    *, rollout_steps: int, settings: PPOSettings, agent: AgentSettings | None = None
+    *, rollout_steps: int, discount: float, settings: PPOSettings, agent: AgentSettings | None = None
 ) -> Callable[[Entry, Environment], PPO]:
     """Programs of PPO agents.
 
     Args:
         rollout_steps: of the agents that are compared with.
+        discount: gamma.
         settings: of PPO.
         agent: for continuous actions: the networks, the start at random and the tests of the off-policy agents that are
             compared with. Of discrete ones the entry's agent tells the networks.
@@ -217,7 +218,7 @@ def ppo_agents(
                 raise UserError(f"agent.torso: {entry.agent.torso} given; PPO's agents are dense or conv")
             shape = environment.observation_space.shape
             policy = CategoricalPolicy(shape, environment.action_space.n, entry.agent)
-            return PPO(environment, policy, entry.num_environments, horizon, settings)
+            return PPO(environment, policy, entry.num_environments, horizon, discount, settings)
         scaled, of = ScaledActions(environment), agent or AgentSettings()
         normal = NormalPolicy(of.hidden, of.layer_norm, scaled.action_space.shape[0], settings.first_spread)
         return PPO(
@@ -225,6 +226,7 @@ def ppo_agents(
             normal,
             entry.num_environments,
             horizon,
+            discount,
             settings,
             random_rows=of.random_rows(entry.num_environments, rollout_steps),
             scale_rewards=of.scale_rewards,

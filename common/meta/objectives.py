@@ -76,11 +76,12 @@ class Last:
             loss, metrics = program.judge(rule, trace.trial, trace.batch, trace.updates)
             return loss, trace, metrics
 
-        def look(trial: Any, learned: PyTree, batch: PyTree, updates: Metrics) -> tuple[jax.Array, Metrics]:
-            return program.judge(rule, trial, learned, updates)
+        def look(trial: Any, learned: PyTree, batch: PyTree, updates: Metrics) -> PyTree:
+            return learned  # to judge each of them here would cost K times as much
 
         trace = unroll(program, rule, eta, trial, inner_updates, batch, look)
-        loss, metrics = jax.tree.map(lambda leaf: leaf[-1], trace.judged)
+        learned = jax.tree.map(lambda leaf: leaf[-1], trace.judged)
+        loss, metrics = program.judge(rule, trace.trial, learned, trace.updates)
         return loss, trace, metrics
 
 

@@ -141,7 +141,9 @@ class Online:
 
     program: MetaProgram[Any, Any]
     rule: Any
-    """What agents learn by; its fresh weights are what eta starts from."""
+    """What agents learn by; its fresh weights are what eta starts from. Where it has `judges_updates`, that is whether
+    its meta-loss reads what was said of updates.
+    """
     meta_objective: MetaObjective = field(default_factory=Last)
     inner_updates: int = 1
     """K."""
@@ -170,6 +172,11 @@ class Online:
                 raise UserError("online.meta_objective: given; a forward trace judges the last agent on what is next")
             if self.goes_on != "last":
                 raise UserError(f"online.goes_on: {self.goes_on} given; must be last for a forward trace")
+            if getattr(self.rule, "judges_updates", False):
+                raise UserError(
+                    f"online.estimator: a forward trace given; must be another one for {type(self.rule).__name__}, "
+                    "whose meta-loss reads what was said of updates"
+                )
 
     @property
     def environment(self) -> Environment:

@@ -46,7 +46,7 @@ def follow_method(following: Following, folder: Path, console: Console) -> follo
     Raises:
         UserError: there is no such method, task or hyperparameter, or agents cannot live there.
     """
-    suite = make_suite(following.environment)
+    suite = make_suite(following.environment, "environment")
     if len(suite) > 1:
         raise UserError(f"environment: {following.environment} given; is a suite of {len(suite)} tasks, one is needed")
     field = find_contestants([following.method], suite, following.trust)

@@ -26,7 +26,7 @@ from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
-from metaobj.common.runs.run_folder import RunFolder, check_place, different_field
+from metaobj.common.runs.run_folder import RunFolder, check_place, check_same, different_field
 from metaobj.common.types import PyTree
 
 SELECTION = "score on the worlds of selection"
@@ -84,14 +84,16 @@ def meta_train(
     console = console or Console(quiet=True)
     trainer = make_trainer(plugin, config, devices)
     selection_entries(plugin, config)
-    check_place(Path(run_dir), resume)
-    check_memory(trainer)
-    provenance = {} if resume else begun(config.init, plugin.kind)
-    state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
+    check_place(Path(run_dir), resume)
+    if resume:
+        check_same(Path(run_dir), asdict(config), upgrade=upgrade)
+    check_memory(trainer)
+    provenance = {} if resume else begun(config.init, plugin.kind)
+    state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
     with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade, provenance=provenance) as run:
         try:
             stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)

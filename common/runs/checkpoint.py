@@ -73,7 +73,6 @@ def quiet_checkpoints() -> Iterator[None]:
         absl.removeFilter(not_orbax)
 
 
-
 class CheckpointError(UserError):
     """A checkpoint could not be written; the earlier ones are whole."""
 

@@ -17,7 +17,6 @@ from metaobj.common.runs.progress import Progress
 from metaobj.common.runs.signals import NotedSignals
 from metaobj.common.types import Metrics
 
-
 PATIENCE = 50
 """Meta-updates in a row without a single finite lifetime, after which a run is given up."""
 
@@ -111,7 +110,7 @@ def run_chunks(
 def run_chunk(
     trainer: MetaTrainer, chunk: Callable[[TrainingState], tuple[TrainingState, Metrics]], state: TrainingState
 ) -> tuple[TrainingState, Metrics, Spent]:
-    """The state after a compiled chunk of meta-updates, their metrics [log_every, ...] on the host, and what it took."""
+    """The state after a compiled chunk of meta-updates, metrics [log_every, ...] on the host, and what it took."""
     before = time.monotonic()
     state, metrics = chunk(state)
     metrics = jax.device_get(metrics)

@@ -12,7 +12,12 @@ class Progress:
     """Rate, time left and the learning signal of a run of `total` meta-updates, of which `done` are behind it."""
 
     def __init__(
-        self, console: Console, total: int, done: int = 0, live: Mapping[str, str] | None = None, every_seconds: float = 20.0
+        self,
+        console: Console,
+        total: int,
+        done: int = 0,
+        live: Mapping[str, str] | None = None,
+        every_seconds: float = 20.0,
     ) -> None:
         self._console = console
         self._total = total

@@ -84,8 +84,7 @@ class RunFolder:
                 leftover.unlink()
             run_id, written = secrets.token_hex(6), _as_json(provenance or {})
             if resume:
-                found = _read_record(path)
-                _check_same(path, _as_json(upgrade(found["config"])), wanted, may_differ)
+                found = check_same(path, wanted, may_differ, upgrade)
                 run_id, written = found.get("run_id", path.absolute().name), found.get("provenance", {})
             record = {
                 "format_version": FORMAT_VERSION,
@@ -209,11 +208,23 @@ def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config, default=str))
 
 
-def _check_same(path: Path, old: Any, new: Any, may_differ: Collection[str]) -> None:
-    different = different_field(old, new, may_differ)
+def check_same(
+    path: Path,
+    config: Mapping[str, Any],
+    may_differ: Collection[str] = (),
+    upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
+) -> dict[str, Any]:
+    """What config.json of a run's folder holds, which is to go on with this configuration; see `RunFolder.open`.
+
+    Raises:
+        UserError: its configuration is another one, or cannot be read.
+    """
+    record = _read_record(path)
+    different = different_field(upgrade(record["config"]), config, may_differ)
     if different is not None:
         name, before, now = different
         raise UserError(f"run folder {path}: cannot resume with another {name}: the run has {before}, given {now}")
+    return record
 
 
 def different_field(old: Any, new: Any, may_differ: Collection[str] = ()) -> tuple[str, str, str] | None:

@@ -8,6 +8,7 @@ import pytest
 from metaobj.common.environments.drawing import AGENT, BANNER
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.torque import TORQUE_NAMES, TorqueParams, TorqueState, make_torque
+from tests.quick import first
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 WORLDS, EPISODES = 8, 16
@@ -89,7 +90,7 @@ def test_held_out_physics_are_not_those_of_training():
 
 def test_the_tip_is_drawn_where_it_is():
     environment = make_torque(TORQUE_NAMES[0], "training")[0]
-    params = jax.tree.map(lambda leaf: leaf[0], drawn(TORQUE_NAMES[0]))
+    params = first(drawn(TORQUE_NAMES[0]))
     for angle, sideways, up in ((np.pi, 0, 1), (np.pi / 2, 1, 0), (0.0, 0, -1)):
         image = environment.render(TorqueState(jnp.float32(angle), jnp.float32(0), jnp.int32(0)), params)
         assert image.shape == (200 + BANNER, 200, 3) and image.dtype == np.uint8

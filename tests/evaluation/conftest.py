@@ -23,3 +23,9 @@ def make_curves() -> Callable[..., Curves]:
         return Curves(method, TASKS, returns, env_steps, Reference(RANDOM, OPTIMAL), GROUPS)
 
     return make
+
+
+@pytest.fixture
+def methods(make_curves: Callable[..., Curves]) -> list[Curves]:
+    """Two that are compared."""
+    return [make_curves("LPG", 0.9), make_curves("A2C", 0.6, seed=1)]

@@ -166,8 +166,8 @@ def test_what_cannot_be_compared(changes: dict[str, object], says: str, tmp_path
 
 def test_the_command_that_is_told_makes_the_same_comparison() -> None:
     assert COMPARISON.command == (
-        f"metaobj compare pretrained:lpg-tabular A2C --suite {COMPARISON.suite} --seeds 2 --tuning-seeds 2 --steps 8000 "
-        "--tuning suite"
+        f"metaobj compare pretrained:lpg-tabular A2C --suite {COMPARISON.suite} --seeds 2 --tuning-seeds 2 "
+        "--steps 8000 --tuning suite"
     )
     odd = Comparison(("a b", "A2C"), "control", seed=3, baseline="A2C", trust=True)
     assert odd.command == "metaobj compare 'a b' A2C --suite control --baseline A2C --seed 3 --trust"
@@ -177,6 +177,8 @@ def test_a_suite_of_tasks_that_are_in_no_mean(tmp_path: Path, monkeypatch: pytes
     """Is told by these tasks, page and all; beside others they choose no setting."""
     monkeypatch.setattr("metaobj.common.evaluation.protocol.APART", dict.fromkeys(TASKS, "exploration"))
     monkeypatch.setattr(module, "APART", {TASKS[0]: "exploration"})
+    # As if it held no more than one setting's agents: all are then trained one after the other, by one program.
+    monkeypatch.setattr("metaobj.common.evaluation.protocol.memory", lambda: 1.0)
     assert [entry.environment for entry in prepare(COMPARISON).tuned_on[AgentConfig()]] == [TASKS[1]]
     evaluation = compare(replace(COMPARISON, suite=TASKS[0]), tmp_path)
     assert {row.task for row in evaluation.rows if row.kind == "task"} == {TASKS[0]}

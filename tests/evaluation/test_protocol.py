@@ -1,12 +1,16 @@
 """Tuning, training fresh agents and scoring them, on worlds of three states."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from metaobj.common.agents.value_function import ValueConfig
+from metaobj.common.environments.protocol import Environment
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.checks import check_sizes
@@ -23,7 +27,9 @@ from metaobj.common.evaluation.protocol import (
     tune,
 )
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
+from metaobj.common.experience.rollout import Acted, Episodes, reset
 from metaobj.common.lifetimes.distributions import CONTROL_DENSE, Entry
+from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.rules.handwritten import A2C
 
 PROTOCOL = EvaluationProtocol(seeds=6, tuning_seeds=6, bins=4)
@@ -190,6 +196,41 @@ def test_agents_that_diverge_have_the_worst_return_of_all_methods(method: Method
     assert (alone.returns == 0).all(), "nothing else is known"
     measured = replace(broken, floor=np.full((1, 6), -7.0))
     assert all((entry.returns[np.asarray(entry.diverged)] == -7).all() for entry in score_diverged([measured, healthy]))
+
+
+@struct.dataclass
+class Lost:
+    """A lifetime of an agent that begins anew with every update."""
+
+    own: jax.Array
+    worlds: Any
+    restarts: jax.Array
+
+
+@dataclass(frozen=True)
+class Losing:
+    """How it lives."""
+
+    environment: Environment
+    steps_per_update = 8 * 4
+    first_steps = early_steps = 0
+
+    def start(self, key: jax.Array, birth: Birth) -> Lost:
+        worlds = reset(key, self.environment, birth.environment_params, 1)
+        return Lost(jnp.zeros(()), worlds, jnp.int32(0))
+
+    def update(self, rule: Any, weights: Any, lifetime: Lost) -> tuple[Lost, dict[str, jax.Array], Acted]:
+        acted = Acted(jnp.zeros(()), Episodes(jnp.int32(1), jnp.ones(())))
+        return lifetime.replace(restarts=lifetime.restarts + 1), {}, acted  # type: ignore[attr-defined]  # of flax
+
+    def test(self, lifetime: Lost, at_random: bool = False) -> None:
+        return None
+
+
+def test_restarts_are_counted(method: Method) -> None:
+    losing = replace(method, name="Losing", programs=lambda entry, environment: Losing(environment))
+    curves = live(losing, {"learning_rate": 1.0})
+    assert curves.restarts == 6 * 40 and curves.lost(0) == 0, "of every agent with every update"
 
 
 def test_a_setting_that_diverges_is_not_chosen(method: Method) -> None:

@@ -27,11 +27,6 @@ def _line(text: str, *parts: str) -> str:
     return next(line for line in lines if all(part in line for part in parts))
 
 
-@pytest.fixture
-def methods(make_curves):
-    return [make_curves("LPG", 0.9), make_curves("A2C", 0.6, seed=1)]
-
-
 def test_files_hold_the_rows_and_the_curves(methods, tmp_path):
     rows = report.write(tmp_path / "report", methods, baseline="A2C", repetitions=100)
     with open(tmp_path / "report" / "summary.csv", newline="") as file:
@@ -43,12 +38,14 @@ def test_files_hold_the_rows_and_the_curves(methods, tmp_path):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_are_named(methods, tmp_path):
-    for reference, profiles in ((methods[0].reference, ", profiles.png"), (None, "")):
+def test_files_are_named_and_restarts_are_told(methods, tmp_path):
+    for reference, profiles, restarts in ((methods[0].reference, ", profiles.png", 0), (None, "", 3)):
         stream = io.StringIO()
-        one = dataclasses.replace(methods[0], reference=reference)
+        one = dataclasses.replace(methods[0], reference=reference, restarts=restarts)
         report.write(tmp_path, [one], console=Console(file=stream, width=80), repetitions=20)
         assert f"summary.csv, curves.csv, learning_curves.png, intervals.png{profiles}\n" in stream.getvalue()
+        told = " ".join(stream.getvalue().split())
+        assert ("learning began anew where a number was not finite: LPG 3." in told) == (restarts > 0)
 
 
 def test_tables_tell_the_numbers_of_the_rows(methods):

@@ -16,6 +16,7 @@ from metaobj.common.lifetimes.sampler import SamplerConfig, make_sampler
 from metaobj.common.meta.objectives import Last, MetaObjective, meta_loss
 from metaobj.lpg.meta_loss import MetaLossConfig
 from metaobj.lpg.objective import LPG, LPGConfig
+from tests.quick import first
 
 T, B, K, L, M, GAMMA = 4, 3, 3, 6, 4, 0.9
 WEIGHTS = MetaLossConfig(policy_entropy=0.3, prediction_entropy=0.2, policy_target=0.1, prediction_target=0.4)
@@ -56,7 +57,7 @@ class Case:
         )
         params = perturbed(keys[1], population.learner.params, 1.0 if name == "tabular" else 0.5)
         self.population = population.replace(learner=population.learner.replace(params=params))
-        self.lifetime = jax.tree.map(lambda leaf: leaf[0], self.population)
+        self.lifetime = first(self.population)
         self.eta = perturbed(keys[3], jax.jit(objective.init)(keys[3]), 0.7)
         self.differentiate = self.differentiator(self.program)
         self.value, self.gradient = self.differentiate(self.eta, self.lifetime)
@@ -83,6 +84,7 @@ class Case:
         return batches, batches.rollout.action
 
 
+@partial(jax.jit, static_argnums=2)
 def perturbed(key, tree, size):
     flat, unravel = ravel_pytree(jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else None, tree))
     noisy = unravel(flat + size * jax.random.normal(key, flat.shape))
@@ -102,11 +104,16 @@ def fourth_order(at, h=2e-5):
     return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
 
+@jax.jit
+def stepped(tree, direction, step):
+    return jax.tree.map(lambda w, d: w + step * d, tree, direction)
+
+
 def finite_difference(case, direction):
     """Along a direction, while no sampled action changes."""
 
     def at(step):
-        eta = jax.tree.map(lambda w, d: w + step * d, case.eta, direction)
+        eta = stepped(case.eta, direction, step)
         np.testing.assert_array_equal(case.replay(eta)[1], case.actions)
         return float(case.differentiate(eta, case.lifetime)[0])
 

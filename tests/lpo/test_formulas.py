@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from metaobj.common.errors import UserError
+from metaobj.common.objectives.loading import load_objective
 from metaobj.common.rules.handwritten import clipped_surrogate, dpo_surrogate
 from metaobj.lpo.formulas import FORMS, TERMS, Samples, drift_of, fit, slope_of, slopes_of_terms
 from metaobj.lpo.interface import LoadedLPO
@@ -85,6 +86,12 @@ def test_what_is_printed_is_what_was_fitted(tmp_path: Path):
     error = slope_of(record["expression"])(ratio, advantage) - wanted
     assert record["r2"] == pytest.approx(float(1 - np.mean(error**2) / np.var(wanted)), abs=1e-4)
     assert (tmp_path / "formulas.csv").read_text().count("\n") == 4
+
+
+def test_the_formula_among_the_results_is_of_the_objective_there():
+    results = Path(__file__).parents[2] / "experiments" / "results" / "lpo"
+    record = json.loads((results / "distilled" / "formula.json").read_text())
+    assert load_objective(results / "objective.safetensors").metadata["digest"] == record["of"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.lifetimes.ppo import ppo_agents
 from metaobj.common.meta.evolution import es_gradient, perturbations
+from metaobj.common.objectives import file
 from metaobj.common.objectives.contestants import find_contestants
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import make_trainer, meta_train
@@ -97,13 +98,13 @@ def test_lives_are_as_long_as_others():
 def test_rivals_differ_in_the_drift_alone(tmp_path):
     """And have all else of its configuration, usual or not."""
     ppo = replace(PRESETS["lpo-demo"].ppo, horizon=100, epochs=2, lambda_=0.9)
-    loaded = saved(tmp_path, replace(TINY, ppo=ppo))
+    loaded = saved(tmp_path, replace(TINY, ppo=ppo, discount=0.9))
     suite = make_suite("CartPole-v1")
     field = find_contestants([loaded.source, "PPO", "DPO"], suite)
     methods = [one.methods[0] for one in field.contestants]
     check_steps(methods, suite)
     programs = [make_families(suite, method.programs)[0].program for method in methods]
-    assert programs[0] == programs[1] == programs[2]
+    assert programs[0] == programs[1] == programs[2] and programs[0].discount == 0.9
     few = [method.few_settings(suite[0].agent) for method in methods[1:]]
     assert few[0] == few[1] and all(setting["entropy_weight"] == 0.01 for setting in few[0])
 
@@ -114,7 +115,7 @@ def test_a_fresh_one_around_the_clip_is_ppo(kind):
     entry = ENTRY
     if kind == "continuous":
         entry = Entry("tests.worlds_continuous:LINE", 2, 4, 12, (1e-3,), ACTOR_CRITIC)
-    (family,) = make_families([entry], ppo_agents(rollout_steps=20, settings=TINY.ppo))
+    (family,) = make_families([entry], ppo_agents(rollout_steps=20, discount=0.99, settings=TINY.ppo))
     setting = {"learning_rate": jnp.float32(3e-3), "entropy_weight": jnp.float32(0.01)}
     lifetime = jax.jit(family.start)(jax.random.key(0), jax.random.key(1), setting, 12)
     around = LPO(LPOConfig(units=8, around="clip"))
@@ -176,7 +177,7 @@ def test_bad_networks_are_told(changes, says):
         ("train lpo --preset smoke --estimator backprop", "--estimator: 'backprop' given; choose from"),
         ("train lpo --preset smoke --distribution small-layouts", "agent.torso: tabular given; PPO's agents are dense"),
         ("train lpo --ppo.epochs 0", "ppo.epochs: 0 given; must be at least 1"),
-        ("train lpo --ppo.discount 0.9", "discount: 0.99 given; must be ppo.discount (0.9)"),
+        ("train lpo --ppo.discount 0.9", "--ppo.discount: is unknown; did you mean --discount"),
         ("distil", "OBJECTIVE: missing; give it first"),
         ("distil --units 3", "OBJECTIVE: missing; give it first"),
         ("distil nowhere", "nowhere: no such file"),
@@ -203,8 +204,11 @@ def test_the_command_tells_in_one_line(line, says, tmp_path, monkeypatch, capfd)
 def test_the_command_distils(tmp_path, monkeypatch, capfd):
     saved(tmp_path)
     monkeypatch.chdir(tmp_path)
+    load, read = file.load, []
+    monkeypatch.setattr(file, "load", lambda *which: read.append(which) or load(*which))
     with pytest.raises(SystemExit) as ended:
         main(["distil", "random.safetensors", "--samples", "4000"])
     assert ended.value.code == 0
     told = capfd.readouterr().out
     assert "distilled/formula.json" in told and "DPO's form" in told and "\nf = " in told
+    assert len(read) == 1

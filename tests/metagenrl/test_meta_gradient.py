@@ -20,6 +20,7 @@ from metaobj.common.meta.objectives import Last, meta_loss
 from metaobj.common.types import Rollout
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, MetaSettings, WarmStart, meta_off_policy
 from metaobj.metagenrl.objective import MetaGenRL, MetaGenRLConfig
+from tests.quick import first
 
 pytestmark = pytest.mark.usefixtures("float64", "quick_compilation")
 OBJECTIVE = MetaGenRL(MetaGenRLConfig(units=6, td_error=True))
@@ -61,10 +62,17 @@ def eta():
 
 
 @pytest.fixture(scope="module")
-def lifetime(eta):
-    """One that is not fresh. How losses are judged is nothing to it."""
+def born():
+    """A family, and fresh lifetimes of it. How losses are judged is nothing to them."""
     with jax.enable_x64(True):
-        return jax.tree.map(lambda leaf: leaf[0], grown(*population(), eta))
+        return population()
+
+
+@pytest.fixture(scope="module")
+def lifetime(eta, born):
+    """One that is not fresh."""
+    with jax.enable_x64(True):
+        return first(grown(*born, eta))
 
 
 SETTINGS = {
@@ -206,8 +214,8 @@ def test_meta_loss_and_its_gradient_are_those_of_the_plain_version(eta, lifetime
 
 
 @pytest.mark.slow  # the same is shown of a toy program in tests/meta
-def test_chunks_and_single_lifetimes_add_up_to_the_whole(eta):
-    family, lifetimes = population()
+def test_chunks_and_single_lifetimes_add_up_to_the_whole(eta, born):
+    family, lifetimes = born
     lifetimes = grown(family, lifetimes, eta, 2)
     totals = []
     for chunk in (1, 4):
@@ -220,9 +228,11 @@ def test_chunks_and_single_lifetimes_add_up_to_the_whole(eta):
 
 
 def test_critic_targets_by_hand(lifetime):
-    quiet, learner = replace(AGENT, target_noise=0.0), lifetime.learner
-    for settings, ends in ((quiet, [1]), (replace(quiet, time_limits_end=True, end_bonus=1.0), [1, 2])):
-        agent = family_of(settings).program.agent
+    quiet = replace(AGENT, target_noise=0.0)
+
+    @partial(jax.jit, static_argnums=0)
+    def both(agent, learner):
+        """(rewards, what targets are where nothing ends, what they are said to be where the second step ends)"""
         observation = jax.random.normal(jax.random.key(5), (3, 1, 2))
         steps = Rollout(
             observation=jnp.zeros((3, 1, 2)),
@@ -236,9 +246,11 @@ def test_critic_targets_by_hand(lifetime):
         critics = [jax.tree.map(lambda leaf, i=i: leaf[i], learner.critic_target) for i in (0, 1)]
         each = [agent.critic.apply(critic, observation, action) for critic in critics]
         expected = steps.reward + 0.9 * jnp.minimum(*each)
-        for row in ends:
-            expected = expected.at[row].set(steps.reward[row] + settings.end_bonus)
-        targets = agent.critic_targets(jax.random.key(0), learner, steps)
+        return steps.reward, expected, agent.critic_targets(jax.random.key(0), learner, steps)
+
+    for settings, ends in ((quiet, [1]), (replace(quiet, time_limits_end=True, end_bonus=1.0), [1, 2])):
+        reward, expected, targets = map(np.array, both(family_of(settings).program.agent, lifetime.learner))
+        expected[ends] = reward[ends] + settings.end_bonus
         np.testing.assert_allclose(targets, expected, rtol=1e-12)
 
 
@@ -246,30 +258,39 @@ def test_target_noise_is_clipped(lifetime):
     """Noise this large is cut to its bound in every dimension, to either side."""
     bound = 0.3
     program = family_of(replace(AGENT, target_noise=100.0, target_noise_clip=bound)).program
-    agent, learner = program.agent, lifetime.learner
-    steps, _ = program.sample(jax.random.key(0), lifetime)
-    mean = agent.policy(learner.actor_target, steps.next_observation)
-    corners = []
-    for signs in itertools.product((-1.0, 1.0), repeat=2):
-        action = jnp.clip(mean + bound * jnp.array(signs), -1.0, 1.0)
-        following = jnp.min(agent.twins(learner.critic_target, steps.next_observation, action), axis=0)
-        corners.append(steps.reward + 0.9 * jnp.where(steps.terminated, 0.0, following))
-    targets = agent.critic_targets(jax.random.key(1), learner, steps)
-    distance = jnp.abs(jnp.stack(corners) - targets)  # [corners, T, W]
+
+    @jax.jit
+    def distances(lifetime):
+        agent, learner = program.agent, lifetime.learner
+        steps, _ = program.sample(jax.random.key(0), lifetime)
+        mean = agent.policy(learner.actor_target, steps.next_observation)
+        corners = []
+        for signs in itertools.product((-1.0, 1.0), repeat=2):
+            action = jnp.clip(mean + bound * jnp.array(signs), -1.0, 1.0)
+            following = jnp.min(agent.twins(learner.critic_target, steps.next_observation, action), axis=0)
+            corners.append(steps.reward + 0.9 * jnp.where(steps.terminated, 0.0, following))
+        return jnp.abs(jnp.stack(corners) - agent.critic_targets(jax.random.key(1), learner, steps))
+
+    distance = np.asarray(distances(lifetime))  # [corners, T, W]
     np.testing.assert_allclose(distance.min(0), 0.0, atol=1e-9)
     assert set(np.unique(distance.argmin(0))) == {0, 1, 2, 3}, "every direction is met"
 
 
 def test_a_warm_start_mixes_the_critics_word_with_the_objective(eta, lifetime):
-    windows = family_of().program.sample(jax.random.key(0), lifetime)
-    agent, learner = family_of().program.agent, lifetime.learner
-    actions = agent.policy(learner.actor, windows.steps.observation)
-    known = agent.experience(learner.critic, learner.actor, windows)
-    judged = agent.first(learner.critic, windows.steps.observation, actions)
-    learned = OBJECTIVE.loss(eta, actions, known, judged)
-    critic = -jnp.sum(jnp.where(windows.valid, judged, 0.0)) / jnp.sum(windows.valid)
-    for share in (0.0, 0.25, 1.0):
-        mixed = WarmStart(OBJECTIVE).loss((eta, share), actions, known, judged)
+    @jax.jit
+    def losses(shares):
+        windows = family_of().program.sample(jax.random.key(0), lifetime)
+        agent, learner = family_of().program.agent, lifetime.learner
+        actions = agent.policy(learner.actor, windows.steps.observation)
+        known = agent.experience(learner.critic, learner.actor, windows)
+        judged = agent.first(learner.critic, windows.steps.observation, actions)
+        critic = -jnp.sum(jnp.where(windows.valid, judged, 0.0)) / jnp.sum(windows.valid)
+        mixed = jax.vmap(lambda share: WarmStart(OBJECTIVE).loss((eta, share), actions, known, judged))(shares)
+        return OBJECTIVE.loss(eta, actions, known, judged), critic, mixed
+
+    shares = np.array([0.0, 0.25, 1.0])
+    learned, critic, every = losses(shares)
+    for share, mixed in zip(shares, every, strict=True):
         np.testing.assert_allclose(mixed, share * learned + (1 - share) * critic, rtol=1e-12)
 
 
@@ -281,12 +302,12 @@ def test_a_warm_starts_share_rises_with_the_run_or_the_lifetime():
     assert MetaSettings().learned_share(jnp.int32(0), jnp.int32(0)) is None
 
 
-def test_random_steps_fill_the_replay_and_count():
-    family, lifetimes = population()
+def test_random_steps_fill_the_replay_and_count(born):
+    family, lifetimes = born
     program = family.program
     assert program.random_rows == 20 and program.first_steps == 40 and program.replay_rows == 200
     assert (lifetimes.replay.filled == 20).all() and (lifetimes.steps == 40).all()
     action = lifetimes.replay.steps.action[:, :40]
     assert float(jnp.abs(action).max()) <= 1 and abs(float(action.mean())) < 0.15
-    tested = jax.jit(program.test)(jax.tree.map(lambda leaf: leaf[0], lifetimes))
+    tested = jax.jit(program.test)(first(lifetimes))
     assert tested.number == 2 and tested.total_return < 0

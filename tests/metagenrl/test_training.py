@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, DISTRIBUTIONS, 
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.lifetimes.off_policy import off_policy
 from metaobj.common.lifetimes.population import make_families
+from metaobj.common.memory import size_of
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import make_trainer, meta_train
@@ -160,8 +162,8 @@ def test_the_memory_of_a_replay_is_foreseen():
     make = off_policy(rollout_steps=2, discount=0.9, agent=AGENT)
     (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
     hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
-    life = family.program.start(jax.random.key(0), Birth((), hyperparameters, 9))
-    assert sum(leaf.nbytes for leaf in jax.tree.leaves(life.replay.steps)) == family.program.replay_bytes
+    life = jax.eval_shape(lambda key: family.program.start(key, Birth((), hyperparameters, 9)), jax.random.key(0))
+    assert size_of(life.replay.steps) == family.program.replay_bytes
 
 
 def test_updates_per_rollout_are_as_many_as_asked_for():
@@ -207,15 +209,18 @@ def test_settings_that_would_be_ignored_are_refused(make, wrong, line):
 
 
 def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
+    @partial(jax.jit, static_argnums=0)
+    def lived(program, key):
+        hyperparameters = {name: 0.1 for name in HYPERPARAMETERS}
+        life = program.start(key, Birth((), hyperparameters, 9))
+        steps = jax.tree.map(lambda leaf: leaf[:40].reshape(10, 4, *leaf.shape[1:]), life.replay.steps)
+        windows = Windows(steps, jnp.ones(steps.reward.shape, bool))
+        return steps, program.agent.experience(life.learner.critic, life.learner.actor, windows).next_values
+
     for ends in (False, True):
         make = off_policy(rollout_steps=2, discount=0.9, agent=replace(AGENT, time_limits_end=ends))
         (family,) = make_families([Entry("tests.worlds_continuous:POINT", 1, 4, 10, agent=ACTOR_CRITIC)], make)
-        hyperparameters = {"learning_rate": 0.1, "critic_learning_rate": 0.1, "exploration_noise": 0.1}
-        life = family.program.start(jax.random.key(0), Birth((), hyperparameters, 9))
-        steps = jax.tree.map(lambda leaf: leaf[:40].reshape(10, 4, *leaf.shape[1:]), life.replay.steps)
-        valid = jnp.ones(steps.reward.shape, bool)
-        experience = family.program.agent.experience(life.learner.critic, life.learner.actor, Windows(steps, valid))
-        values = experience.next_values
+        steps, values = jax.device_get(lived(family.program, jax.random.key(0)))
         assert steps.truncated.any() and (values[steps.terminated] == 0).all()
         assert (values[steps.truncated] == 0).all() == ends
 

@@ -10,6 +10,7 @@ import pytest
 from metaobj.common.errors import UserError
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.meta.objectives import Last, meta_loss
+from metaobj.common.meta.online import ForwardTrace, Online
 from metaobj.selftuning.frodo import Frodo, inconsistency
 from metaobj.selftuning.losses import Outer
 from tests.selftuning.lives import T, born, family_of
@@ -101,3 +102,7 @@ def test_what_cannot_be_is_told():
         Frodo(units=0)
     with pytest.raises(UserError, match="consistency_weight: -1.0 given; must be at least 0"):
         Frodo(consistency_weight=-1.0)
+    program = family_of(RULE).program
+    with pytest.raises(UserError, match="online.estimator: a forward trace given; must be another one for Frodo"):
+        Online(program, RULE, estimator=ForwardTrace())
+    Online(program, replace(RULE, consistency_weight=0.0), estimator=ForwardTrace())

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from metaobj.common.evaluation.evaluation import Evaluation
-from metaobj.common.evaluation.notes import general_notes
+from metaobj.common.evaluation.notes import general_notes, restart_notes
 from metaobj.common.evaluation.page import figures, results, settings, task_grid, words
 from metaobj.common.evaluation.page.markup import Markup, folded, joined, tag
 
@@ -56,7 +56,8 @@ def page(evaluation: Evaluation) -> str:
 
 def _reading(evaluation: Evaluation) -> Markup:
     """What to keep in mind, and the words of the tables."""
-    notes = tag("ul", *(tag("li", note) for note in general_notes(evaluation.rows)), class_="notes")
+    told_below = (*general_notes(evaluation.rows), *restart_notes(evaluation.curves))
+    notes = tag("ul", *(tag("li", note) for note in told_below), class_="notes")
     told = [joined([tag("dt", word), tag("dd", meaning)]) for word, meaning in words.glossary(evaluation).items()]
     return joined([notes, folded("How to read this page", tag("dl", *told))])
 
