@@ -77,6 +77,7 @@ plugin = Plugin(
     start=_start,
     distil=Distilling(Smaller(), smaller),
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
+    demo_seconds=(75, 111, 55, 44),
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(
         "value_loss",
