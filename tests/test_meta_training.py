@@ -318,6 +318,19 @@ def test_a_configuration_that_was_changed_in_its_file_is_refused(straight: Path,
         told(folder, config=changed, resume=True)
 
 
+def test_worlds_that_were_changed_in_their_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "worlds.toml"
+    one = '[[entries]]\nenvironment = "grid/small_layouts"\nlifetimes = 2\nnum_environments = 2\nupdates = 3\n'
+    path.write_text(one)
+    config = replace(TINY, distribution=str(path))
+    told(tmp_path / "run", config, sinks=lambda run, step: [At(2, lambda: signal.raise_signal(signal.SIGTERM))])
+    path.write_text(one.replace("updates = 3", "updates = 4"))
+    with pytest.raises(UserError, match="worlds.toml: grid/small_layouts is not as it was when the run's check"):
+        told(tmp_path / "run", config, resume=True)
+    path.write_text(one)
+    assert told(tmp_path / "run", config, resume=True)[0].finished
+
+
 @pytest.mark.slow
 def test_odd_names_among_the_checkpoints(straight: Path, tmp_path: Path) -> None:
     """A superscript is a digit to Python; a checkpoint that was renamed is not that of another step."""

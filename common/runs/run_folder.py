@@ -84,7 +84,7 @@ class RunFolder:
                 leftover.unlink()
             run_id, written = secrets.token_hex(6), _as_json(provenance or {})
             if resume:
-                found = _read_record(path)
+                found = _read_record(path / CONFIG)
                 _check_same(path, _as_json(upgrade(found["config"])), wanted, may_differ)
                 run_id, written = found.get("run_id", path.absolute().name), found.get("provenance", {})
             record = {
@@ -141,8 +141,9 @@ class RunFolder:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The resolved configuration of the run in a folder; UserError where there is none that can be read."""
-    return _read_record(Path(path))["config"]
+    """The resolved configuration of the run in a folder, or in its file; UserError where there is none that can be read."""
+    path = Path(path)
+    return _read_record(path / CONFIG if path.is_dir() else path)["config"]
 
 
 def check_place(path: Path, resume: bool) -> None:
@@ -187,9 +188,8 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(file: Path) -> dict[str, Any]:
     """What config.json holds: `format_version` and `config` are there and of their types, and others where they are."""
-    file = path / CONFIG
     try:
         record = parse_json(file.read_bytes())
     except OSError as error:
