@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from metaobj.common.configuration import from_json
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
@@ -14,7 +15,6 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.replayed import Replayed
 from metaobj.common.objectives import file
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.disco.agent import model_agents

@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import Console
 
+from metaobj.common.configuration import from_json
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.meta.trainer import MetaTrainer
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Distilling, Plugin
 from metaobj.common.types import PyTree
 from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
@@ -77,6 +77,7 @@ plugin = Plugin(
     start=_start,
     distil=Distilling(Smaller(), smaller),
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
+    demo_seconds=(75, 111, 55, 44),
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
     charts=(
         "value_loss",

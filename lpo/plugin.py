@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from metaobj.common.configuration import from_json
 from metaobj.common.evaluation.baselines import discrete_ppo, dpo
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.ppo import PPO, ppo_agents
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Distilling, Plugin
 from metaobj.lpo.config import ABOUT, DISTRIBUTIONS, PRESETS, LPOTraining
 from metaobj.lpo.formulas import Samples, formulas

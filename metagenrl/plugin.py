@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from metaobj.common.configuration import from_json
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.evaluation.baselines import ddpg, ppo, td3
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.metagenrl.config import ABOUT, DISTRIBUTIONS, PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from metaobj.common.configuration import from_json
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import on_policy
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Plugin
 from metaobj.selftuning.config import ABOUT, PRESETS, SelfTuningTraining
 from metaobj.selftuning.inspection import inspect

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from metaobj.common.configuration import from_json
 from metaobj.common.errors import UserError
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.loading import load_objective
 
 FIXTURES = Path(__file__).parent / "fixtures"

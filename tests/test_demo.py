@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from metaobj.common.command import demo as module
-from metaobj.common.command.demo import DemoArguments, demo
+from metaobj.common.command.demo import DemoArguments, demo, time_left
 from metaobj.common.objectives.compare import Comparison
-from metaobj.common.objectives.plugin import Inspection, get_plugin
+from metaobj.common.objectives.plugin import Inspection, get_plugin, plugins
 from metaobj.common.objectives.train import Outcome
 
 
@@ -38,3 +38,21 @@ def test_it_shows_what_was_trained_and_where_there_is_one_what_ships(
     told = console.export_text()
     assert "one line" in told and ("another kind of task" in told) == bool(others)
     assert bool(others) == (kind == "lpg")
+    parts = 4 if others else 3
+    assert [f"{number} of {parts}: " in told for number in range(1, 6)] == [number <= parts for number in range(1, 6)]
+    assert ("about 5 min in all" in told) == (kind == "lpg")
+
+
+@pytest.mark.parametrize("kind", plugins())
+def test_how_long_it_takes_is_known_of_every_part_or_of_none(kind: str) -> None:
+    plugin = get_plugin(kind)
+    assert len(plugin.demo_seconds) in (0, 3 + (plugin.elsewhere is not None))
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "says"),
+    [(0, 0.0, ", about 90 s in all"), (1, 40.0, ", about 2 min left"), (2, 100.0, ", about 80 s left")],
+)
+def test_a_slower_machine_takes_longer_for_the_rest_too(done: int, seconds: float, says: str) -> None:
+    assert time_left((20.0, 30.0, 40.0), done, seconds) == says
+    assert time_left((), done, seconds) == ""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FAMILIES = ("lpg", "metagenrl", "selftuning", "disco", "lpo")
 FLOORS = (
     ("types", "errors"),
-    ("keys", "files"),
+    ("keys", "files", "configuration"),
     ("gradients", "networks", "environments", "devices", "memory", "pictures"),
     ("experience",),
     ("agents",),
@@ -74,6 +74,7 @@ def test_every_room_has_a_floor() -> None:
         "errors",
         "keys",
         "files",
+        "configuration",
         "gradients",
         "devices",
         "memory",

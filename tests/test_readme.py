@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from metaobj.common.lifetimes.distributions import make_distribution
+from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.plugin import plugins
 from metaobj.common.objectives.train import meta_train
 from metaobj.lpg.plugin import plugin
@@ -27,6 +29,15 @@ def test_the_loaded_objective_updates_an_agent_of_ones_own():
     moved = jax.tree.leaves(scope["agent"])
     assert all(np.isfinite(leaf).all() for leaf in moved)
     assert any(np.abs(leaf).max() > 0 for leaf in moved)
+
+
+def test_the_worlds_of_a_file_can_be_lived_in(tmp_path):
+    (block,) = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "mine.toml").write_text(block)
+    (entry,) = make_distribution(str(tmp_path / "mine.toml"))
+    assert entry.agent.hidden == (64, 64)
+    config = plugin.presets["smoke"]
+    make_families([entry], plugin.programs(config, plugin.build(config)))
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaobj.common.command.arguments import last_value, parse, with_configuration
-from metaobj.common.command.configured import fitted
+from metaobj.common.command.configured import as_toml, starting_configuration, suited
 from metaobj.common.command.lines import say
 from metaobj.common.command.listing import list_all
 from metaobj.common.command.options import (
@@ -34,12 +34,11 @@ from metaobj.common.command.showing import show
 from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
 from metaobj.common.runs.run_folder import package_version
 
 if TYPE_CHECKING:
-    from metaobj.common.objectives.plugin import Plugin
+    pass
 
 USAGE = """\
 usage: metaobj COMMAND ...
@@ -144,7 +143,7 @@ def _train(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.names import names_module
     from metaobj.common.objectives.plugin import get_plugin, plugins
     from metaobj.common.objectives.train import meta_train
-    from metaobj.common.runs.run_folder import RunFolder, read_config
+    from metaobj.common.runs.run_folder import RunFolder
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: metaobj train KIND ...; KIND is one of:")
@@ -153,17 +152,15 @@ def _train(arguments: list[str], console: Console) -> int:
         return 0
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
-    default = _preset(plugin, rest)
     run_dir = Path(last_value(rest, "--run-dir") or RunArguments.run_dir)
-    if "--resume" in rest and (run_dir / "config.json").exists():
-        stored = from_json(type(default), read_config(run_dir), f"{run_dir / 'config.json'}")
-        if last_value(rest, "--preset") is None:
-            default = stored
-            for name in ("distribution", "selection"):
-                _check_own(run_dir, name, getattr(stored, name), last_value(rest, f"--{name}"))
-    run, config = with_configuration(RunArguments(), fitted(default, rest), rest, f"train {plugin.kind}")
+    goes_on = "--resume" in rest and (run_dir / "config.json").exists()
+    default = starting_configuration(plugin, rest, run_dir if goes_on else None)
+    run, config = with_configuration(RunArguments(), suited(default, rest), rest, f"train {plugin.kind}")
+    if run.print_config:
+        print("\n".join([f"# metaobj train {plugin.kind} --config FILE", *as_toml(config)]))
+        return 0
     if config.log_every != default.log_every and last_value(rest, "--log-every") is None:
-        console.print(f"metrics at every {config.log_every}. meta-update: --log-every {config.log_every}", style="dim")
+        console.print(f"metrics of every {config.log_every} meta-updates (--log-every {config.log_every})", style="dim")
     _check_extra(run.tensorboard, "--tensorboard", "tensorboardX", "tensorboard")
     _check_extra(run.wandb is not None, "--wandb", "wandb", "wandb")
 
@@ -189,25 +186,6 @@ def _train(arguments: list[str], console: Console) -> int:
         return 128 + outcome.signal
     console.print(f"done: {escape(str(outcome.objective))}", soft_wrap=True)
     return 0
-
-
-def _preset(plugin: "Plugin[Any, Any]", arguments: list[str]) -> Any:
-    """The configuration that --preset names, or the kind's default."""
-    chosen = last_value(arguments, "--preset")
-    if chosen is not None and chosen not in plugin.presets:
-        raise UserError(f"preset: {chosen!r} is unknown; choose from {', '.join(plugin.presets)}")
-    return plugin.presets[chosen or plugin.default_preset]
-
-
-def _check_own(run_dir: Path, name: str, stored: str, given: str | None) -> None:
-    """A module is imported only where the user names it himself: a run folder may be a stranger's."""
-    from metaobj.common.environments.names import names_module
-
-    if stored != given and any(map(names_module, stored.split("+"))):
-        raise UserError(
-            f"{run_dir / 'config.json'}: names the Python module of {stored!r}, which would be imported; pass "
-            f"--{name} {shlex.quote(stored)} too if you know what it does"
-        )
 
 
 def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
@@ -253,7 +231,7 @@ def _matrix(arguments: list[str], console: Console) -> int:
     if (given := last_value(rest, "--distribution")) is not None:
         raise UserError(f"distribution: {given} given; --families says what is trained on")
     matrix, config = with_configuration(
-        MatrixArguments(), fitted(_preset(plugin, rest), rest), rest, f"matrix {plugin.kind}"
+        MatrixArguments(), suited(starting_configuration(plugin, rest), rest), rest, f"matrix {plugin.kind}"
     )
     check_out(matrix.run_dir)
     sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)

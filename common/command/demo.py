@@ -1,6 +1,7 @@
 """The demonstration: everything once, small, in a few minutes on two cores."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.rule import Rule
 
 from metaobj.common.evaluation.method import FEW as SETTINGS
+from metaobj.common.evaluation.wording import duration
 from metaobj.common.files import make_folder
 from metaobj.common.objectives.compare import Comparison, compare
 from metaobj.common.objectives.loading import load_objective
@@ -40,12 +42,18 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     begun = time.monotonic()
     plugin = get_plugin(arguments.kind)
     config = plugin.presets[plugin.default_preset]
-    console.print(Rule(f"meta-training {plugin.kind} on {config.distribution}"))
+    parts = 3 if plugin.elsewhere is None else 4
+
+    def part(number: int, title: str) -> None:
+        left = time_left(plugin.demo_seconds, number - 1, time.monotonic() - begun)
+        console.print(Rule(f"{number} of {parts}: {title}{left}"))
+
+    part(1, f"meta-training {plugin.kind} on {config.distribution}")
     outcome = meta_train(plugin, config, arguments.run_dir, console=console)
     if not outcome.finished:
         console.print(f"stopped at step {outcome.step} and saved")
         return
-    console.print(Rule("fresh agents on tasks that no training can draw"))
+    part(2, "fresh agents on tasks that no training can draw")
     folder = arguments.run_dir / "evaluation"
     names = (str(outcome.objective), plugin.baselines(config)[0].name)
     tuning_seeds = max(plugin.protocol.tuning_seeds // SHARE, 1)
@@ -53,13 +61,13 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     elsewhere = arguments.run_dir / "elsewhere"
     if plugin.elsewhere is not None:
         shipped, task = plugin.elsewhere
-        console.print(Rule(f"{shipped} on {task}, which it never saw"))
+        part(3, f"{shipped} on {task}, which it never saw")
         names = (shipped, names[1])
         short = Comparison(
             names, task, seeds=FEW, tuning_seeds=FEW // SETTINGS, seed=arguments.seed, tuning="suite", steps=200_000
         )
         compare(short, elsewhere, console)
-    console.print(Rule("what the rule does"))
+    part(parts, "what the rule does")
     loaded = load_objective(outcome.objective)
     inspection = arguments.run_dir / "inspection"
     make_folder(inspection)
@@ -79,3 +87,17 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     for what, path in found:
         console.print(f"  {what:28} {path}", soft_wrap=True)
     console.print(f"{time.monotonic() - begun:.0f} s in all")
+
+
+def time_left(usual: Sequence[float], done: int, seconds: float) -> str:
+    """How long a demonstration will go on whose first parts took so long, by what its parts usually take.
+
+    Args:
+        usual: seconds of each part, on some machine; empty where that is not known.
+        done: how many are done.
+        seconds: what those took.
+    """
+    if not usual:
+        return ""
+    slower = seconds / sum(usual[:done]) if done else 1.0
+    return f", about {duration(slower * sum(usual[done:]))} {'left' if done else 'in all'}"

@@ -94,6 +94,8 @@ class MatrixArguments:
     other."""
     preset: Annotated[str | None, _called("NAME")] = None
     """A named configuration, whose values are the defaults below."""
+    config: Annotated[Path | None, _called("FILE")] = None
+    """A file of settings, as for `metaobj train`."""
     run_dir: Annotated[Path, _called("DIR")] = Path("runs/matrix")
     """Where the runs, the evaluations, matrix.csv and matrix.png go; run again, it goes on where it was."""
     seeds: Annotated[int | None, _called("INT")] = None
@@ -174,6 +176,10 @@ class RunArguments:
 
     preset: Annotated[str | None, _called("NAME")] = None
     """A named configuration, whose values are the defaults below; `metaobj list presets` tells them."""
+    config: Annotated[Path | None, _called("FILE")] = None
+    """Settings in TOML, such as --print-config prints, or a run's config.json; flags go before them."""
+    print_config: Switch = False
+    """Print all settings as such a file, and do nothing else."""
     run_dir: Annotated[Path, _called("DIR")] = Path("runs/latest")
     """The run folder."""
     resume: Switch = False

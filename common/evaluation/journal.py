@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from metaobj.common.evaluation.wording import duration
+
 
 class Journal:
     """Counts cells and their work (environment steps of all agents).
@@ -31,7 +33,11 @@ class Journal:
     def begin(self, label: str) -> None:
         """A cell is being computed."""
         self._begun = time.monotonic()
-        self._live(label)
+        self._live(label + self._time_left())
+
+    def more(self, work: float) -> None:
+        """There is more to do than was known."""
+        self._left += work
 
     def end(self, label: str, work: float, stored: bool) -> None:
         """It is there, from the disk if `stored`."""
@@ -41,8 +47,12 @@ class Journal:
             return
         seconds = time.monotonic() - self._begun
         self._done, self._seconds = self._done + work, self._seconds + seconds
-        left = self._left / self._done * self._seconds
-        self._tell(f"{label}: {_duration(seconds)}" + (f", about {_duration(left)} left" if left > 0 else ""))
+        self._tell(f"{label}: {duration(seconds)}{self._time_left()}")
+
+    def _time_left(self) -> str:
+        """By what the work that is done has taken; nothing where none is."""
+        left = self._left / self._done * self._seconds if self._done else 0.0
+        return f", about {duration(left)} left" if left > 0 else ""
 
     def warn(self, line: str) -> None:
         """Something went wrong that need not end the evaluation; told once."""
@@ -60,9 +70,3 @@ class Journal:
                 file.write(f"{stamp}  {line}\n")
         except (OSError, UnicodeError):  # what is computed does not depend on its being told
             self._path = None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -91,7 +91,7 @@ class Trials:
 
     def train(self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose) -> list[Record]:
         """One record for each setting, of all agents that the protocol asks for."""
-        count = self.protocol.seeds if purpose == "evaluation" else self.protocol.tuning_seeds
+        count = self._count(purpose)
         family = make_families([entry], method.programs)[0]
         updates = method.updates(entry, family.program)
         bins = min(self.protocol.bins, updates)
@@ -137,8 +137,15 @@ class Trials:
                     self.cells.keep(inputs, record)
             except UserError as error:  # what was computed is told all the same
                 self.journal.warn(str(error))
-        self.journal.end(label, float(method.steps(entry)) * len(settings) * count, stored)
+        self.journal.end(label, self.work(method, entry, settings, purpose), stored)
         return [with_known(entry.environment, part) for part in record.parts(len(settings))]
+
+    def work(self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose) -> float:
+        """Environment steps of all agents together."""
+        return float(method.steps(entry)) * len(settings) * self._count(purpose)
+
+    def _count(self, purpose: Purpose) -> int:
+        return self.protocol.seeds if purpose == "evaluation" else self.protocol.tuning_seeds
 
 
 def with_known(name: str, record: Record) -> Record:
@@ -179,6 +186,8 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
     for _ in range(ROUNDS):
         # One at a time: they share the program of the agents that are reported, where these are as many.
         for setting in beyond(grid, settings, settings[int(np.argmax(totals))]):
+            cells = [(method, entry) for method in contestant.methods for entry in entries]
+            trials.journal.more(sum(trials.work(*cell, [setting], "tuning") for cell in cells))
             settings = [*settings, setting]
             records = [[*old, *new] for old, new in zip(records, measure([setting]), strict=True)]
         totals = _totals(records)

@@ -6,6 +6,8 @@ except in suites whose names say so. `references.py` tells what there is to be e
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.environments.names import needed_extra
@@ -23,6 +25,7 @@ from metaobj.common.lifetimes.distributions import (
     default_agent,
     unknown,
 )
+from metaobj.common.lifetimes.entries_file import SUFFIX, read_entries
 
 APART = {"DeepSea-bsuite": "exploration", "MountainCar-v0": "exploration", "MemoryChain-bsuite": "memory"}
 """Tasks that no mean over tasks is to hold, and what they ask for besides learning: agents that do not explore on
@@ -135,7 +138,8 @@ SUITES: dict[str, Suite] = {
 
 
 def make_suite(name: str, field: str = "suite") -> tuple[Entry, ...]:
-    """The entries of a suite; "a+b" joins suites, and an environment's name is a suite of its own.
+    """The entries of a suite; "a+b" joins suites, an environment's name is a suite of its own, and a TOML file of
+    entries is one too.
 
     "NAME@VERSION" is the same suite as "NAME", and asks for the version that there is. `field` is what errors call it.
 
@@ -165,7 +169,7 @@ def groups_of(name: str) -> list[str]:
 
 
 def versioned(name: str) -> str:
-    """The name that `make_suite` takes with the version of each suite in it.
+    """The name that `make_suite` takes with the version of each suite in it; a file's is of what it holds.
 
     Raises:
         UserError: a suite has another version.
@@ -174,7 +178,10 @@ def versioned(name: str) -> str:
 
 
 def _suite(name: str, field: str = "suite") -> Suite | None:
-    """The suite of a name with or without its version; None where it is not a suite's."""
+    """The suite of a name with or without its version, or of a file; None where it is not a suite's."""
+    if name.endswith(SUFFIX):
+        entries = read_entries(name, _single)
+        return Suite(Path(name).stem, crc32(repr(entries).encode()), entries)
     bare, at, version = name.partition("@")
     suite = SUITES.get(bare)
     if suite is not None and at and version != str(suite.version):
@@ -182,7 +189,7 @@ def _suite(name: str, field: str = "suite") -> Suite | None:
     return suite
 
 
-def _single(name: str, field: str) -> Entry:
+def _single(name: str, field: str = "suite") -> Entry:
     """An environment as a suite of its own."""
     try:
         environment, _ = make_environment(name, "held_out")

@@ -14,6 +14,13 @@ def with_interval(point: float, low: float, high: float, sign: str = "", between
     return f"{digits(point, largest, sign)}{between}[{digits(low, largest, sign)}, {digits(high, largest, sign)}]"
 
 
+def duration(seconds: float) -> str:
+    """As long as it takes to read."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def digits(value: float, largest: float, sign: str = "") -> str:
     """A number with the decimals that suit the largest of those it is told with."""
     decimals = 4 if largest < 0.01 else 3 if largest < 10 else 1 if largest < 1000 else 0

@@ -12,6 +12,7 @@ from metaobj.common.environments.protocol import Discrete, Environment
 from metaobj.common.environments.registry import environment_names, make_environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.lifetimes.entries_file import SUFFIX, read_entries
 
 Grid = Mapping[str, Sequence[float]]
 
@@ -139,8 +140,8 @@ def make_distribution(
     """The entries of a named distribution.
 
     Args:
-        name: of one of `DISTRIBUTIONS` or `more`; "a+b" joins distributions, and a name that is no distribution but an
-            environment ("module:object" among them) is a distribution of its own.
+        name: of one of `DISTRIBUTIONS` or `more`, or a TOML file of entries; "a+b" joins distributions, and a name that
+            is no distribution but an environment ("module:object" among them) is a distribution of its own.
         scale: multiplies the lifetimes.
         more: further distributions by name.
         life: multiplies the lengths of lifetimes; what is left of one is at least one update.
@@ -155,18 +156,32 @@ def make_distribution(
     for part in name.split("+"):
         if part in known:
             entries += known[part]
-            continue
-        try:
-            environment, _ = make_environment(part, "training")
-        except UserError as error:
-            if part in environment_names():
-                raise  # it is known, and tells what is amiss
-            raise UserError(unknown("distribution", part, known, error)) from None
-        entries.append(Entry(part, lifetimes=16, **default_agent(environment, DENSE, CONV)))
+        elif part.endswith(SUFFIX):
+            entries += _training(part, read_entries(part, lambda name: _alone(name, known)))
+        else:
+            entries.append(_alone(part, known))
     return tuple(
         replace(entry, lifetimes=entry.lifetimes * scale, updates=max(round(entry.updates * life), 1))
         for entry in entries
     )
+
+
+def _alone(name: str, known: Iterable[str]) -> Entry:
+    """An environment as a distribution of its own."""
+    try:
+        environment, _ = make_environment(name, "training")
+    except UserError as error:
+        if name in environment_names():
+            raise  # it is known, and tells what is amiss
+        raise UserError(unknown("distribution", name, known, error)) from None
+    return Entry(name, lifetimes=16, **default_agent(environment, DENSE, CONV))
+
+
+def _training(path: str, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    for number, entry in enumerate(entries, 1):
+        if entry.split != "training":
+            raise UserError(f"{path}: entry {number}: split: {entry.split!r} found; must be training in a distribution")
+    return entries
 
 
 def unknown(field: str, name: str, known: Iterable[str], error: UserError) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from metaobj.common.configuration import from_json
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives import file
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.plugin import Loaded, get_plugin
 
 

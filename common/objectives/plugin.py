@@ -105,6 +105,8 @@ class Plugin(Generic[Config, Rule]):
     """Fit something simpler to an objective, where the kind can."""
     elsewhere: tuple[str, str] | None = None
     """An objective that ships, and a task that it was not trained on, for the demonstration."""
+    demo_seconds: tuple[float, ...] = ()
+    """What each part of the demonstration takes on two cores, by which it tells how long it will take elsewhere."""
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
     charts: tuple[str, ...] = ()

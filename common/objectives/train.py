@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from metaobj.common.configuration import from_json
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, make_folder
-from metaobj.common.lifetimes.distributions import make_distribution
+from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.memory import check_fits, size_of
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
-from metaobj.common.objectives.configuration import from_json
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.provenance import begun
@@ -123,13 +123,14 @@ def _run(
         trainer.config.keep_checkpoints,
         lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
     )
+    entries = [asdict(entry) for entry in trainer.entries]
     selection = Selection(plugin, trainer.config, run.path) if trainer.config.selection else None
     last = run.objective if selection is None else run.path / LAST
     # Of a run that falls back behind it, past a checkpoint that cannot be read: it stays until it is reached again.
     furthest = objective_step(last) if run.resumed else 0
 
     def save(step: int, state: TrainingState, spent: Spent) -> None:
-        checkpoints.save(step, state, {**spent._asdict(), "config": run.config})
+        checkpoints.save(step, state, {**spent._asdict(), "config": run.config, "entries": entries})
         keep(step, state, spent)
 
     def keep(step: int, state: TrainingState, spent: Spent) -> None:
@@ -150,6 +151,7 @@ def _run(
         if restored is not None:
             step, state, extra = restored
             check_same_configuration(run, step, upgrade(extra.get("config", run.config)))
+            check_same_entries(run, step, extra.get("entries"), trainer.entries)
             try:
                 spent = Spent(float(extra["seconds"]), int(extra["environment_steps"]))
             except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -249,6 +251,21 @@ def check_same_configuration(run: RunFolder, step: int, saved: dict[str, Any]) -
         name, before, now = changed
         raise UserError(
             f"{run.path / 'config.json'}: {name} is {now}; the run's checkpoint of step {step} was made with {before}"
+        )
+
+
+def check_same_entries(run: RunFolder, step: int, saved: Any, entries: Sequence[Entry]) -> None:
+    """Raises:
+    UserError: what the distribution's name says has changed since the checkpoint was written, such as its file.
+    """
+    if saved is None:  # by a version that did not write them down
+        return
+    before = from_json(tuple[Entry, ...], saved, f"{run.checkpoints}: step {step}: entries")
+    if before != tuple(entries):
+        other = next((new for old, new in zip(before, entries, strict=False) if old != new), entries[-1])
+        raise UserError(
+            f"distribution: {run.config['distribution']}: {other.environment} is not as it was when the run's "
+            f"checkpoint of step {step} was made"
         )
 
 

@@ -140,8 +140,9 @@ class RunFolder:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The resolved configuration of the run in a folder; UserError where there is none that can be read."""
-    return _read_record(Path(path))["config"]
+    """The resolved configuration of the run in a folder, or in its file; UserError where none can be read."""
+    path = Path(path)
+    return _read_record(path / CONFIG if path.is_dir() else path)["config"]
 
 
 def check_place(path: Path, resume: bool) -> None:
@@ -186,9 +187,8 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(file: Path) -> dict[str, Any]:
     """What config.json holds: `format_version` and `config` are there and of their types, and others where they are."""
-    file = path / CONFIG
     try:
         record = parse_json(file.read_bytes())
     except OSError as error:
@@ -219,7 +219,7 @@ def check_same(
     Raises:
         UserError: its configuration is another one, or cannot be read.
     """
-    record = _read_record(path)
+    record = _read_record(path / CONFIG)
     different = different_field(upgrade(record["config"]), config, may_differ)
     if different is not None:
         name, before, now = different

@@ -52,9 +52,13 @@ def live(method: Method, setting: Settings, protocol: EvaluationProtocol = PROTO
 
 
 @pytest.mark.slow
-def test_tuning_finds_the_setting_that_learns(method: Method) -> None:
+def test_tuning_finds_the_setting_that_learns(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    choice = tune(Trials(PROTOCOL, journal=Journal(say=told.append)), contest(method), [LESSON])
+    more: list[float] = []
+    journal = Journal(say=told.append)
+    monkeypatch.setattr(journal, "more", more.append)
+    choice = tune(Trials(PROTOCOL, journal=journal), contest(method), [LESSON])
+    assert len(more) == len(told) - 1 and all(more)  # what follows an edge had not been counted
     by_rate = {setting["learning_rate"]: score for setting, score in choice.tried}
     # Four times as much each time, as the best was the highest: twice at most.
     assert list(by_rate)[:3] == [1e-6, 20.0, 80.0] and len(told) == len(by_rate) - 1 <= 3

@@ -1,6 +1,6 @@
 import pytest
 
-from metaobj.common.evaluation.wording import with_interval
+from metaobj.common.evaluation.wording import duration, with_interval
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,10 @@ from metaobj.common.evaluation.wording import with_interval
 )
 def test_numbers_keep_the_digits_that_matter(numbers, text):
     assert with_interval(*numbers, sign="+") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (99.4, "99 s"), (119, "2 min"), (5999, "100 min"), (9000, "2.5 h")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -184,3 +184,18 @@ def test_a_kill_before_the_objective_was_written_is_mended(straight: Path, tmp_p
     outcome, text = told(folder, resume=True)
     assert outcome.finished and "compiling" not in text
     assert same(folder, straight)
+
+
+def test_worlds_that_were_changed_in_their_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "worlds.toml"
+    one = '[[entries]]\nenvironment = "grid/small_layouts"\nlifetimes = 2\nnum_environments = 2\nupdates = 3\n'
+    path.write_text(one)
+    config = replace(TINY, distribution=str(path))
+    told(tmp_path / "run", config, sinks=lambda run, step: [At(2, lambda: signal.raise_signal(signal.SIGTERM))])
+    path.write_text(one.replace("updates = 3", "updates = 4"))
+    shared_trainer.cache_clear()
+    with pytest.raises(UserError, match="worlds.toml: grid/small_layouts is not as it was when the run's check"):
+        told(tmp_path / "run", config, resume=True)
+    path.write_text(one)
+    shared_trainer.cache_clear()
+    assert told(tmp_path / "run", config, resume=True)[0].finished
