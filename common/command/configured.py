@@ -1,4 +1,7 @@
-"""The configuration that flags change: a preset's, that of a run that goes on, with what a file says."""
+"""The configuration that flags change: a preset's, that of a run that goes on, with what a file says.
+
+What is imported at the top must not use JAX, as in `cli.py`.
+"""
 
 import json
 import shlex
@@ -9,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaobj.common.command.arguments import flag, last_value
 from metaobj.common.configuration import from_json, overlaid, read_toml
-from metaobj.common.environments.names import names_module
 from metaobj.common.errors import UserError
-from metaobj.common.meta.config import longest_interval
 from metaobj.common.runs.run_folder import read_config
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _check_modules(where: Path, config: Any, names: Sequence[str], arguments: list[str]) -> None:
     """A module is imported only where the user names it himself: a run folder, or a file, may be a stranger's."""
+    from metaobj.common.environments.names import names_module
+
     for name in names:
         value = getattr(config, name)
         if value != last_value(arguments, flag(name)) and any(map(names_module, value.split("+"))):
@@ -87,6 +90,8 @@ def fitted(config: Any, given: Mapping[str, Any]) -> Any:
     Raises:
         UserError: a length is out of bounds, or the interval that is given does not divide the others.
     """
+    from metaobj.common.meta.config import longest_interval
+
     lengths = {name: given[name] for name in LENGTHS if type(given.get(name)) is int}
     if not lengths or min(lengths.values()) < 1:  # which the configuration itself tells of
         return config
