@@ -11,7 +11,6 @@ from rich.console import Console
 from metaobj.common.command.arguments import parse
 from metaobj.common.command.lines import NARROW, say
 from metaobj.common.command.options import ListArguments
-from metaobj.common.environments.names import CONTINUOUS, needed_extra
 from metaobj.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -123,6 +122,7 @@ def _suites() -> Section:
 
 
 def _environments() -> Section:
+    from metaobj.common.environments.names import CONTINUOUS, needed_extra
     from metaobj.common.environments.protocol import Discrete
     from metaobj.common.environments.registry import environment_groups, make_environment
 
