@@ -167,10 +167,12 @@ def test_every_run_has_a_name_of_its_own_and_keeps_it(tmp_path: Path) -> None:
 
 
 def test_what_was_written_down_at_the_start_stays(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path, CONFIG, provenance={"date": "then"}) as run:
-        assert run.provenance == {"date": "then"}
-    with RunFolder.open(tmp_path, CONFIG, resume=True, provenance={"date": "now"}) as run:
-        assert run.provenance == {"date": "then"}
+    with RunFolder.open(tmp_path, CONFIG, provenance=lambda before: {**before, "date": ("then",)}) as run:
+        assert run.provenance == {"date": ["then"]}
+    with RunFolder.open(tmp_path, CONFIG, resume=True) as run:
+        assert run.provenance == {"date": ["then"]}
+    with RunFolder.open(tmp_path, CONFIG, resume=True, provenance=lambda before: {**before, "more": 1}) as run:
+        assert run.provenance == {"date": ["then"], "more": 1}
 
 
 def test_a_run_that_is_abandoned_leaves_room_for_another(tmp_path: Path) -> None:

@@ -64,12 +64,18 @@ def test_a_card_is_all_that_is_written(tmp_path: Path) -> None:
 
 def test_a_file_without_a_card_tells_what_it_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chain = {"name": "runs/b", "digest": "b" * 64, "meta_updates": 7, "init": {"name": "pretrained:x"}}
+    extended = [{"at": 5, "from": 5, "to": 8, "date": "2026-01-03"}, 3]
     provenance = {"date": "2026-01-02", "hardware": "an abacus", "versions": "metaobj 0", "init": chain}
+    provenance["extended"] = extended
     out = " ".join(shown(capsys, str(saved(tmp_path / "a.safetensors", provenance=provenance))).split())
     assert (
         "command metaobj train lpg --preset lpg-tabular seed 0 steps 1600 meta-updates, 221 184 000 environment" in out
     )
-    assert f"starts from runs/b (7 meta-updates, digest {'b' * 16}) <- pretrained:x date 2026-01-02" in out
+    assert (
+        f"starts from runs/b (7 meta-updates, digest {'b' * 16}) <- pretrained:x extended at step 5 from 5 to 8 meta-"
+        in out
+    )
+    assert "updates (2026-01-03), 3 date 2026-01-02" in out
     assert "hardware an abacus" in out and "32 x grid/small_layouts" in out and "5450 weights" in out
 
 

@@ -54,8 +54,8 @@ def facts(loaded: "Loaded[Any, Any]") -> dict[str, str]:
     found |= {name: str(provenance[name]) for name in own if name in provenance}
     if chain := " <- ".join(_origins(provenance.get("init", {"name": config.init} if config.init else None))):
         found["starts_from"] = chain
-    if extended := provenance.get("extended"):
-        found["extended"] = ", ".join(map(str, extended)) if isinstance(extended, list) else str(extended)
+    if isinstance(extended := provenance.get("extended"), list):
+        found["extended"] = ", ".join(map(_extended, extended))
     found["network"] = f"{_count(loaded.eta)} weights; digest {str(metadata['digest'])[:16]}"
     card = metadata.get("card")
     return found | {str(name): str(text) for name, text in (card if isinstance(card, Mapping) else {}).items()}
@@ -72,6 +72,12 @@ def _origins(origin: Any) -> Iterator[str]:
         known += [f"digest {str(origin['digest'])[:16]}"] if "digest" in origin else []
         yield f"{origin['name']}" + (f" ({', '.join(known)})" if known else "")
         origin = origin.get("init")
+
+
+def _extended(one: Any) -> str:
+    if not isinstance(one, Mapping) or not {"at", "from", "to", "date"} <= set(one):
+        return str(one)
+    return f"at step {one['at']} from {one['from']} to {one['to']} meta-updates ({one['date']})"
 
 
 def train_command(plugin: "Plugin[Any, Any]", config: Any) -> str:

@@ -18,6 +18,7 @@ from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.memory import check_fits, size_of
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
+from metaobj.common.objectives.extension import MAY_DIFFER, extension, told
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.provenance import begun
@@ -72,7 +73,7 @@ def meta_train(
         plugin: the kind of objective.
         config: its configuration.
         run_dir: made if missing.
-        resume: go on with the run that is there; its configuration must be this one.
+        resume: go on with the run that is there; its configuration must be this one but for `MAY_DIFFER`.
         devices: over how many devices lifetimes are spread; all that fit by default.
         sinks: further places that metrics go to, made from (the folder, the step resumed at).
         console: where progress is shown; None shows nothing.
@@ -89,12 +90,19 @@ def meta_train(
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
     check_place(Path(run_dir), resume)
+    longer = extension(Path(run_dir), config) if resume else {}
     if resume:
-        check_same(Path(run_dir), asdict(config), upgrade=upgrade)
+        check_same(Path(run_dir), asdict(config), MAY_DIFFER, upgrade)
     check_memory(trainer)
-    provenance = {} if resume else begun(config.init, plugin.kind)
+    beginning = {} if resume else begun(config.init, plugin.kind)
     state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
-    with RunFolder.open(run_dir, asdict(config), resume=resume, upgrade=upgrade, provenance=provenance) as run:
+
+    def provenance(before: dict[str, Any]) -> dict[str, Any]:
+        return {**before, **beginning, **({"extended": [*before.get("extended", ()), longer]} if longer else {})}
+
+    with RunFolder.open(run_dir, asdict(config), resume, MAY_DIFFER, upgrade, provenance) as run:
+        if longer:
+            console.print(told(longer, config), highlight=False, soft_wrap=True)
         try:
             stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)
         except BaseException:
@@ -246,7 +254,7 @@ def check_same_configuration(run: RunFolder, step: int, saved: dict[str, Any]) -
     """Raises:
     UserError: config.json was changed after the checkpoint was written.
     """
-    changed = different_field(saved, run.config)
+    changed = different_field(saved, run.config, MAY_DIFFER)
     if changed is not None:
         name, before, now = changed
         raise UserError(

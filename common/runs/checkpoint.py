@@ -103,7 +103,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, oldest first; whether it can be read shows when it is."""
-        return sorted(int(entry.name) for entry in self._directory.iterdir() if re.fullmatch("[0-9]{1,18}", entry.name))
+        return saved_steps(self._directory)
 
     @quiet_checkpoints()
     def save(self, step: int, state: PyTree, extra: dict[str, Any] | None = None) -> None:
@@ -239,6 +239,13 @@ class Checkpoints:
         # Retention is ours: Orbax's would count unreadable checkpoints too.
         options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, max_to_keep=None)
         return ocp.CheckpointManager(self._directory, options=options)
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """The steps that have a checkpoint in a folder, oldest first; none where there is no folder."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in directory.iterdir() if re.fullmatch("[0-9]{1,18}", entry.name))
 
 
 def _is_key(leaf: Any) -> bool:

@@ -55,7 +55,7 @@ class RunFolder:
         resume: bool = False,
         may_differ: Collection[str] = (),
         upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda before: before,
     ) -> "RunFolder":
         """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it.
 
@@ -65,7 +65,7 @@ class RunFolder:
             resume: whether the folder must hold a run already, of the same configuration.
             may_differ: dotted names of fields that a resumed run may change, such as its length.
             upgrade: brings the configuration in the folder, which an older version may have written, up to date.
-            provenance: JSON data that a new run keeps beside its configuration; a resumed one has its own.
+            provenance: makes what is written down beside the configuration, JSON data, of what was until now.
 
         Raises:
             UserError: the folder is in use, holds something else, or does not fit `resume` or `config`.
@@ -82,7 +82,7 @@ class RunFolder:
             check_place(path, resume)  # again: another process may have come first
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
-            run_id, written = secrets.token_hex(6), _as_json(provenance or {})
+            run_id, written = secrets.token_hex(6), {}
             if resume:
                 found = check_same(path, wanted, may_differ, upgrade)
                 run_id, written = found.get("run_id", path.absolute().name), found.get("provenance", {})
@@ -90,7 +90,7 @@ class RunFolder:
                 "format_version": FORMAT_VERSION,
                 "package_version": package_version(),
                 "run_id": run_id,
-                "provenance": written,
+                "provenance": (written := _as_json(provenance(written))),
                 "config": wanted,
             }
             atomic_write(path / CONFIG, json.dumps(record, indent=2) + "\n")
