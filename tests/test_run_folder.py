@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write
+from metaobj.common.runs import run_folder
 from metaobj.common.runs.run_folder import RunFolder, read_config
 
 CONFIG: dict[str, Any] = {"seed": 0, "agent": {"hidden": (32, 16), "rate": 0.1, "name": None}, "updates": 100}
@@ -33,7 +35,7 @@ def test_a_new_run_has_its_configuration(tmp_path: Path) -> None:
         assert run.config["agent"]["hidden"] == [32, 16] and not run.resumed
         assert run.checkpoints.parent == run.metrics.parent == run.objective.parent == path
     record = json.loads((path / "config.json").read_text())
-    assert set(record) == {"format_version", "package_version", "run_id", "provenance", "config"}
+    assert set(record) == {"format_version", "package_version", "run_id", "place", "provenance", "config"}
     assert record["run_id"] == run.run_id
     assert read_config(path) == run.config
     assert sorted(os.listdir(path)) == ["config.json", "run.lock"]
@@ -160,10 +162,37 @@ def test_every_run_has_a_name_of_its_own_and_keeps_it(tmp_path: Path) -> None:
     assert names[0] != names[1]
     file = tmp_path / "one" / "run" / "config.json"
     record = json.loads(file.read_text())
-    del record["run_id"]
+    del record["run_id"], record["place"]
     file.write_text(json.dumps(record))
-    with RunFolder.open(file.parent, CONFIG, resume=True) as run:
-        assert run.run_id == "run"
+    odd = file.parent.rename(tmp_path / "a run: #1")
+    with RunFolder.open(odd, CONFIG, resume=True) as run:
+        assert run.run_id == "a run- -1"
+
+
+def test_a_moved_run_keeps_its_name_and_a_copied_one_has_another(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        name = run.run_id
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with RunFolder.open(tmp_path / "moved", CONFIG, resume=True) as run:
+        assert run.run_id == name
+    shutil.copytree(tmp_path / "moved", tmp_path / "copied")
+    with RunFolder.open(tmp_path / "copied", CONFIG, resume=True) as run:
+        assert run.run_id != name
+        other = run.run_id
+    for place, kept in (("moved", name), ("copied", other)):
+        with RunFolder.open(tmp_path / place, CONFIG, resume=True) as run:
+            assert run.run_id == kept
+
+
+def test_the_lock_of_a_start_that_was_taken_back_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = run_folder.fcntl.flock
+
+    def late(lock: int, how: int) -> None:
+        (tmp_path / "run.lock").unlink()  # by the one that held it until now
+        flock(lock, how)
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", late)
+    refused(tmp_path, "in use by another process")
 
 
 def test_what_was_written_down_at_the_start_stays(tmp_path: Path) -> None:
@@ -181,7 +210,15 @@ def test_a_run_that_is_abandoned_leaves_room_for_another(tmp_path: Path) -> None
         (run.path / "wandb" / "log").write_text("refused")
         run.metrics.touch()
         run.abandon()
-    assert os.listdir(tmp_path / "run") == ["run.lock"]
+    assert os.listdir(tmp_path) == []
+    with RunFolder.open(tmp_path / "new" / "run", CONFIG) as run:
+        (tmp_path / "new" / "mine").touch()
+        run.abandon()
+    assert os.listdir(tmp_path) == ["new"] and os.listdir(tmp_path / "new") == ["mine"]
+    (tmp_path / "run").mkdir()
+    with RunFolder.open(tmp_path / "run", CONFIG) as run:
+        run.abandon()
+    assert os.listdir(tmp_path / "run") == []
     with RunFolder.open(tmp_path / "run", CONFIG) as run:
         run.metrics.touch()
     with RunFolder.open(tmp_path / "run", CONFIG, resume=True) as run:

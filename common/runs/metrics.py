@@ -107,8 +107,8 @@ class TensorBoard:
 
     Args:
         directory: where they go.
-        resumed_at: the step a resumed run goes on from, 0 among them: TensorBoard then hides what was written after it;
-            None for a new run.
+        resumed_at: the step a resumed run goes on from; None for a new run. TensorBoard then hides what was written
+            after it, and what a run wrote that goes on from its start is removed.
     """
 
     def __init__(self, directory: str | Path, resumed_at: int | None) -> None:
@@ -116,7 +116,10 @@ class TensorBoard:
             import tensorboardX
         except ImportError as error:
             raise missing("--tensorboard", "tensorboardX", "tensorboard") from error
-        purge_step = None if resumed_at is None else resumed_at + 1
+        if resumed_at == 0:
+            for events in Path(directory).glob("events.out.tfevents.*"):
+                events.unlink()
+        purge_step = resumed_at + 1 if resumed_at else None
         self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=purge_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -3,9 +3,11 @@
 config.json   metrics.jsonl   checkpoints/   objectives/   objective.safetensors   run.lock
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -46,6 +48,8 @@ class RunFolder:
     provenance: dict[str, Any]
     """What was written down when it began, and since."""
     _lock: int
+    _made: tuple[Path, ...] = ()
+    """Folders that were not there before, the innermost first."""
 
     @classmethod
     def open(
@@ -73,6 +77,7 @@ class RunFolder:
         path = Path(path)
         wanted = _as_json(config)
         check_place(path, resume)
+        made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -85,11 +90,13 @@ class RunFolder:
             run_id, written = secrets.token_hex(6), {}
             if resume:
                 found = check_same(path, wanted, may_differ, upgrade)
-                run_id, written = found.get("run_id", path.absolute().name), found.get("provenance", {})
+                run_id = run_id if _is_copied(path, found) else _run_id(path, found)
+                written = found.get("provenance", {})
             record = {
                 "format_version": FORMAT_VERSION,
                 "package_version": package_version(),
                 "run_id": run_id,
+                "place": str(path.resolve()),
                 "provenance": (written := _as_json(provenance(written))),
                 "config": wanted,
             }
@@ -97,7 +104,7 @@ class RunFolder:
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, wanted, resume, run_id, written, lock)
+        return cls(path, wanted, resume, run_id, written, lock, made)
 
     @property
     def metrics(self) -> Path:
@@ -119,16 +126,19 @@ class RunFolder:
         os.close(self._lock)
 
     def abandon(self) -> None:
-        """Take back what a start has made that failed before anything was learned, so that it does not stand in the way
-        of the next. The folder was empty before; does nothing in a resumed run.
+        """Take back what a start has made that failed before anything was learned, folders among it, so that it does not
+        stand in the way of the next. The folder was empty before; does nothing in a resumed run.
         """
         if self.resumed:
             return
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != LOCK:
+            else:
                 entry.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something has come into one of them since
+            for folder in self._made:
+                folder.rmdir()
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -184,6 +194,9 @@ def _take_lock(path: Path) -> int:
         if isinstance(error, BlockingIOError):
             raise UserError(f"run folder {path}: in use by another process; give another --run-dir") from error
         raise UserError(f"run folder {path}: cannot be locked: {error.strerror}") from error
+    if not (path / LOCK).exists() or not os.path.samestat(os.fstat(lock), os.stat(path / LOCK)):
+        os.close(lock)  # the lock of a start that has just been taken back
+        raise UserError(f"run folder {path}: in use by another process; give another --run-dir")
     return lock
 
 
@@ -196,12 +209,29 @@ def _read_record(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{file}: is not the configuration of a run ({error})") from error
     wanted = isinstance(record, dict) and "format_version" in record and isinstance(record.get("config"), dict)
-    if not (wanted and isinstance(record.get("run_id", ""), str) and isinstance(record.get("provenance", {}), dict)):
+    texts = all(isinstance(record.get(name, ""), str) for name in ("run_id", "place")) if wanted else False
+    if not texts or not isinstance(record.get("provenance", {}), dict):
         raise UserError(f"{file}: is not the configuration of a run")
     if record["format_version"] != FORMAT_VERSION:
         found = json.dumps(record["format_version"])
         raise UserError(f"{file}: its format version is {found}; this version of metaobj reads {FORMAT_VERSION}")
     return record
+
+
+def _run_id(path: Path, record: dict[str, Any]) -> str:
+    """The name that a run has in other places; without what Weights & Biases takes in none."""
+    return record["run_id"] if "run_id" in record else re.sub("[:;,#?/']", "-", path.absolute().name)
+
+
+def _is_copied(path: Path, record: dict[str, Any]) -> bool:
+    """Whether the run stands in another folder too, under the same name: of two that go on, one needs another name."""
+    place = record.get("place")
+    if place is None or "run_id" not in record or place == str(path.resolve()):
+        return False
+    try:
+        return _read_record(Path(place) / CONFIG).get("run_id") == record["run_id"]
+    except UserError:  # it was moved
+        return False
 
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
