@@ -126,8 +126,8 @@ class RunFolder:
         os.close(self._lock)
 
     def abandon(self) -> None:
-        """Take back what a start has made that failed before anything was learned, folders among it, so that it does not
-        stand in the way of the next. The folder was empty before; does nothing in a resumed run.
+        """Take back what a start has made that failed before anything was learned, folders among it, so that it does
+        not stand in the way of the next. The folder was empty before; does nothing in a resumed run.
         """
         if self.resumed:
             return
