@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from numpy.typing import ArrayLike
 
-from metaobj.common.devices import AXIS, make_mesh, quick_jit
+from metaobj.common.devices import AXIS, dividing_mesh, quick_jit
 from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.gradients import is_finite
@@ -157,7 +157,7 @@ def _train(
         curve = jax.lax.scan(one_bin, lifetime, lengths)[1]
         return *curve, None if floor is None else floor.total_return / floor.number
 
-    mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
+    mesh, parts = dividing_mesh(keys.shape[0]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
     return everyone(keys, params, settings)
 

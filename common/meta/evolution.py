@@ -38,6 +38,7 @@ def es_gradient(
     eta: PyTree,
     population: Lifetime,
     met: PyTree,
+    counts: jax.Array | None = None,
 ) -> tuple[PyTree, Lifetime, PyTree, Metrics]:
     """Live on, and sum the estimates of a family's lifetimes on this device.
 
@@ -48,6 +49,7 @@ def es_gradient(
         eta: the rule's weights.
         population: [L, ...], pairs side by side.
         met: [L, ...] for each leaf of eta, the perturbations that lifetimes have met so far.
+        counts: [L] bool, which lifetimes are summed over; by default all.
 
     Returns:
         As `meta_gradient`, for descent, with what lifetimes have met by now in the third place.
@@ -65,8 +67,8 @@ def es_gradient(
         counted = ("episodes", "episode_return")
         return lifetime, {name: jnp.sum(v, 0) if name in counted else jnp.mean(v, 0) for name, v in seen.items()}
 
-    def one(pair: tuple[Lifetime, PyTree]) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
-        lifetimes, met = pair  # [2, ...]
+    def one(pair: tuple[Lifetime, PyTree, jax.Array]) -> tuple[PyTree, tuple[Lifetime, PyTree, Metrics]]:
+        lifetimes, met, counts = pair  # [2, ...]
         leaves, structure = jax.tree.flatten(eta)
         keys = jax.random.split(stream(lifetimes.key[0], "perturbation"), len(leaves))
         drawn = [sigma * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
@@ -80,7 +82,7 @@ def es_gradient(
         # An agent whose logits are not finite acts all the same, and earns something.
         finite = jnp.isfinite(norm) & is_finite(lifetimes.own)
         # Counted as the gradient of either of the two.
-        gradient = jax.tree.map(lambda g: jnp.where(finite, 2 * g, 0.0), gradient)
+        gradient = jax.tree.map(lambda g: jnp.where(finite & counts[0], 2 * g, 0.0), gradient)
         both = {"gradient_norm": norm, "finite": finite}
         metrics |= {"meta_loss": -fitness, **{name: jnp.stack([value] * 2) for name, value in both.items()}}
         return gradient, (lifetimes, met, metrics)
@@ -89,8 +91,9 @@ def es_gradient(
         gradients, outputs = jax.vmap(one)(part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
-    pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met))
-    size = largest_chunk(population.updates.shape[0] // 2, max(config.chunk // 2, 1))
+    counts = jnp.ones(population.updates.shape, bool) if counts is None else counts
+    pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met, counts))
+    size = largest_chunk(counts.size // 2, max(config.chunk // 2, 1))
     total, outputs = sum_over_chunks(chunk, pairs, size)
     population, met, metrics = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
     return total, population, met, metrics

@@ -25,8 +25,9 @@ def meta_gradient(
     eta: PyTree,
     population: Lifetime,
     step: jax.Array,
+    counts: jax.Array | None = None,
 ) -> tuple[PyTree, Lifetime, Metrics]:
-    """Live on, and sum the meta-gradients of a family's lifetimes on this device.
+    """Live on, and sum the meta-gradients of a family's lifetimes on this device: those in `counts` [L] bool, or all.
 
     Returns:
         The sum over lifetimes whose gradient is finite, the lifetimes, and metrics with one entry per lifetime [L]
@@ -36,22 +37,24 @@ def meta_gradient(
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
         return meta_loss(config.meta_objective, family.program, objective, config.inner_updates, eta, lifetime, step)
 
-    def one(lifetime: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+    def one(part: tuple[Lifetime, jax.Array]) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        lifetime, counts = part
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
         clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
         finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
-        clipped = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), clipped)
+        clipped = jax.tree.map(lambda g: jnp.where(finite & counts, g, 0.0), clipped)
         was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
         metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
         return clipped, (lifetime, metrics)
 
-    def chunk(part: Lifetime) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
-        if part.updates.shape[0] == 1:  # an axis of size 1 would cost XLA copies between layouts
+    def chunk(part: tuple[Lifetime, jax.Array]) -> tuple[PyTree, tuple[Lifetime, Metrics]]:
+        if part[1].size == 1:  # an axis of size 1 would cost XLA copies between layouts
             gradient, outputs = one(jax.tree.map(lambda leaf: leaf[0], part))
             return gradient, jax.tree.map(lambda leaf: leaf[None], outputs)
         gradients, outputs = jax.vmap(one)(part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
-    size = largest_chunk(population.updates.shape[0], config.chunk)
-    total, (population, metrics) = sum_over_chunks(chunk, population, size)
+    counts = jnp.ones(population.updates.shape, bool) if counts is None else counts
+    size = largest_chunk(counts.size, config.chunk)
+    total, (population, metrics) = sum_over_chunks(chunk, (population, counts), size)
     return total, population, metrics

@@ -11,7 +11,15 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from metaobj.common.devices import AXIS, everywhere, launches_are_dear, make_mesh, quick_to_compile, spread
+from metaobj.common.devices import (
+    AXIS,
+    everywhere,
+    launches_are_dear,
+    make_mesh,
+    quick_to_compile,
+    shared_out,
+    spread,
+)
 from metaobj.common.errors import UserError
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
@@ -21,6 +29,7 @@ from metaobj.common.lifetimes.sampler import Sampler, SamplerState, make_sampler
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.meta.gradient import meta_gradient
+from metaobj.common.meta.together import exchange, own, summary_of
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -66,7 +75,7 @@ class MetaTrainer:
             programs: how agents live there.
             hyperparameters: the grids that the sampler chooses from, beside the learning rates'.
             config: how it is trained.
-            devices: over how many devices lifetimes are spread; all that fit by default.
+            devices: over how many devices lifetimes are spread; all that are of use by default.
 
         Raises:
             UserError: agents cannot live so.
@@ -95,6 +104,27 @@ class MetaTrainer:
     def lifetimes(self) -> int:
         """How many there are."""
         return sum(f.lifetimes.size for f in self.families)
+
+    @property
+    def places(self) -> list[int]:
+        """For each family how many lifetimes the devices hold: its own first, and some that only make up what they
+        could not share equally. Those live, and count for nothing.
+        """
+        together = 2 if self.config.paired else 1
+        limit = max(self.config.chunk // together, 1)
+        return [together * shared_out(f.lifetimes.size // together, self.mesh.size, limit) for f in self.families]
+
+    def rows(self, state: TrainingState) -> TrainingState:
+        """For each array of a state, how many of its rows count; 0 where all of it does."""
+        rows = jax.tree.map(lambda leaf: 0, state)
+        of_family = [f.lifetimes.size for f in self.families]
+
+        def counted(parts: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
+            return tuple(
+                jax.tree.map(lambda leaf, n=n: n, part) for part, n in zip(parts, of_family[: len(parts)], strict=True)
+            )
+
+        return rows.replace(populations=counted(state.populations), met=counted(state.met))
 
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
@@ -162,11 +192,10 @@ class MetaTrainer:
                 family,
                 self.sampler,
                 sampler,
-                jax.random.split(k, family.lifetimes.size),
-                jnp.asarray(family.lifetimes),
+                jax.random.split(k, places),
                 self.config.paired,
             )
-            for family, k in zip(self.families, keys, strict=True)
+            for family, k, places in zip(self.families, keys, self.places, strict=True)
         )
         return _strong(
             TrainingState(
@@ -175,7 +204,7 @@ class MetaTrainer:
                 optimiser=self._first_optimiser(eta),
                 sampler=sampler,
                 populations=populations,
-                met=tuple(perturbations(eta, f.lifetimes.size) for f in self.families if self.config.paired),
+                met=tuple(perturbations(eta, places) for places in self.places if self.config.paired),
             )
         )
 
@@ -216,41 +245,30 @@ class MetaTrainer:
             For each of `_parts` the mean meta-gradient over all devices, and of how many lifetimes it is [parts]; the
             sampler, the lifetimes, the perturbations they have met, and metrics.
         """
+        counts = [own(family.lifetimes.size, p) for family, p in zip(self.families, populations, strict=True)]
         if self.config.paired:
             estimated = [
-                es_gradient(self.objective, family, self.config, eta, population, pairs)
-                for family, population, pairs in zip(self.families, populations, met, strict=True)
+                es_gradient(self.objective, family, self.config, eta, population, pairs, mask)
+                for family, population, pairs, mask in zip(self.families, populations, met, counts, strict=True)
             ]
             totals, lived, met, metrics = zip(*estimated, strict=True)
         else:
             results = [
-                meta_gradient(self.objective, family, self.config, eta, population, step)
-                for family, population in zip(self.families, populations, strict=True)
+                meta_gradient(self.objective, family, self.config, eta, population, step, mask)
+                for family, population, mask in zip(self.families, populations, counts, strict=True)
             ]
             totals, lived, metrics = zip(*results, strict=True)
-        finite = jnp.stack([sum(jnp.sum(metrics[at]["finite"]) for at in part) for part in self._parts])
-        finite = jax.lax.psum(finite, AXIS)
-
-        def mean(part: list[int], count: jax.Array) -> PyTree:
-            total = jax.tree.map(lambda *leaves: sum(leaves), *(totals[at] for at in part))
-            return jax.tree.map(lambda leaf: jax.lax.psum(leaf, AXIS) / jnp.maximum(count, 1), total)
-
-        gradients = tuple(mean(part, count) for part, count in zip(self._parts, finite, strict=True))
-
         ended = [population.updates >= population.length for population in lived]
-        reports = [
-            (
-                population.task,
-                population.setting,
-                population.reward_mean,
-                end & population.reports & m["finite"],
-                population.world,
-            )
-            for population, end, m in zip(lived, ended, metrics, strict=True)
-        ]
-        everyone = jax.lax.all_gather(jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True)
-        sampler = self.sampler.update_all(sampler, *everyone)
         over = [end | ~m["finite"] for end, m in zip(ended, metrics, strict=True)]
+        parts = [jax.tree.map(lambda *leaves: sum(leaves), *(totals[at] for at in part)) for part in self._parts]
+        sums, reports, largest = exchange(parts, lived, ended, over, metrics, counts, len(self.entries))
+
+        finite = jnp.stack([sum(sums["finite"][at] for at in part) for part in self._parts])
+        gradients = tuple(
+            jax.tree.map(lambda leaf, n=count: leaf / jnp.maximum(n, 1), total)
+            for total, count in zip(sums["gradients"], finite, strict=True)
+        )
+        sampler = self.sampler.update_all(sampler, *reports)
         populations = tuple(
             renew(family, self.sampler, sampler, population, which, at_once=launches_are_dear())
             for family, population, which in zip(self.families, lived, over, strict=True)
@@ -259,32 +277,10 @@ class MetaTrainer:
             jax.tree.map(lambda leaf, w=which: jnp.where(w.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0, leaf), of)
             for of, which in zip(met, over, strict=False)
         )
-        summary = self._summary(lived, metrics)
-        taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
-        summary["first_steps"] = jax.lax.psum(taken, AXIS)
-        summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
+        summary = summary_of(sums, jnp.sum(finite), largest)
+        begun = zip(self.families, sums["begun"], strict=True)
+        summary["first_steps"] = sum(family.program.first_steps * number for family, number in begun)
         return (gradients, finite), sampler, populations, met, summary
-
-    def _summary(self, populations: Sequence[Lifetime], metrics: Sequence[Metrics]) -> Metrics:
-        """Means over all lifetimes with a finite gradient, and returns by environment; NaN where there are none."""
-        joined = {name: jnp.concatenate([m[name] for m in metrics]) for name in metrics[0]}
-        tasks = jnp.concatenate([population.task for population in populations])
-        finite = joined.pop("finite")
-        joined = {name: jnp.where(finite, value, 0.0) for name, value in joined.items()}
-        episodes, episode_return = joined.pop("episodes"), joined.pop("episode_return")
-
-        def by_task(values: jax.Array) -> jax.Array:
-            return jax.lax.psum(jax.ops.segment_sum(values, tasks, len(self.entries)), AXIS)
-
-        count = jax.lax.psum(jnp.sum(finite), AXIS)
-        summary = {name: jax.lax.psum(jnp.sum(value), AXIS) / count for name, value in joined.items()}
-        summary["not_finite"] = jax.lax.psum(jnp.sum(~finite), AXIS)
-        largest = jax.lax.pmax(jnp.max(joined["gradient_norm"]), AXIS)
-        summary["gradient_norm_max"] = jnp.where(count > 0, largest, jnp.nan)
-        summary["task_reward"] = by_task(joined["reward"]) / by_task(finite.astype(joined["reward"].dtype))
-        summary["task_episodes"] = by_task(episodes)
-        summary["task_return_sum"] = by_task(episode_return)
-        return summary
 
     @cached_property
     def run_chunk(self) -> jax.stages.Wrapped:

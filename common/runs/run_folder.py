@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,9 +18,12 @@ from typing import Any
 
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, parse_json
+from metaobj.common.processes import agreed, firsts, is_first, process
 
 FORMAT_VERSION = 1
 CONFIG, LOCK = "config.json", "run.lock"
+SEEN_WITHIN = 30
+"""Seconds until all processes must see the folder."""
 
 
 def package_version() -> str:
@@ -43,7 +47,8 @@ class RunFolder:
     resumed: bool
     run_id: str
     """A name that no other run has; of a run from before there were such names, its folder's."""
-    _lock: int
+    _lock: int | None
+    """Of several processes, the first one's."""
 
     @classmethod
     def open(
@@ -54,7 +59,8 @@ class RunFolder:
         may_differ: Collection[str] = (),
         upgrade: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda config: config,
     ) -> "RunFolder":
-        """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it.
+        """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it. Of several processes
+        the first does so, and the others take part in it.
 
         Args:
             path: the folder.
@@ -67,6 +73,24 @@ class RunFolder:
             UserError: the folder is in use, holds something else, or does not fit `resume` or `config`.
         """
         path = Path(path)
+        with agreed():
+            run = cls._taken(path, config, resume, may_differ, upgrade) if is_first() else None
+        run_id = firsts("" if run is None else run.run_id)
+        with agreed():
+            if run is None:
+                _wait_for(path, run_id)
+                run = cls(path, _as_json(config), resume, run_id, None)
+        return run
+
+    @classmethod
+    def _taken(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        resume: bool,
+        may_differ: Collection[str],
+        upgrade: Callable[[dict[str, Any]], Mapping[str, Any]],
+    ) -> "RunFolder":
         wanted = _as_json(config)
         check_place(path, resume)
         try:
@@ -112,7 +136,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others use the folder."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def abandon(self) -> None:
         """Take back what a start has made that failed before anything was learned, so that it does not stand in the way
@@ -202,6 +227,31 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config, default=str))
+
+
+def check_same_everywhere(config: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: some process was given another configuration than the first.
+    """
+    first = json.loads(firsts(json.dumps(config, default=str)))
+    with agreed():
+        if (different := different_field(first, config)) is not None:
+            name, theirs, own = different
+            raise UserError(f"{name}: process {process()} was given {own}, process 0 {theirs}; all must be given the same")
+
+
+def _wait_for(path: Path, run_id: str) -> None:
+    """A file system that hosts share may show a moment later what another one wrote."""
+    end = time.monotonic() + SEEN_WITHIN
+    while True:
+        try:
+            if _read_record(path).get("run_id") == run_id:
+                return
+        except UserError:  # not there yet
+            pass
+        if time.monotonic() > end:
+            raise UserError(f"run folder {path}: process {process()} does not see process 0's; hosts must share it")
+        time.sleep(0.1)
 
 
 def _check_same(path: Path, old: Any, new: Any, may_differ: Collection[str]) -> None:
