@@ -100,6 +100,7 @@ def join(cluster: Cluster) -> None:
             cluster.coordinator,
             cluster.processes,
             cluster.process,
+            cluster_detection_method=None if cluster.known else "deactivate",
             initialization_timeout=cluster.wait,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=PARTING,

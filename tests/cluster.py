@@ -39,6 +39,7 @@ def start(arguments: Sequence[str], devices: int = 1, **environment: str) -> "su
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "NPROC": "2",
+        "JAX_CHECK_PROXY_ENVS": "0",
     }
     return subprocess.Popen(
         [sys.executable, *arguments],

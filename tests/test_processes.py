@@ -97,7 +97,7 @@ RPC: /xla.coordination.CoordinationService/RegisterTask
         (
             f"echo before >&2; cat >&2 <<'E'{PAGE}E\nkill -ABRT $$",
             LOST,
-            "before\nmetaobj: process 3 of the run is gone;",
+            "before\nmetaobj: process 3 of the run is gone (",
         ),
         (f"cat >&2 <<'E'{UNMET}E\nkill -ABRT $$", LOST, f"metaobj: coordinator: {HERE}: not all 2 processes met there"),
         ("kill -KILL $$", 137, "metaobj: process 1 was ended by SIGKILL"),

@@ -30,7 +30,7 @@ from metaobj.common.command.options import (
 )
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.command.single import convert_file, distil, follow, inspect
-from metaobj.common.command.supervised import LOST, is_loss, open_channel, supervise
+from metaobj.common.command.supervised import LOST, gone, is_loss, open_channel, supervise
 from metaobj.common.devices import use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.configuration import from_json
@@ -99,6 +99,7 @@ def _guarded(arguments: list[str], console: Console, supervised: bool) -> int:
         return 128 + signal.SIGINT
     except Exception as error:
         if supervised and is_loss(error):
+            _complain(gone(str(error)[:160]))
             return LOST
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             if not supervised:

@@ -19,11 +19,13 @@ from typing import NoReturn
 from metaobj.common.processes import Cluster, leave
 
 LOST = 3
-"""Exit status where another process is gone."""
+"""Exit status where another process is gone, or was never there."""
 _CHANNEL = "METAOBJ_CHANNEL"
 """Names the socket between the two: its end tells the lower one that the upper one is gone, a byte the upper one how
 the lower one ended.
 """
+_OWN = b"metaobj: "
+"""How a line begins that the command itself says."""
 _PAGE = re.compile(rb"[WEF]\d{4} [\d:.]+ +\d+ (coordination_service|client\.h)")
 """How the runtime's page begins."""
 _FATAL = b"the JAX distributed service detected fatal errors"
@@ -50,11 +52,13 @@ def supervise(arguments: Sequence[str], cluster: Cluster) -> int:
         child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    page = b""
+    page, line_said = b"", False
     assert child.stderr is not None
     with child.stderr as said:
         for line in said:
-            if page or _PAGE.match(line):
+            own = line.startswith(_OWN)
+            line_said |= own
+            if not own and (page or _PAGE.match(line)):
                 page += line
             else:
                 os.write(2, line)
@@ -62,13 +66,14 @@ def supervise(arguments: Sequence[str], cluster: Cluster) -> int:
     for number, handler in before.items():
         signal.signal(number, handler)
     ours.close()
-    if (told and told[0] == LOST) or (not told and _FATAL in page):
-        os.write(2, f"metaobj: {_what_happened(page, cluster)}\n".encode())
-        return LOST
     if told:
         return told[0]
+    if _FATAL in page:
+        if not line_said:
+            os.write(2, _OWN + _what_happened(page, cluster).encode() + b"\n")
+        return LOST
     how = f"was ended by {signal.Signals(-ended).name}" if ended < 0 else f"ended with status {ended}"
-    os.write(2, page + f"metaobj: process {cluster.process} {how}\n".encode())
+    os.write(2, page + _OWN + f"process {cluster.process} {how}\n".encode())
     return ended if ended >= 0 else 128 - ended
 
 
@@ -76,9 +81,14 @@ def _what_happened(page: bytes, cluster: Cluster) -> str:
     if b"RegisterTask" in page:
         where = cluster.coordinator or "the launcher's host"
         return f"coordinator: {where}: not all {cluster.processes or ''} processes met there within {cluster.wait} s"
-    found = _UNHEALTHY.search(page)
-    who = f"process {found[1].decode().strip()}" if found else "another process"
-    return f"{who} of the run is gone; the same command with --resume goes on with those that are left"
+    if (found := _UNHEALTHY.search(page)) is None:
+        return gone("process 0 does not answer")
+    return gone("it was not heard of any more", f"process {found[1].decode().strip()}")
+
+
+def gone(reason: str, who: str = "another process") -> str:
+    """What is said where a process is lost."""
+    return f"{who} of the run is gone ({reason}); the same command with --resume goes on with those that are left"
 
 
 def is_loss(error: Exception) -> bool:
