@@ -91,7 +91,7 @@ def test_all_checkpoints_gone_is_refused(straight: Path, tmp_path: Path) -> None
     folder = tmp_path / "run"
     shutil.copytree(straight, folder)
     shutil.rmtree(folder / "checkpoints")
-    kept = {name: (folder / name).read_bytes() for name in ("objective.safetensors", "metrics.jsonl", "config.json")}
+    kept = {name: (folder / name).read_bytes() for name in ("objective.safetensors", "metrics.jsonl")}
     with pytest.raises(UserError, match="checkpoints: holds no checkpoint, and the run had come to step 5; put its"):
         told(folder, resume=True)
     (folder / "metrics.jsonl").unlink()  # the objective alone tells it too
