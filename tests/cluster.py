@@ -30,24 +30,24 @@ def flags(number: int, processes: int, port: int) -> list[str]:
     return ["--coordinator", f"127.0.0.1:{port}", "--process", str(number), "--processes", str(processes)]
 
 
-def start(arguments: Sequence[str], devices: int = 1, **environment: str) -> "subprocess.Popen[str]":
-    """Python with these arguments, on so many CPU devices, with programs that are compiled fast."""
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+def begin(command: Sequence[str], devices: int = 1, **environment: str) -> "subprocess.Popen[str]":
+    """A command that finds this package, on so many CPU devices, with programs that are compiled fast."""
+    kept = {name: value for name, value in os.environ.items() if "_proxy" not in name.lower()}  # JAX warns of them
     given = {
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "NPROC": "2",
-        "JAX_CHECK_PROXY_ENVS": "0",
     }
     return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=os.environ | given | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        list(command), env=kept | given | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def start(arguments: Sequence[str], devices: int = 1, **environment: str) -> "subprocess.Popen[str]":
+    """Python with these arguments, likewise."""
+    return begin([sys.executable, *arguments], devices, **environment)
 
 
 def end(process: "subprocess.Popen[str]", within: float = PATIENCE) -> Ended:

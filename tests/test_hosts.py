@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import ROOT, Ended, end, flags, free_port, start, together
+from tests.cluster import ROOT, Ended, begin, end, flags, free_port, start, together
 
 pytestmark = pytest.mark.slow
 UPDATES = 40
@@ -229,20 +229,7 @@ def documented(language: str, folder: Path) -> str:
 
 
 def shell(script: str, commands: Path, **environment: str) -> "subprocess.Popen[str]":
-    given = {
-        "PATH": f"{commands}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    return subprocess.Popen(
-        ["/bin/sh", "-c", script],
-        env=os.environ | given | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return begin(["/bin/sh", "-c", script], PATH=f"{commands}:{os.environ['PATH']}", **environment)
 
 
 def test_the_slurm_script(commands: Path, straight: Path, tmp_path: Path, programs: dict[str, str]) -> None:
