@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
@@ -16,6 +17,7 @@ from metaobj.common.objectives import matrix
 from metaobj.common.objectives.matrix import MatrixCell, Sizes, suite_of, train_and_test
 from metaobj.common.objectives.train import Outcome, meta_train
 from metaobj.common.pictures.heat_map import heat_map
+from metaobj.common.pictures.style import wrapped
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
 from metaobj.lpg.plugin import plugin
@@ -95,3 +97,25 @@ def test_the_picture_of_a_matrix(tmp_path: Path) -> None:
         assert image.width > 600
     with pytest.raises(ValueError, match="values: shape"):
         heat_map(tmp_path / "b.png", values, values, values, "ab", "cd", "title", "how", *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("grid/random_small_worlds", ["grid/random_", "small_worlds"]),
+        ("small-layouts", ["small-layouts"]),
+        ("the mean over tasks", ["the mean over", "tasks"]),
+        ("Umbrellachainoflength", ["Umbrellachainoflength"]),
+        ("", [""]),
+    ],
+)
+def test_names_are_broken_where_they_have_parts(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 14).split("\n") == lines
+
+
+def test_the_table_of_five_families_fits_a_terminal() -> None:
+    names = ("small-layouts", "grid/random_small_worlds", "grid/survive", "grid/negative", "chain/long")
+    cells = [MatrixCell(row, on, "score", -0.789, -1.536, 0.376, 1, 16) for on in names for row in (*names, "A2C")]
+    with (console := Console(width=80)).capture() as told:
+        console.print(matrix._table(cells, (*names, "A2C"), names))
+    assert "…" not in told.get() and told.get().count("-0.789") == len(cells)

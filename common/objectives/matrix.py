@@ -24,6 +24,7 @@ from metaobj.common.objectives.plugin import Plugin
 from metaobj.common.objectives.selection import selection_entries
 from metaobj.common.objectives.train import meta_train
 from metaobj.common.pictures.heat_map import heat_map
+from metaobj.common.pictures.style import wrapped
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,12 @@ def _draw(path: Path, cells: Sequence[MatrixCell], rows: Sequence[str], columns:
 
 def _table(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[str]) -> Table:
     table = Table(title=Text("Final score, trained on x tested on"), title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("Trained on")
+    table.add_column("Trained on", no_wrap=True)
+    width = max(8, (80 - 16) // len(columns) - 2)  # so that up to six fit a usual terminal
     for head in _heads(cells, columns):
-        table.add_column(Text(head), justify="right")
+        table.add_column(Text(wrapped(head, width)), justify="right", no_wrap=True)
     values = _arrays(cells, rows, columns)
     for at, row in enumerate(rows):
-        table.add_row(Text(row), *(Text(with_interval(*numbers)) for numbers in values[:, at].T))
+        cells_of_row = (with_interval(*numbers, between="\n").replace(", ", ",\n ") for numbers in values[:, at].T)
+        table.add_row(Text(wrapped(row, 14)), *map(Text, cells_of_row), end_section=True)
     return table

@@ -2,7 +2,7 @@
 
 import io
 import math
-import textwrap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -91,8 +91,15 @@ def plain(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most `width` characters."""
-    return "\n".join(textwrap.wrap(text, width)) or text
+    """Text in lines of at most `width` characters, broken at spaces, or within a name after one of "/", "_", "-"; what
+    has none of them is longer.
+    """
+    lines = [""]
+    for piece in re.findall(r"[^\s/_-]+[\s/_-]*|[\s/_-]+", text):
+        if lines[-1].strip() and len((lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
