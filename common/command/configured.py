@@ -5,8 +5,8 @@ What is imported at the top must not use JAX, as in `cli.py`.
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,7 @@ from metaobj.common.runs.run_folder import read_config
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Plugin
 
-NAMING = ("distribution", "selection")
-"""Fields whose values may name a Python module."""
-LENGTHS = ("meta_updates", "checkpoint_every", "log_every")
+NAMING = ("distribution", "selection")  # as in objectives/modules.py
 
 
 def starting_configuration(plugin: "Plugin[Any, Any]", arguments: list[str], run_dir: Path | None = None) -> Any:
@@ -35,6 +33,8 @@ def starting_configuration(plugin: "Plugin[Any, Any]", arguments: list[str], run
         UserError: a preset is unknown, a file cannot be read or does not fit, or one that may be a stranger's names a
             Python module.
     """
+    from metaobj.common.meta.config import fitted
+
     given = last_value(arguments, "--config")
     file = Path(given) if given is not None else None
     data = _read(file) if file is not None else {}
@@ -59,6 +59,8 @@ def starting_configuration(plugin: "Plugin[Any, Any]", arguments: list[str], run
 
 def suited(config: Any, arguments: list[str]) -> Any:
     """The configuration with the lengths that flags give, see `fitted`."""
+    from metaobj.common.meta.config import LENGTHS, fitted
+
     given = {name: last_value(arguments, flag(name)) or "" for name in LENGTHS}
     return fitted(config, {name: int(value) for name, value in given.items() if value.isdecimal()})
 
@@ -71,34 +73,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _check_modules(where: Path, config: Any, names: Sequence[str], arguments: list[str]) -> None:
-    """A module is imported only where the user names it himself: a run folder, or a file, may be a stranger's."""
-    from metaobj.common.environments.names import names_module
+    from metaobj.common.objectives.modules import check_modules
 
-    for name in names:
-        value = getattr(config, name)
-        if value != last_value(arguments, flag(name)) and any(map(names_module, value.split("+"))):
-            raise UserError(
-                f"{where}: names the Python module of {value!r}, which would be imported; pass {flag(name)} "
-                f"{shlex.quote(value)} too if you know what it does"
-            )
-
-
-def fitted(config: Any, given: Mapping[str, Any]) -> Any:
-    """The configuration with the lengths that are given, and where no interval of the log is, one that divides them; a
-    run that is shorter than the interval of its checkpoints has one, at its end.
-
-    Raises:
-        UserError: a length is out of bounds, or the interval that is given does not divide the others.
-    """
-    from metaobj.common.meta.config import longest_interval
-
-    lengths = {name: given[name] for name in LENGTHS if type(given.get(name)) is int}
-    if not lengths or min(lengths.values()) < 1:  # which the configuration itself tells of
-        return config
-    updates = lengths.get("meta_updates", config.meta_updates)
-    every = lengths.get("checkpoint_every", min(config.checkpoint_every, updates))
-    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), updates, every)
-    return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
+    said = {name: last_value(arguments, flag(name)) for name in NAMING}
+    check_modules(where, config, names, said, lambda name, value: f"{flag(name)} {shlex.quote(value)}")
 
 
 def as_toml(config: Any, path: str = "") -> Iterator[str]:

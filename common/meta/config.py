@@ -1,19 +1,37 @@
 """Configuration of meta-training that every objective shares."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.objectives import Last, MetaObjective, Mixed
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
+LENGTHS = ("meta_updates", "checkpoint_every", "log_every")
 
 
 def longest_interval(at_most: int, *lengths: int) -> int:
     """The largest number of meta-updates that divides all lengths, or so many."""
     return max(n for n in range(1, at_most + 1) if math.gcd(*lengths) % n == 0)
+
+
+def fitted(config: Any, given: Mapping[str, Any]) -> Any:
+    """The configuration with the lengths that are given, and where no interval of the log is, one that divides them; a
+    run that is shorter than the interval of its checkpoints has one, at its end.
+
+    Raises:
+        UserError: a length is out of bounds, or the interval that is given does not divide the others.
+    """
+    lengths = {name: given[name] for name in LENGTHS if type(given.get(name)) is int}
+    if not lengths or min(lengths.values()) < 1:  # which the configuration itself tells of
+        return config
+    updates = lengths.get("meta_updates", config.meta_updates)
+    every = lengths.get("checkpoint_every", min(config.checkpoint_every, updates))
+    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), updates, every)
+    return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
 
 
 def check_interval(config: "MetaTrainingConfig", names: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,9 +84,20 @@ class Comparison:
         return replace(usual, seed=self.seed, tuning=self.tuning, **sizes)
 
 
-def compare(comparison: Comparison, folder: Path, console: Console | None = None) -> Evaluation:
+def compare(
+    comparison: Comparison,
+    folder: Path,
+    console: Console | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Evaluation:
     """Evaluate, print the tables, leave CSV files, pictures and a page in the folder. What a killed evaluation had
     computed is found there and not computed again.
+
+    Args:
+        comparison: what is compared.
+        folder: made if missing.
+        console: where tables and progress are shown; None shows nothing.
+        say: told a line when a part is done, in the console's place.
 
     Raises:
         UserError: a name, the suite or a size cannot be used, or the folder holds another evaluation.
@@ -102,7 +113,7 @@ def compare(comparison: Comparison, folder: Path, console: Console | None = None
     with console.status("evaluating") as status:
         journal = Journal(
             _planned_work(protocol, field.contestants, suite, tuned_on),
-            say=lambda line: console.print(Text(line, style="dim"), soft_wrap=True),
+            say=say or (lambda line: console.print(Text(line, style="dim"), soft_wrap=True)),
             live=lambda text: status.update(Text(text)),
             path=folder / LOG,
         )

@@ -172,6 +172,8 @@ def _table(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[s
         table.add_column(Text(wrapped(head, width)), justify="right", no_wrap=True)
     values = _arrays(cells, rows, columns)
     for at, row in enumerate(rows):
-        cells_of_row = (with_interval(*numbers, between="\n").replace(", ", ",\n ") for numbers in values[:, at].T)
+        cells_of_row = (
+            with_interval(*numbers, between="\n").replace(", ", ",\n ") for numbers in zip(*values[:, at], strict=True)
+        )
         table.add_row(Text(wrapped(row, 14)), *map(Text, cells_of_row), end_section=True)
     return table

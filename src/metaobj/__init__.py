@@ -1,4 +1,5 @@
-"""Learned objectives for reinforcement learning: `load` gives one for agents of one's own.
+"""Learned objectives for reinforcement learning: `train` makes one, `evaluate` tells what it is worth, and `load` gives
+one for agents of one's own.
 
 The packages are the top-level folders of the repository; here stand links to them, so that what is installed has one
 import name. (No build backend maps a folder to a nested package in an editable install that a type checker can follow,
@@ -6,11 +7,14 @@ and a bare `common` would be hidden by, or hide, a `common` of the user's.)
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaobj.common.types import Rollout
 
-__all__ = ["Rollout", "load"]
+if TYPE_CHECKING:
+    from metaobj.common.objectives.calls import evaluate, train
+
+__all__ = ["Rollout", "evaluate", "load", "train"]
 
 
 def load(path_or_name: str | Path) -> Any:
@@ -26,3 +30,12 @@ def load(path_or_name: str | Path) -> Any:
 
     loaded = load_objective(path_or_name)
     return loaded.plugin.interface(loaded)
+
+
+def __getattr__(name: str) -> Any:
+    """What needs more than agents of one's own do is imported when it is asked for."""
+    if name in ("evaluate", "train"):
+        from metaobj.common.objectives import calls
+
+        return getattr(calls, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
