@@ -173,7 +173,8 @@ def _table(cells: Sequence[MatrixCell], rows: Sequence[str], columns: Sequence[s
     values = _arrays(cells, rows, columns)
     for at, row in enumerate(rows):
         cells_of_row = (
-            with_interval(*numbers, between="\n").replace(", ", ",\n ") for numbers in zip(*values[:, at], strict=True)
+            with_interval(point, low, high, between="\n").replace(", ", ",\n ")
+            for point, low, high in zip(*values[:, at], strict=True)
         )
         table.add_row(Text(wrapped(row, 14)), *map(Text, cells_of_row), end_section=True)
     return table
