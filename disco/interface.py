@@ -11,6 +11,7 @@ from metaobj.common.agents.agent import Heads
 from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.own_agents import one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
 from metaobj.disco.agent import BY_ACTION, before_and_after, time_steps
@@ -18,7 +19,7 @@ from metaobj.disco.config import DiscoTraining
 from metaobj.disco.objective import Disco, Memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedDisco:
     """A frozen objective: pure functions of what an agent computed on a rollout."""
 
@@ -26,6 +27,9 @@ class LoadedDisco:
     eta: PyTree
     metadata: Mapping[str, Any]
     """What its file says of it."""
+
+    def __repr__(self) -> str:
+        return one_line("Disco", self.eta, self.metadata)
 
     @classmethod
     def of(cls, loaded: Loaded[DiscoTraining, Disco]) -> Self:

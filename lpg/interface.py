@@ -13,13 +13,14 @@ from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.own_agents import check_heads, check_rollout, check_values, one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPG
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedLPG:
     """A frozen objective: pure functions of what an agent computed on a rollout."""
 
@@ -31,6 +32,9 @@ class LoadedLPG:
     """Of the advantages that an objective with `value_inputs` reads."""
     metadata: Mapping[str, Any]
     """What its file says of it."""
+
+    def __repr__(self) -> str:
+        return one_line("LPG+V" if self.objective.config.value_inputs else "LPG", self.eta, self.metadata)
 
     @classmethod
     def of(cls, loaded: Loaded[LPGTraining, LPG]) -> Self:
@@ -55,6 +59,8 @@ class LoadedLPG:
         `gradient` for the rest.
         """
         batch = self._batch(rollout, 0.0, progress, lifetime_updates, values, advantage_size)
+        self._check(heads, rollout, "heads")
+        self._check(next_heads, rollout, "next_heads")
         return self.objective.targets(self.eta, heads, next_heads, batch)[0]
 
     def gradient(
@@ -82,13 +88,19 @@ class LoadedLPG:
             advantage_size: a running root mean square of the agent's advantages; that of the rollout's by default.
 
         Raises:
-            UserError: the objective needs values and there are none.
+            UserError: the objective needs values and there are none; a part of the rollout, or what `apply` gives, is
+                of another shape or type.
         """
         batch = self._batch(rollout, kl_weight, progress, lifetime_updates, values, advantage_size)
         heads, next_heads = apply(params, rollout.observation), apply(params, rollout.next_observation)
+        self._check(heads, rollout, "apply")
         targets, _ = self.objective.targets(self.eta, heads, next_heads, batch)
         constant = jax.lax.stop_gradient(targets)
         return jax.grad(lambda p: self.objective.loss(apply(p, rollout.observation), constant, batch))(params)
+
+    def _check(self, heads: Any, rollout: Rollout, what: str) -> None:
+        sizes = self.heads(0)
+        check_heads(heads, {name: sizes[name] or None for name in sizes}, rollout, what)
 
     def _batch(
         self,
@@ -99,10 +111,13 @@ class LoadedLPG:
         values: tuple[jax.Array, jax.Array] | None,
         advantage_size: float | jax.Array | None,
     ) -> Batch:
+        check_rollout(rollout, discrete=True)
+        rollout = jax.tree.map(jnp.asarray, rollout)
         nothing = jnp.zeros_like(rollout.reward)
         if values is None and self.objective.config.value_inputs:
             raise UserError("values: none given; this objective reads V(s_t) and V(s_{t+1}) of each step")
         here, following = values or (nothing, nothing)
+        check_values({"V(s_t)": here, "V(s_{t+1})": following}, rollout)
         advantages = nothing
         if values is not None:
             advantages = lambda_returns(rollout, following, self.discount, self.lambda_) - here

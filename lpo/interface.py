@@ -8,13 +8,14 @@ from typing import Any, Self
 import jax
 
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.own_agents import one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree
 from metaobj.lpo.config import LPOTraining
 from metaobj.lpo.objective import LPO
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedLPO:
     """A frozen objective: pure functions of each step's probability ratio and advantage."""
 
@@ -22,6 +23,9 @@ class LoadedLPO:
     eta: PyTree
     metadata: Mapping[str, Any]
     """What its file says of it."""
+
+    def __repr__(self) -> str:
+        return one_line("LPO", self.eta, self.metadata)
 
     @classmethod
     def of(cls, loaded: Loaded[LPOTraining, LPO]) -> Self:

@@ -8,16 +8,18 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Experience
 from metaobj.common.experience.windows import valid_steps
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.own_agents import check_rollout, check_values, one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
 from metaobj.metagenrl.config import MetaGenRLTraining
 from metaobj.metagenrl.objective import MetaGenRL
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedMetaGenRL:
     """A frozen loss: pure functions of what an agent's policy and critic said of a batch of windows."""
 
@@ -27,6 +29,9 @@ class LoadedMetaGenRL:
     """gamma, of the temporal differences that the loss may read."""
     metadata: Mapping[str, Any]
     """What its file says of it."""
+
+    def __repr__(self) -> str:
+        return one_line("MetaGenRL", self.eta, self.metadata)
 
     @classmethod
     def of(cls, loaded: Loaded[MetaGenRLTraining, MetaGenRL]) -> Self:
@@ -45,7 +50,16 @@ class LoadedMetaGenRL:
 
         Returns:
             A scalar.
+
+        Raises:
+            UserError: a part of the rollout, actions or values are of another shape or type.
         """
+        check_rollout(rollout, discrete=False)
+        if jnp.shape(actions) != jnp.shape(rollout.action):
+            given, taken = list(jnp.shape(actions)), list(jnp.shape(rollout.action))
+            raise UserError(f"actions: {given} given; must be {taken}, as the rollout's are")
+        check_values({"values": values, "next_values": next_values}, rollout)
+        rollout = jax.tree.map(jnp.asarray, rollout)
         experience = Experience(
             action=rollout.action,
             reward=rollout.reward,
@@ -72,6 +86,9 @@ class LoadedMetaGenRL:
             rollout: see `loss`.
             values: see `loss`.
             next_values: see `loss`.
+
+        Raises:
+            UserError: see `loss`.
         """
         return jax.grad(lambda p: self.loss(apply(p, rollout.observation), rollout, values, next_values))(params)
 
