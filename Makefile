@@ -3,10 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
+DOCS := .venv-docs
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format bench docs lock clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -55,11 +56,22 @@ format: $(STAMP)  ## Format the code and mend what ruff can mend.
 bench: $(STAMP)  ## Measure speed and memory.
 	$(BIN)/python -m experiments.benchmarks.run
 
-lock:  ## Resolve requirements.lock anew (needs uv).
+docs: $(DOCS)/.locked  ## Build the pages of docs/ as a site in runs/site, from a .venv-docs of their own.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "runs/site/index.html"
+
+$(DOCS)/.locked: docs/requirements.lock $(LOCKED)
+	$(BIN)/python -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+	@touch $@
+
+lock:  ## Resolve requirements.lock and docs/requirements.lock anew (needs uv).
 	$(UV) pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
 	  --constraint requirements.constraints --output-file requirements.lock
+	$(UV) pip compile docs/requirements.in --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file docs/requirements.lock
 
-clean:  ## Remove the virtual environment and caches, not the runs.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## Remove the virtual environments and caches, not the runs.
+	rm -rf $(VENV) $(DOCS) .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

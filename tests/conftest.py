@@ -24,7 +24,7 @@ HEAVY = (
     "evaluation/test_protocol",
     "evaluation/test_compare",
     "test_cli",
-    "test_readme",
+    "test_docs",
     "test_checkpoint",
     "environments/test_reference",
     "lpg/test_inspection",

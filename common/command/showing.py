@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Loaded, Plugin
 
 ORDER = (
-    "objective authors paper source licence trained_on command seed steps starts_from extended date versions hardware "
-    "results network"
+    "objective authors paper source licence trained_on rewards command seed steps starts_from extended date versions "
+    "hardware results network"
 )
 """What is told first; then what else a card holds."""
 LONGEST = 2000
@@ -43,6 +43,9 @@ def facts(loaded: "Loaded[Any, Any]") -> dict[str, str]:
     found = {"title": plugin.name_of(loaded.objective), "objective": f"{plugin.kind}: {plugin.summary}"}
     worlds = ", ".join(f"{entry.lifetimes} x {entry.environment}" for entry in loaded.entries)
     found["trained_on"] = f"{config.distribution}: {worlds}"
+    scaled = getattr(getattr(config, "value", None), "scale_rewards", None)
+    if scaled is not None:
+        found["rewards"] = "divided by the running size of returns" if scaled else "as they are"
     if "meta_updates" in metadata:  # else it is not of this package's training
         steps = metadata.get("environment_steps", 0)
         found["command"] = train_command(plugin, config)
