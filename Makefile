@@ -7,7 +7,7 @@ DOCS := .venv-docs
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench docs lock clean
+.PHONY: help setup demo smoke test test-slow lint format bench docs dist lock clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -64,6 +64,11 @@ $(DOCS)/.locked: docs/requirements.lock $(LOCKED)
 	$(BIN)/python -m venv --clear $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@
+
+dist: $(STAMP) $(DOCS)/.locked  ## Build the wheel and the source distribution in runs/dist, and check them.
+	rm -rf runs/dist
+	$(BIN)/hatchling build -d runs/dist
+	$(DOCS)/bin/twine check --strict runs/dist/*
 
 lock:  ## Resolve requirements.lock and docs/requirements.lock anew (needs uv).
 	$(UV) pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
