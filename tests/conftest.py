@@ -10,6 +10,9 @@ if version("jaxlib").startswith("0.10."):  # an option that a version does not k
     # A third of the time that compiling takes goes to what makes large programs faster; these are small.
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
+# Nothing is kept in the user's cache folder; tests that keep programs say where.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
+
 import jax
 
 # To trace is to make many objects, of which next to none are in cycles: to look for those took a tenth of the time.

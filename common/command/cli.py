@@ -30,6 +30,7 @@ from metaobj.common.command.options import (
     RunArguments,
 )
 from metaobj.common.command.places import beside, check_out
+from metaobj.common.command.programs import keep_programs
 from metaobj.common.command.showing import show
 from metaobj.common.command.single import convert_file, distil, follow, inspect
 from metaobj.common.devices import join_cluster, use_all_cores
@@ -135,6 +136,7 @@ def _run(arguments: list[str], console: Console) -> int:
         raise UserError(f"command: {command!r} is unknown; choose from {', '.join(commands)}")
     if command not in ("list", "show") and not {"-h", "--help"} & set(rest):
         use_all_cores()
+        keep_programs()
         join_cluster()
     return commands[command](rest, console)
 
