@@ -144,6 +144,7 @@ def _run(arguments: list[str], console: Console) -> int:
 def _train(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.names import names_module
     from metaobj.common.objectives.plugin import get_plugin, plugins
+    from metaobj.common.objectives.sweep import parse_seeds, runs_of, sweep
     from metaobj.common.objectives.train import meta_train
     from metaobj.common.runs.run_folder import RunFolder
 
@@ -155,8 +156,9 @@ def _train(arguments: list[str], console: Console) -> int:
     plugin = get_plugin(arguments[0])
     rest = arguments[1:]
     run_dir = Path(last_value(rest, "--run-dir") or RunArguments.run_dir)
-    goes_on = "--resume" in rest and (run_dir / "config.json").exists()
-    default = starting_configuration(plugin, rest, run_dir if goes_on else None)
+    standing = [run_dir] if (run_dir / "config.json").exists() else runs_of(run_dir)
+    goes_on = "--resume" in rest and bool(standing)
+    default = starting_configuration(plugin, rest, standing[0] if goes_on else None)
     run, config = with_configuration(RunArguments(), suited(default, rest), rest, f"train {plugin.kind}")
     if run.print_config:
         print("\n".join([f"# metaobj train {plugin.kind} --config FILE", *as_toml(config)]))
@@ -176,11 +178,17 @@ def _train(arguments: list[str], console: Console) -> int:
             found.append(WeightsAndBiases(folder.path, run.wandb, folder.config, folder.run_id, folder.path.name))
         return found
 
-    outcome = meta_train(
-        plugin, config, run.run_dir, resume=run.resume, devices=run.devices, sinks=sinks, console=console
-    )
+    how: dict[str, Any] = {"resume": run.resume, "devices": run.devices, "sinks": sinks, "console": console}
+    seeds = parse_seeds(run.seeds)
+    if seeds and last_value(rest, "--seed") is not None:
+        raise UserError("seed: given with --seeds; leave one of them out")
+    if seeds:
+        outcome = sweep(plugin, config, run.run_dir, seeds, **how)
+    else:
+        outcome = meta_train(plugin, config, run.run_dir, **how)
     if outcome.signal is not None:
         command = f"metaobj train {plugin.kind} --run-dir {shlex.quote(str(run.run_dir))} --resume"
+        command += f" --seeds {shlex.join(run.seeds)}" if seeds else ""
         for name in ("distribution", "selection"):
             if any(map(names_module, (value := getattr(config, name)).split("+"))):
                 command += f" --{name} {shlex.quote(value)}"
@@ -199,10 +207,11 @@ def _check_extra(wanted: bool, flag: str, package: str, extra: str) -> None:
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
+    from metaobj.common.objectives.contestants import members
     from metaobj.common.objectives.loading import load_objective
 
     chosen = parse(EvaluateArguments, arguments, "evaluate")
-    plugin = load_objective(chosen.objective).plugin
+    plugin = load_objective(members(chosen.objective)[0]).plugin
     if chosen.against is not None and not chosen.baselines:
         raise UserError(f"against: {chosen.against} given with --no-baselines; leave one of them out")
     known = [method.name for method in plugin.baselines(plugin.presets[plugin.default_preset])]

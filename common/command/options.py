@@ -79,8 +79,8 @@ class CompareArguments(ComparisonArguments):
     """Train fresh agents by any number of objectives and baselines on unseen tasks."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="METHOD")]
-    """Each an objective as for `metaobj evaluate`, several as NAME=A,B,... (meta-training seeds of one configuration),
-    or a baseline such as A2C."""
+    """Each an objective as for `metaobj evaluate`, several as NAME=A,B,... (meta-training seeds of one configuration;
+    a folder of runs with --seeds is such a group too), or a baseline such as A2C."""
     baseline: Annotated[str | None, _called("NAME")] = None
     """The one that the others are compared with; by default the first that is not learned, else the last."""
 
@@ -184,6 +184,9 @@ class RunArguments:
     """The run folder."""
     resume: Switch = False
     """Go on with the run in the folder; its configuration is taken from there."""
+    seeds: Annotated[tuple[str, ...], _called("[INT|A..B ...]")] = ()
+    """A run for each of these seeds, such as 0 1 2 or 0..9, in the run folder's seed-0 and so on; comparisons take the
+    folder as one."""
     devices: Annotated[int | None, _called("INT")] = None
     """Over how many devices lifetimes are spread; by default all that divide them."""
     tensorboard: Switch = False

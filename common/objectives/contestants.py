@@ -18,6 +18,7 @@ from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives.file import PRETRAINED
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded, Plugin, plugins
+from metaobj.common.objectives.sweep import runs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def find_contestants(names: Sequence[str], suite: Sequence[Entry], trust: bool =
         if name.lower() in written and is_there(name):
             raise UserError(f"{name}: is a baseline and a path; write ./{name} for the path")
     objectives = {
-        name: [load_objective(part, trust=trust) for part in _members(name)]
+        name: [load_objective(part, trust=trust) for part in members(name)]
         for name in names
         if name.lower() not in written
     }
@@ -158,7 +159,7 @@ def usual_suite(names: Sequence[str]) -> str:
     """
     for name in names:
         if name.lower() not in _written():
-            return load_objective(_members(name)[0]).plugin.suite
+            return load_objective(members(name)[0]).plugin.suite
     raise UserError("suite: missing; baselines alone have no suite of their own")
 
 
@@ -172,12 +173,13 @@ def _is_group(name: str) -> bool:
     return "=" in name and not is_there(name) and not (at and step.isdecimal() and is_there(run))
 
 
-def _members(name: str) -> list[str]:
-    """The objectives that a name stands for."""
-    members = name.partition("=")[2].split(",") if _is_group(name) else [name]
-    if not all(members):
+def members(name: str) -> list[str]:
+    """The objectives that a name stands for: those after its "=", and the runs in a folder of several seeds."""
+    parts = name.partition("=")[2].split(",") if _is_group(name) else [name]
+    if not all(parts):
         raise UserError(f"{name}: an objective is missing between the commas")
-    return members
+    found = [(part, runs_of(Path(part)) if is_there(part) else []) for part in parts]
+    return [one for part, runs in found for one in (map(str, runs) if runs else [part])]
 
 
 def _contestant(name: str, loaded: Sequence[Loaded[Any, Any]], alone: bool) -> Contestant:

@@ -66,6 +66,42 @@ def training_curve(
     save_figure(figure, path)
 
 
+def seeds_curve(
+    path: str | Path, runs: Sequence[Sequence[Mapping[str, object]]], keys: Sequence[str], x_key: str = "step"
+) -> None:
+    """One panel per metric against meta-updates: the mean over runs of one configuration that differ in their seed, and
+    the range from the lowest to the highest. Only meta-updates that all of them have logged count; a metric that one of
+    them lacks there has no panel.
+
+    Args:
+        path: of the PNG.
+        runs: the logged metrics of each.
+        keys: what to draw, see `training_curve`.
+        x_key: likewise.
+
+    Raises:
+        UserError: no metric has numbers in all of them.
+    """
+    figures: dict[str, tuple[FloatArray, FloatArray]] = {}
+    for key in dict.fromkeys(keys):
+        found = [dict(zip(*_series(rows, key, x_key), strict=True)) for rows in runs]
+        steps = sorted(set.intersection(*(set(run) for run in found))) if found else []
+        values = np.array([[run[step] for step in steps] for run in found])
+        if steps and np.isfinite(values).all():
+            figures[key] = np.array(steps), values
+    if not figures:
+        raise UserError(f"keys: none of {list(keys)} holds numbers in all {len(runs)} runs")
+    figure, panels = grid_of_panels(len(figures), width=3.6, height=2.5, max_columns=3)
+    for panel, (key, (x, y)) in zip(panels, figures.items(), strict=False):
+        panel.fill_between(x, y.min(axis=0), y.max(axis=0), color=COLOURS[0], alpha=0.18, linewidth=0)
+        panel.plot(x, y.mean(axis=0), color=COLOURS[0], marker="." if len(x) < 40 else None, linewidth=1.5)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        style_panel(panel, title=key.replace("_", " "), x_label="meta-updates")
+    set_title(figure, "Meta-training", f"mean over {len(runs)} seeds, and from the lowest to the highest")
+    save_figure(figure, path)
+
+
 def sampler_table(
     path: str | Path,
     probabilities: FloatArray,
