@@ -15,7 +15,7 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
 from metaobj.common.lifetimes.replayed import Replayed
 from metaobj.common.objectives import file
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
 from metaobj.common.rules.on_policy import UpdateRule
 from metaobj.disco.agent import model_agents
 from metaobj.disco.config import ABOUT, DISTRIBUTIONS, PRESETS, DiscoTraining
@@ -94,6 +94,13 @@ plugin = Plugin(
     suite="control",
     inspect=inspect,
     convert=_convert,
-    charts=("value_loss", "policy_entropy", "policy_kl", "policy_drift", "value_error", "meta_gradient_norm"),
+    charts={
+        "value_loss": "loss of the value function",
+        "policy_entropy": "entropy of policies, nats",
+        "policy_kl": "KL of policies from their targets, nats",
+        "policy_drift": "KL of targets from the target network's, nats",
+        "value_error": "mean square of the values' errors",
+        "meta_gradient_norm": META_GRADIENT["meta_gradient_norm"],
+    },
     live={"policy_entropy": "H(pi) {:.2f}"},
 )

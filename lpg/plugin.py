@@ -12,7 +12,7 @@ from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.meta.trainer import MetaTrainer
-from metaobj.common.objectives.plugin import Distilling, Plugin
+from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
 from metaobj.common.types import PyTree
 from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.inspection import inspect
@@ -79,15 +79,13 @@ plugin = Plugin(
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
     demo_seconds=(75, 111, 55, 44),
     name=lambda rule: "LPG+V" if rule.config.value_inputs else "LPG",
-    charts=(
-        "value_loss",
-        "policy_entropy",
-        "prediction_entropy",
-        "kl",
-        "pi_hat_squared",
-        "meta_gradient_norm",
-        "gradient_norm_max",
-        "clipped",
-    ),
+    charts={
+        "value_loss": "loss of the value function",
+        "policy_entropy": "entropy of policies, nats",
+        "prediction_entropy": "entropy of predictions y, nats",
+        "kl": "KL of y from its target, nats",
+        "pi_hat_squared": "mean square of the policy target",
+        **META_GRADIENT,
+    },
     live={"policy_entropy": "H(pi) {:.2f}"},
 )

@@ -10,7 +10,7 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.ppo import PPO, ppo_agents
-from metaobj.common.objectives.plugin import Distilling, Plugin
+from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
 from metaobj.lpo.config import ABOUT, DISTRIBUTIONS, PRESETS, LPOTraining
 from metaobj.lpo.formulas import Samples, formulas
 from metaobj.lpo.inspection import inspect
@@ -60,5 +60,9 @@ plugin = Plugin(
     suite="CartPole-v1",
     inspect=inspect,
     distil=Distilling(Samples(), formulas),
-    charts=("meta_loss", "meta_gradient_norm", "gradient_norm"),
+    charts={
+        "meta_loss": "meta-loss",
+        "meta_gradient_norm": META_GRADIENT["meta_gradient_norm"],
+        "gradient_norm": "norm of lifetimes' meta-gradients, mean",
+    },
 )

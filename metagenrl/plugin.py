@@ -10,7 +10,7 @@ from metaobj.common.evaluation.baselines import ddpg, ppo, td3
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
 from metaobj.metagenrl.config import ABOUT, DISTRIBUTIONS, PRESETS, MetaGenRLTraining
 from metaobj.metagenrl.inspection import inspect
 from metaobj.metagenrl.interface import LoadedMetaGenRL
@@ -70,13 +70,11 @@ plugin = Plugin(
     suite="small-control",
     inspect=inspect,
     yardstick=True,
-    charts=(
-        "cosine",
-        "saturation",
-        "critic_loss",
-        "meta_gradient_norm",
-        "gradient_norm_max",
-        "clipped",
-    ),
+    charts={
+        "cosine": "cosine of the loss's direction and the critic's",
+        "saturation": "share of saturated actions",
+        "critic_loss": "loss of the critics",
+        **META_GRADIENT,
+    },
     live={"cosine": "cosine {:.2f}"},
 )

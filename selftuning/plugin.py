@@ -10,7 +10,7 @@ from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.on_policy import on_policy
-from metaobj.common.objectives.plugin import Plugin
+from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
 from metaobj.selftuning.config import ABOUT, PRESETS, SelfTuningTraining
 from metaobj.selftuning.inspection import inspect
 from metaobj.selftuning.interface import LoadedSelfTuning
@@ -55,5 +55,12 @@ plugin = Plugin(
     suite="held-out-layouts",
     inspect=inspect,
     methods=methods,
-    charts=("value_loss", "policy_entropy", "discount", "lambda_", "entropy_weight", "meta_gradient_norm"),
+    charts={
+        "value_loss": "loss of the value function",
+        "policy_entropy": "entropy of policies, nats",
+        "discount": "discount",
+        "lambda_": "lambda",
+        "entropy_weight": "weight of the entropy",
+        "meta_gradient_norm": META_GRADIENT["meta_gradient_norm"],
+    },
 )

@@ -23,6 +23,12 @@ from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
 GROUP = "metaobj.objectives"
+META_GRADIENT = {
+    "meta_gradient_norm": "norm of the meta-gradient",
+    "gradient_norm_max": "norm of lifetimes' meta-gradients, largest",
+    "clipped": "share of lifetimes whose meta-gradient is clipped",
+}
+"""What pictures call the metrics that every differentiated run has."""
 
 Config = TypeVar("Config", bound=MetaTrainingConfig)
 Rule = TypeVar("Rule", bound=Objective)
@@ -109,8 +115,8 @@ class Plugin(Generic[Config, Rule]):
     """What each part of the demonstration takes on two cores, by which it tells how long it will take elsewhere."""
     name: Callable[[Rule], str] | None = None
     """The name in tables and pictures of one of several variants."""
-    charts: tuple[str, ...] = ()
-    """Metrics that the picture of a run shows, after "reward"."""
+    charts: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that the picture of a run shows, after "reward": {name: what the picture calls it}."""
     live: Mapping[str, str] = field(default_factory=dict)
     """Metrics that a run shows while it goes on, beside the reward: {name: format}."""
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from metaobj.common.errors import MOST, UserError
 from metaobj.common.objectives.plugin import Config, Plugin
-from metaobj.common.objectives.train import Outcome, meta_train
+from metaobj.common.objectives.train import REWARD, Outcome, by_environment, meta_train
 from metaobj.common.pictures.training import seeds_curve
 from metaobj.common.runs.metrics import Sink, read_metrics
 from metaobj.common.runs.run_folder import CONFIG, RunFolder
@@ -106,4 +106,5 @@ def draw(plugin: Plugin[Any, Any], runs: Sequence[Path], path: Path) -> None:
     rows = [read_metrics(run / "metrics.jsonl") for run in runs]
     keys = {key for run in rows for row in run for key in row}
     returns = sorted(key for key in keys if key.startswith("episode_return/"))
-    seeds_curve(path, rows, [key for key in ("reward", *plugin.charts, *returns) if key in keys])
+    names = {**REWARD, **plugin.charts, **by_environment(returns)}
+    seeds_curve(path, rows, [key for key in names if key in keys], names)

@@ -31,6 +31,7 @@ from metaobj.common.runs.run_folder import RunFolder, check_place, check_same, d
 from metaobj.common.types import PyTree
 
 SELECTION = "score on the worlds of selection"
+REWARD = {"reward": "reward per step"}
 MOST_ENVIRONMENTS = 15
 """Panels for single environments in that picture; all are in metrics.jsonl."""
 
@@ -304,22 +305,28 @@ def save_objective(
     file.save(path, jax.device_get(state.eta), metadata)
 
 
+def by_environment(keys: Sequence[str]) -> dict[str, str]:
+    """What pictures call metrics of single environments."""
+    kinds = {"episode_return": "return", "reward": "reward per step"}
+    return {key: f"{key.partition('/')[2]}: {kinds[key.partition('/')[0]]}" for key in keys}
+
+
 def draw(plugin: Plugin[Any, Any], trainer: MetaTrainer, run: RunFolder) -> None:
     """Pictures of the run so far: the curves of the plugin's charts, and what the hyperparameter sampler came to."""
     rows = read_metrics(run.metrics)
     if not rows:
         return
-    charts: Sequence[str] = plugin.charts
+    charts = {**REWARD, **plugin.charts}
     if trainer.config.selection:
         scores = Selection(plugin, trainer.config, run.path).known()
         rows = [{**row, SELECTION: scores[row["step"]]["score"]} if row["step"] in scores else row for row in rows]
-        charts = [SELECTION, *charts]
+        charts = {SELECTION: SELECTION, **charts}
     keys = {key for row in rows for key in row}
     returns = [f"episode_return/{entry.environment}" for entry in trainer.entries]
     # An environment whose episodes have not ended yet is shown by its reward per step.
     returns = [key if key in keys else key.replace("episode_return", "reward") for key in returns]
-    shown = [key for key in ("reward", *charts) if key in keys] + returns[:MOST_ENVIRONMENTS]
-    pictures.training_curve(run.path / "training.png", rows, shown)
+    told = charts | by_environment(returns[:MOST_ENVIRONMENTS])
+    pictures.training_curve(run.path / "training.png", rows, [key for key in told if key in keys], names=told)
     tables = [row["sampler"] for row in rows if "sampler" in row]
     if not tables:
         return

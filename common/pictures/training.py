@@ -20,6 +20,7 @@ def training_curve(
     keys: Sequence[str] | None = None,
     x_key: str = "step",
     title: str = "Meta-training",
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """One panel per metric against meta-updates, with a moving average where there are many points.
 
@@ -33,6 +34,7 @@ def training_curve(
         keys: what to draw; None draws every key that holds numbers.
         x_key: what holds the number of meta-updates; the place of a row stands in for it where it is missing.
         title: over the picture.
+        names: what keys are called in it; by default their own words.
 
     Raises:
         UserError: no row has a number under any of the keys.
@@ -61,13 +63,17 @@ def training_curve(
         lost = f" ({np.sum(~finite)} not finite)" if not finite.all() else ""
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        style_panel(panel, title=key.replace("_", " ") + lost, x_label="meta-updates")
+        style_panel(panel, title=_called(key, names) + lost, x_label="meta-updates")
     set_title(figure, title)
     save_figure(figure, path)
 
 
 def seeds_curve(
-    path: str | Path, runs: Sequence[Sequence[Mapping[str, object]]], keys: Sequence[str], x_key: str = "step"
+    path: str | Path,
+    runs: Sequence[Sequence[Mapping[str, object]]],
+    keys: Sequence[str],
+    names: Mapping[str, str] | None = None,
+    x_key: str = "step",
 ) -> None:
     """One panel per metric against meta-updates: the mean over runs of one configuration that differ in their seed, and
     the range from the lowest to the highest. Only meta-updates that all of them have logged count; a metric that one of
@@ -77,6 +83,7 @@ def seeds_curve(
         path: of the PNG.
         runs: the logged metrics of each.
         keys: what to draw, see `training_curve`.
+        names: likewise.
         x_key: likewise.
 
     Raises:
@@ -97,7 +104,7 @@ def seeds_curve(
         panel.plot(x, y.mean(axis=0), color=COLOURS[0], marker="." if len(x) < 40 else None, linewidth=1.5)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        style_panel(panel, title=key.replace("_", " "), x_label="meta-updates")
+        style_panel(panel, title=_called(key, names), x_label="meta-updates")
     set_title(figure, "Meta-training", f"mean over {len(runs)} seeds, and from the lowest to the highest")
     save_figure(figure, path)
 
@@ -154,6 +161,10 @@ def sampler_table(
     parts += [f"summed over {', '.join(name for name, _ in axes[2:])}"] if len(axes) > 2 else []
     set_title(figure, "Hyperparameter sampler: probability of each setting", "; ".join(parts))
     save_figure(figure, path)
+
+
+def _called(key: str, names: Mapping[str, str] | None) -> str:
+    return (names or {}).get(key, key.replace("_", " "))
 
 
 def _series(rows: Sequence[Mapping[str, object]], key: str, x_key: str) -> tuple[FloatArray, FloatArray]:
