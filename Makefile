@@ -1,6 +1,8 @@
 # Everything here runs from a virtual environment of its own, made from requirements.lock on first use.
 VENV := .venv
 BIN := $(VENV)/bin
+BASE := $(VENV)/.base
+READY := $(VENV)/.ready
 LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
 DOCS := .venv-docs
@@ -14,25 +16,35 @@ help:  ## Show the targets.
 
 setup: $(STAMP)  ## Make .venv from requirements.lock; does nothing when it is up to date.
 
-$(STAMP): $(LOCKED) pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(STAMP): $(LOCKED) $(READY)
+	@touch $@
+
+$(LOCKED): requirements.lock $(BASE)
+	@echo "installing what tests and linters need (requirements.lock), a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# What running needs, and no more: all that `make demo` waits for.
+$(READY): $(BASE) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The stamps are written last: an interrupted install is done again from the start.
-$(LOCKED): requirements.lock
+$(BASE): requirements.base.lock
 	@set -e; found=; \
 	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	  if $$python -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo "metaobj needs Python 3.11 or newer; none found (set PYTHON=/path/to/python)" >&2; exit 1; fi; \
+	echo "making $(VENV) with what running needs (requirements.base.lock), about a minute"; \
 	$$found -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.base.lock
 	@touch $@
 
-demo: $(STAMP)  ## Meta-train a small objective, evaluate it, leave a table and pictures in runs/demo.
+demo: $(READY)  ## Meta-train a small objective, evaluate it, leave a table and pictures in runs/demo.
 	$(BIN)/metaobj demo lpg --run-dir runs/demo
 
-smoke: $(STAMP)  ## Train and evaluate for a few seconds: does the command work at all?
+smoke: $(READY)  ## Train and evaluate for a few seconds: does the command work at all?
 	rm -rf runs/smoke runs/smoke-metagenrl
 	$(BIN)/metaobj train lpg --preset smoke --run-dir runs/smoke
 	$(BIN)/metaobj evaluate runs/smoke --seeds 8 --tuning-seeds 4
@@ -60,7 +72,7 @@ docs: $(DOCS)/.locked  ## Build the pages of docs/ as a site in runs/site, from 
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
 	@echo "runs/site/index.html"
 
-$(DOCS)/.locked: docs/requirements.lock $(LOCKED)
+$(DOCS)/.locked: docs/requirements.lock $(BASE)
 	$(BIN)/python -m venv --clear $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@
@@ -70,10 +82,13 @@ dist: $(STAMP) $(DOCS)/.locked  ## Build the wheel and the source distribution i
 	$(BIN)/hatchling build -d runs/dist
 	$(DOCS)/bin/twine check --strict runs/dist/*
 
-lock:  ## Resolve requirements.lock and docs/requirements.lock anew (needs uv).
+lock:  ## Resolve requirements.lock, requirements.base.lock and docs/requirements.lock anew (needs uv).
 	$(UV) pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
 	  --constraint requirements.constraints --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --extra build --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
+	  --constraint requirements.lock --output-file requirements.base.lock
 	$(UV) pip compile docs/requirements.in --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file docs/requirements.lock
 
