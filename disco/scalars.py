@@ -37,5 +37,4 @@ def two_hot(h: jax.Array) -> jax.Array:
 
 def expected(logits: jax.Array) -> jax.Array:
     """The scalar [...] that categories [..., BINS] stand for: their mean, then unsquashed."""
-    support = jnp.arange(-LIMIT, LIMIT + 1, dtype=logits.dtype)
-    return unsquash(jnp.sum(jax.nn.softmax(logits) * support, -1))
+    return unsquash(jax.nn.softmax(logits) @ jnp.arange(-LIMIT, LIMIT + 1, dtype=logits.dtype))

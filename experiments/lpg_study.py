@@ -24,6 +24,7 @@ from rich.console import Console
 from experiments.rows import Row, add, check_only, read
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import a2c
+from metaobj.common.evaluation.credit import KINDS, Variant
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
@@ -33,7 +34,7 @@ from metaobj.common.objectives.contestants import learned
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.objectives.train import make_trainer, save_objective, started
-from metaobj.lpg.bootstrap import WORLDS, Variant, bootstrapping
+from metaobj.lpg.bootstrap import bootstrapping
 from metaobj.lpg.config import GRIDS, VALUE, LPGTraining
 from metaobj.lpg.inspection_data import Size
 from metaobj.lpg.objective import LPG
@@ -124,7 +125,7 @@ A2C = "A2C"
 
 TASKS = {"layouts": "held-out-layouts", "cartpole": "CartPole-v1"}
 """Suites of one task each."""
-_CHAINS = [f"{world}{cut}" for world in WORLDS for cut in ("", ", no y")]
+_CHAINS = [f"{world}{cut}" for world in KINDS for cut in ("", ", no y")]
 COLUMNS = (
     "variant",
     "seed",
@@ -186,7 +187,7 @@ def in_chains(loaded: Loaded[LPGTraining, LPG], seed: int) -> Row:
     variants = {"": Variant(), ", no y": Variant(("y",))}
     found = bootstrapping(loaded, Size(), jax.random.key(seed), [*variants.values()]).scores
     return {
-        f"{world}{name}": float(found[variant, world].point) for world in WORLDS for name, variant in variants.items()
+        f"{world}{name}": float(found[variant, world].point) for world in KINDS for name, variant in variants.items()
     }
 
 
