@@ -23,6 +23,7 @@ from metaobj.common.evaluation.credit import (
     draw_chains,
     live_in_chains,
 )
+from metaobj.common.evaluation.grown import born, grown
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy
 from metaobj.common.lifetimes.population import Family
@@ -30,7 +31,7 @@ from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PRNGKey
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.cut import CHANNELS, Cut
-from metaobj.lpg.inspection_data import Size, begin, settled, train
+from metaobj.lpg.inspection_data import Size
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.programs import programs
 
@@ -58,7 +59,7 @@ def bootstrapping(
     long = _chains(loaded, (T + 1, T + _LONGER), "held_out", tuple(KINDS))
     worlds_key, told_key, lives_key = jax.random.split(key, 3)
     worlds = draw_chains(long, worlds_key, size.chain_agents)
-    each = [settled(loaded, (SETTLED[kind], _PLAIN), _USUAL) for kind in KINDS]
+    each = [loaded.settled((SETTLED[kind], _PLAIN), _USUAL) for kind in KINDS]
     setting = {name: np.repeat([chosen[name] for chosen in each], size.chain_agents) for name in each[0]}
     asked = asked or variants(loaded.objective)
     space = long.program.environment.observation_space
@@ -102,7 +103,8 @@ def _told(
     hyperparameters = {name: jnp.float32(value) for name, value in setting.items()}
     keys = jax.random.split(key, size.chain_agents)
     updates = jnp.int32(size.chain_updates)
-    agents = train(loaded.objective, short.program, loaded.eta, begin(short, keys, hyperparameters, updates), updates)
+    fresh = born(short, keys, hyperparameters, updates)
+    agents = grown(loaded.objective, short.program, loaded.eta, fresh, updates)
     learnt = np.asarray(agents.learner.params["prediction"])  # [agents, S, m]
     discount = short.program.discount
     states = learnt.shape[1]
