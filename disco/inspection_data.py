@@ -66,7 +66,7 @@ class Moved(NamedTuple):
     z: ArrayLike  # [T]
 
 
-class _Pulses(NamedTuple):
+class Pulses(NamedTuple):
     """The same before means are taken, on axes of their own."""
 
     moved: Moved
@@ -108,7 +108,7 @@ def movements(loaded: Loaded[DiscoTraining, Disco], size: Size, key: PRNGKey) ->
 
 
 def bootstrapping(loaded: Loaded[DiscoTraining, Disco], size: Size, key: PRNGKey) -> Bootstrapping:
-    """Train fresh agents by the rule and by every way to cut it, each in the same plain chains."""
+    """Train fresh agents by the rule as it is, with each of its channels cut and with all, in the same plain chains."""
     T = size.chain_steps
     chain = DelayedChain(2 * T)
     entry = Entry("chain/long", num_environments=8, agent=_AGENT)
@@ -120,17 +120,18 @@ def bootstrapping(loaded: Loaded[DiscoTraining, Disco], size: Size, key: PRNGKey
     settings = {
         variant: {**setting, **{knob: float(name not in variant.cut) for name, knob in CHANNELS.items()}}
         for variant in all_cuts(list(CHANNELS))
+        if len(variant.cut) in (0, 1, len(CHANNELS))
     }
     return live_in_chains(Cut(loaded.objective), loaded.eta, family, worlds, size.chain_updates, settings, lives_key)
 
 
 @quick_jit(static_argnums=(0, 1))
-def _look(rule: Disco, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime) -> tuple[_Pulses, dict[str, _Pulses]]:
+def _look(rule: Disco, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime) -> tuple[Pulses, dict[str, Pulses]]:
     """What moves where in one rollout of each agent: by a reward at each step k [L, k, T, B], and by what is predicted
     of the state after the rollout [L, T, B].
     """
 
-    def one(lifetime: OnPolicyLifetime) -> tuple[_Pulses, dict[str, _Pulses]]:
+    def one(lifetime: OnPolicyLifetime) -> tuple[Pulses, dict[str, Pulses]]:
         learner = lifetime.learner
         assert isinstance(learner, TargetedLearner)
         _, batch, _ = program.act(lifetime)
@@ -165,7 +166,7 @@ def _look(rule: Disco, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime)
             name: moved(say(worse), say(better))
             for name, (worse, better) in _outlooks(both, plain, paid(steps[-1])).items()
         }
-        return _Pulses(reach, same), {name: _Pulses(found, last) for name, found in outlooks.items()}
+        return Pulses(reach, same), {name: Pulses(found, last) for name, found in outlooks.items()}
 
     return jax.vmap(one)(agents)
 
@@ -209,7 +210,7 @@ def _means(moved: np.ndarray, counts: np.ndarray) -> float:
     return float(means[0].mean() - means[1].mean()) if all(len(part) for part in means) else np.nan
 
 
-def by_distance(pulses: _Pulses) -> Moved:
+def by_distance(pulses: Pulses) -> Moved:
     """Of moves by steps [L, k, T, B]."""
     T = pulses.counts.shape[2]
 
@@ -225,7 +226,7 @@ def by_distance(pulses: _Pulses) -> Moved:
     )
 
 
-def from_the_end(pulses: _Pulses) -> Moved:
+def from_the_end(pulses: Pulses) -> Moved:
     """Of moves by what comes after the last step [L, T, B]."""
     T = pulses.counts.shape[1]
     counts = np.asarray(pulses.counts)

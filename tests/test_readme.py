@@ -17,8 +17,8 @@ from metaobj.lpg.plugin import plugin
 README = Path(__file__).parents[1] / "README.md"
 
 
-def block_with(word: str) -> str:
-    found = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if word in block]
+def block_with(word: str, page: Path = README) -> str:
+    found = [block for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if word in block]
     assert len(found) == 1
     return found[0]
 
