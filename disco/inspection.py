@@ -20,9 +20,9 @@ from metaobj.disco.objective import Disco
 _FAR = 10
 """Steps from a reward at which its reach is told in words."""
 _OUTLOOKS = {
-    "q": "action values 1 higher after the rollout",
-    "y": "y after the rollout as of a paid step",
-    "z": "z after the rollout as of a paid step",
+    "q": "action values 1 higher after the end, and the policy's target",
+    "y": "y after the end as of a paid step, and the policy's target",
+    "z": "z after the end as of a paid step, and the policy's target",
 }
 
 
@@ -50,11 +50,15 @@ def inspect(loaded: Loaded[DiscoTraining, Disco], folder: Path, size: Size | Non
 
 
 def _in_words(age: Movements) -> str:
-    near, far = (age.reward.policy[distance] for distance in (0, min(_FAR, len(age.reward.policy) - 1)))
-    beyond = ", ".join(f"{name} by {moved.policy[0]:+.3f}" for name, moved in age.outlook.items())
+    far = min(_FAR, len(age.reward.policy) - 1)
+    moved = ", ".join(
+        f"{name} of its own step by {values[0]:{form}}, of {far} steps before by {values[far]:{form}}"
+        for name, values, form in (("log pi_hat(a)", age.reward.policy, "+.3f"), ("y_hat", age.reward.y, ".2f"))
+    )
+    beyond = ", ".join(f"{name} {moved.policy[0]:+.4f}" for name, moved in age.outlook.items())
     return (
-        f"after {age.updates} updates a reward of 1 moves log pi_hat of its own step's action by {near:+.3f}, of {_FAR}"
-        f" steps before by {far:+.3f}; a better outlook after the rollout moves the last step's: {beyond}"
+        f"after {age.updates} updates a reward of 1 moves {moved}; what a better outlook after the rollout does to the "
+        f"last step's log pi_hat(a): {beyond}"
     )
 
 
@@ -71,24 +75,22 @@ def _rows(ages: Sequence[Movements]) -> list[tuple[object, ...]]:
 def _reach_picture(path: Path, ages: Sequence[Movements], name: str, size: Size) -> None:
     figure = new_figure(11.5, 6.6)
     grid = figure.subplots(2, 3)
-    measures = {
-        "policy": "change of log pi_hat(a)",
-        "y": "probability of y_hat that moves",
-        "z": "probability of z_hat that moves",
-    }
+    measures = {"policy": "change of log pi_hat(a)", "y": "share of y_hat that moves", "z": "share of z_hat that moves"}
+    targets = {"policy": "the policy's target", "y": "the target of y", "z": "the target of z"}
     back = "steps back from the reward"
     for panel, (target, measure) in zip(grid[0], measures.items(), strict=True):
         _lines(panel, ages, lambda age, target=target: getattr(age.reward, target))
-        style_panel(panel, f"a reward of 1 moves the target of {target}", back, measure)
+        style_panel(panel, f"a reward of 1 and {targets[target]}", back, measure)
     for panel, (head, title) in zip(grid[1], _OUTLOOKS.items(), strict=True):
         _lines(panel, ages, lambda age, head=head: age.outlook[head].policy)
-        style_panel(panel, title, "steps back from the rollout's last", measures["policy"])
+        style_panel(panel, title, "steps back from the last of the rollout", measures["policy"])
     add_legend(figure, [f"agents after {age.updates} updates" for age in ages])
     set_title(
         figure,
         f"What moves the targets that {name} gives",
-        f"{size.agents} agents in {ENVIRONMENT}, {size.environments} environments each: half of their rollouts are "
-        "changed, less the other half",
+        f"{size.agents} agents in {ENVIRONMENT}, {size.environments} environments each, of which every second one is "
+        "changed: means there, less those elsewhere\n"
+        "only within an episode, so that few steps are behind what is far back",
     )
     save_figure(figure, path)
 

@@ -19,14 +19,16 @@ def credit_picture(path: Path, found: Bootstrapping, said: str) -> None:
     """
     variants = list(dict.fromkeys(variant for variant, _ in found.scores))
     kinds = list(dict.fromkeys(kind for _, kind in found.scores))
-    figure = new_figure(3.8 * len(kinds) + 1.0, 0.38 * len(variants) + 2.2)
+    width = max(3.8 * len(kinds) + 1.0, 7.4)
+    letters = min(int(11.3 * width), 110)  # of a line of the title
+    figure = new_figure(width, 0.38 * len(variants) + 2.2)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     places = np.arange(len(variants))
-    whole, cut, told = colours(3)
+    whole, cut, true = colours(3)
     for panel, kind in zip(panels, kinds, strict=True):
         for place, variant in zip(places, variants, strict=True):
             score = found.scores[(variant, kind)]
-            colour = told if variant.told else cut if variant.cut else whole
+            colour = true if variant.told else cut if variant.cut else whole
             panel.plot([score.low, score.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
             panel.plot(score.point, place, color=colour, marker="o", markersize=7)
         for at, style in ((0.0, "-"), (LEARNS, ":"), (1.0, "-")):
@@ -35,12 +37,12 @@ def credit_picture(path: Path, found: Bootstrapping, said: str) -> None:
         panel.tick_params(axis="y", length=0)
     panels[0].set_yticks(places, [variant.name for variant in variants])
     panels[0].invert_yaxis()
-    set_title(
-        figure,
-        wrapped(said[:1].upper() + said[1:], 110),
-        f"last tenth of {found.seeds} agents' lives in each kind of chain, by what the rule sees, with 95 % intervals\n"
+    told = (
+        f"last tenth of {found.seeds} agents' lives in each kind of chain, by what the rule sees, with 95 % intervals",
         f"0: the first action at random, all else right; 1: the best; dotted: {LEARNS:g}, what counts as learnt",
     )
+    title = wrapped(said[:1].upper() + said[1:], letters)
+    set_title(figure, title, "\n".join(wrapped(line, letters) for line in told))
     save_figure(figure, path)
 
 
