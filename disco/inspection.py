@@ -1,6 +1,6 @@
 """What an objective of this kind does with rewards to come, and through which predictions it looks beyond a rollout."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +79,10 @@ def _reach_picture(path: Path, ages: Sequence[Movements], name: str, size: Size)
     targets = {"policy": "the policy's target", "y": "the target of y", "z": "the target of z"}
     back = "steps back from the reward"
     for panel, (target, measure) in zip(grid[0], measures.items(), strict=True):
-        _lines(panel, ages, lambda age, target=target: getattr(age.reward, target))
+        _lines(panel, [getattr(age.reward, target) for age in ages])
         style_panel(panel, f"a reward of 1 and {targets[target]}", back, measure)
     for panel, (head, title) in zip(grid[1], _OUTLOOKS.items(), strict=True):
-        _lines(panel, ages, lambda age, head=head: age.outlook[head].policy)
+        _lines(panel, [np.asarray(age.outlook[head].policy) for age in ages])
         style_panel(panel, title, "steps back from the last of the rollout", measures["policy"])
     add_legend(figure, [f"agents after {age.updates} updates" for age in ages])
     set_title(
@@ -95,8 +95,9 @@ def _reach_picture(path: Path, ages: Sequence[Movements], name: str, size: Size)
     save_figure(figure, path)
 
 
-def _lines(panel: Axes, ages: Sequence[Movements], values: Callable[[Movements], np.ndarray]) -> None:
-    for age, colour in zip(ages, colours(len(ages)), strict=True):
-        panel.plot(values(age), color=colour, linewidth=1.6, marker="o", markersize=2.5)
+def _lines(panel: Axes, values: Sequence[np.ndarray]) -> None:
+    """Of each age."""
+    for of_age, colour in zip(values, colours(len(values)), strict=True):
+        panel.plot(of_age, color=colour, linewidth=1.6, marker="o", markersize=2.5)
     panel.axhline(0, color=MUTED, linewidth=0.8)
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from metaobj.common.agents.agent import AgentConfig, Heads, log_probability
 from metaobj.common.devices import quick_jit
@@ -61,9 +60,9 @@ class Moved(NamedTuple):
     probability that goes elsewhere.
     """
 
-    policy: ArrayLike  # [T]
-    y: ArrayLike  # [T]
-    z: ArrayLike  # [T]
+    policy: jax.Array | np.ndarray  # [T]
+    y: jax.Array | np.ndarray  # [T]
+    z: jax.Array | np.ndarray  # [T]
 
 
 class Pulses(NamedTuple):
