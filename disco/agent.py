@@ -56,7 +56,9 @@ _SMALL = nn.initializers.truncated_normal(0.01)
 
 
 class ModelNetwork(nn.Module):
-    """Observations [..., *shape] to {head: [..., size]}, or [..., A, size] of those by action."""
+    """Observations [..., *shape] to {head: [..., size]}, or [..., A, size] of those by action; where an action [...] is
+    given, those are of it alone.
+    """
 
     observation_rank: int
     channels: tuple[int, ...]
@@ -65,7 +67,7 @@ class ModelNetwork(nn.Module):
     model: ModelConfig
 
     @nn.compact
-    def __call__(self, observation: jax.Array) -> Heads:
+    def __call__(self, observation: jax.Array, action: jax.Array | None = None) -> Heads:
         dtype = jnp.result_type(float)
 
         def dense(size: int, name: str, drawn: nn.initializers.Initializer = _AS_READ) -> nn.Dense:
@@ -89,20 +91,34 @@ class ModelNetwork(nn.Module):
         again = self.param("lstm_recurrent", drawn, (units, gates), dtype)
         open_gates = jnp.zeros((4, units), dtype).at[1].set(1.0).reshape(-1)
         bias = self.param("lstm_bias", lambda key: open_gates)
-        opened = (jnp.tanh(cell) @ again + bias)[:, None] + read  # [N, A, 4H]
-        by_action, _ = lstm_cell(opened, jnp.broadcast_to(cell[:, None], (*opened.shape[:2], units)))
+        opened = jnp.tanh(cell) @ again + bias  # [N, 4H]
+        if action is None:
+            opened = opened[:, None] + read  # [N, A, 4H]
+            cell = jnp.broadcast_to(cell[:, None], (*opened.shape[:2], units))
+        else:
+            opened += jax.nn.one_hot(action.reshape(-1), actions, dtype=dtype) @ read
+        by_action, _ = lstm_cell(opened, cell)
         for name, size in self.heads:
             if name in BY_ACTION:
                 outputs[name] = dense(size, name)(nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action)))
         return {name: value.reshape(*leading, *value.shape[1:]) for name, value in outputs.items()}
 
 
-def time_steps(apply: Callable[[PyTree, jax.Array], Heads], params: PyTree, rollout: Rollout) -> Heads:
-    """Heads at the T + 1 time steps of a rollout [T + 1, B, ...]. After a step whose episode has ended comes the next
-    one's start, as in the published rule; after the last step its true successor, where the published rule has that
-    start as well.
+def time_steps(rollout: Rollout) -> jax.Array:
+    """What agents see at the T + 1 time steps of a rollout [T + 1, B, ...]. After a step whose episode has ended comes
+    the next one's start, as in the published rule; after the last step its true successor, where the published rule has
+    that start as well.
     """
-    return apply(params, jnp.concatenate([rollout.observation, rollout.next_observation[-1:]]))
+    return jnp.concatenate([rollout.observation, rollout.next_observation[-1:]])
+
+
+def of_taken(heads: Heads, action: jax.Array) -> Heads:
+    """Those by action [..., A, size] at the actions [...] that were taken, [..., size]; others as they are."""
+
+    def taken(x: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(x, action[..., None, None], -2)[..., 0, :]
+
+    return {name: taken(x) if name in BY_ACTION else x for name, x in heads.items()}
 
 
 def before_and_after(online: Heads, target: Heads) -> tuple[Heads, Heads]:
@@ -138,8 +154,8 @@ class ModelAgent:
         params = self.network.init(key, jnp.zeros((1, *self.observation_space.shape)))
         return TargetedLearner(params, self.optimiser.init(params), (), params)
 
-    def apply(self, params: PyTree, observation: jax.Array) -> Heads:
-        return self.network.apply(params, observation)  # type: ignore[return-value]  # Linen's apply is untyped
+    def apply(self, params: PyTree, observation: jax.Array, action: jax.Array | None = None) -> Heads:
+        return self.network.apply(params, observation, action)  # type: ignore[return-value]  # Linen's is untyped
 
     def learn(
         self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False
@@ -147,12 +163,14 @@ class ModelAgent:
         assert isinstance(learner, TargetedLearner)
 
         def loss(params: PyTree, targets: PyTree, batch: Batch) -> jax.Array:
-            online = time_steps(self.apply, params, batch.rollout)
+            # At all time steps, so that XLA finds what is not by action to be the same as below.
+            action = jnp.pad(batch.rollout.action, ((0, 1), (0, 0)))
+            online = self.apply(params, time_steps(batch.rollout), action)
             return rule.loss({name: value[:-1] for name, value in online.items()}, targets, batch)
 
         def gradient(params: PyTree, given: PyTree, batch: Batch) -> tuple[PyTree, PyTree]:
             weights, memory, target = given
-            online, of_target = (time_steps(self.apply, each, batch.rollout) for each in (params, target))
+            online, of_target = (self.apply(each, time_steps(batch.rollout)) for each in (params, target))
             sides = before_and_after(online, of_target)
             targets, about, memory = targets_and_memory(rule, weights, memory, *sides, batch)
             return mixed_mode_gradient(loss)(params, targets, batch), (about, memory)

@@ -1,138 +1,103 @@
 """What an objective of this kind does with rewards to come, and through which predictions it looks beyond a rollout."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from metaobj.common.agents.agent import Heads, log_probability
-from metaobj.common.experience.batches import Batch
+from metaobj.common.evaluation.credit import verdict
+from metaobj.common.evaluation.credit_files import credit_picture, credit_table
 from metaobj.common.files import make_folder, write_csv
+from metaobj.common.keys import stream
 from metaobj.common.objectives.plugin import Inspection, Loaded
-from metaobj.common.pictures.style import COLOURS, grid_of_panels, save_figure, set_title, style_panel
-from metaobj.common.types import PyTree, Rollout
-from metaobj.disco.agent import before_and_after
+from metaobj.common.pictures.style import MUTED, add_legend, colours, new_figure, save_figure, set_title, style_panel
 from metaobj.disco.config import DiscoTraining
-from metaobj.disco.network import Said
+from metaobj.disco.inspection_data import ENVIRONMENT, Movements, Size, bootstrapping, movements
 from metaobj.disco.objective import Disco
-from metaobj.disco.scalars import squash, two_hot
 
-STEPS, ROLLOUTS, ACTIONS = 20, 64, 3
-PAID = (0, 4, 9, 14, 19)
-"""Steps that are paid for, one at a time."""
-CUTS = ("q", "y", "z")
+_FAR = 10
+"""Steps from a reward at which its reach is told in words."""
+_OUTLOOKS = {
+    "q": "action values 1 higher after the end, and the policy's target",
+    "y": "y after the end as of a paid step, and the policy's target",
+    "z": "z after the end as of a paid step, and the policy's target",
+}
 
 
-def inspect(loaded: Loaded[DiscoTraining, Disco], folder: Path) -> Inspection:
-    """Write reach.png and inspection.csv: how far back a reward moves the policy's targets, and how the target of the
-    last step moves with what is predicted of the state after it.
+def inspect(loaded: Loaded[DiscoTraining, Disco], folder: Path, size: Size | None = None) -> Inspection:
+    """Write what moves the targets of agents of several ages (reach.png, inspection.csv), and what fresh agents earn in
+    chains that are longer than a rollout while the rule is kept from seeing predictions (bootstrap.png, bootstrap.csv).
+
+    Args:
+        loaded: the objective.
+        folder: for the files; made if missing.
+        size: how much is simulated.
     """
+    size = size or Size()
     make_folder(folder)
-    rule, eta = loaded.objective, loaded.eta
-    reach = np.asarray(reaches(rule, eta))  # [len(PAID), T]
-    beyond = {name: float(value) for name, value in sight(rule, eta).items()}
-    figure, (panel, bars) = grid_of_panels(2, 5.2, 3.2, 2)
-    for at, row in zip(PAID, reach, strict=True):
-        panel.plot(np.arange(STEPS), row, marker="o", markersize=3, linewidth=1.2, label=f"reward at step {at}")
-    panel.legend(frameon=False, fontsize=8)
-    style_panel(panel, "how a reward moves the policy's targets", "step of the rollout", "change of log pi_hat(a)")
-    bars.barh(list(beyond), list(beyond.values()), color=COLOURS[0], height=0.6)
-    bars.invert_yaxis()
-    style_panel(bars, "and a better outlook after the last step", "change of log pi_hat(a)", grid_axis="x")
+    key = stream(0, "inspection")
+    paths = [Path(folder) / name for name in ("reach.png", "inspection.csv", "bootstrap.png", "bootstrap.csv")]
+    ages = movements(loaded, size, key)
+    _reach_picture(paths[0], ages, loaded.plugin.name_of(loaded.objective), size)
+    write_csv(paths[1], ("changed", "target", "agent_updates", "distance", "moved"), _rows(ages))
+    found = bootstrapping(loaded, size, stream(key, "evaluation"))
+    said = verdict(found)
+    credit_picture(paths[2], found, said)
+    credit_table(paths[3], found)
+    return Inspection(paths, (said, *map(_in_words, (ages[0], ages[-1]))))
+
+
+def _in_words(age: Movements) -> str:
+    far = min(_FAR, len(age.reward.policy) - 1)
+    moved = ", ".join(
+        f"{name} of its own step by {values[0]:{form}}, of {far} steps before by {values[far]:{form}}"
+        for name, values, form in (("log pi_hat(a)", age.reward.policy, "+.3f"), ("y_hat", age.reward.y, ".2f"))
+    )
+    beyond = ", ".join(f"{name} {moved.policy[0]:+.4f}" for name, moved in age.outlook.items())
+    return (
+        f"after {age.updates} updates a reward of 1 moves {moved}; what a better outlook after the rollout does to the "
+        f"last step's log pi_hat(a): {beyond}"
+    )
+
+
+def _rows(ages: Sequence[Movements]) -> list[tuple[object, ...]]:
+    return [
+        (changed, target, age.updates, distance, f"{value:.6g}")
+        for age in ages
+        for changed, moved in {"reward": age.reward, **age.outlook}.items()
+        for target, values in moved._asdict().items()
+        for distance, value in enumerate(values)
+    ]
+
+
+def _reach_picture(path: Path, ages: Sequence[Movements], name: str, size: Size) -> None:
+    figure = new_figure(11.5, 6.6)
+    grid = figure.subplots(2, 3)
+    measures = {"policy": "change of log pi_hat(a)", "y": "share of y_hat that moves", "z": "share of z_hat that moves"}
+    targets = {"policy": "the policy's target", "y": "the target of y", "z": "the target of z"}
+    back = "steps back from the reward"
+    for panel, (target, measure) in zip(grid[0], measures.items(), strict=True):
+        _lines(panel, [getattr(age.reward, target) for age in ages])
+        style_panel(panel, f"a reward of 1 and {targets[target]}", back, measure)
+    for panel, (head, title) in zip(grid[1], _OUTLOOKS.items(), strict=True):
+        _lines(panel, [np.asarray(age.outlook[head].policy) for age in ages])
+        style_panel(panel, title, "steps back from the last of the rollout", measures["policy"])
+    add_legend(figure, [f"agents after {age.updates} updates" for age in ages])
     set_title(
-        figure, loaded.plugin.name_of(rule), f"means of {ROLLOUTS} rollouts of a fresh agent with {ACTIONS} actions"
+        figure,
+        f"What moves the targets that {name} gives",
+        f"{size.agents} agents in {ENVIRONMENT}, {size.environments} environments each, of which every second one is "
+        "changed: means there, less those elsewhere\n"
+        "only within an episode, so that few steps are behind what is far back",
     )
-    save_figure(figure, folder / "reach.png")
-    rows: list[tuple[str, int, int, float]] = []
-    rows += [("reward", at, step, float(x)) for at, row in zip(PAID, reach, strict=True) for step, x in enumerate(row)]
-    rows += [(name, STEPS, STEPS - 1, value) for name, value in beyond.items()]
-    write_csv(folder / "inspection.csv", ("of", "moved_at", "target_of_step", "change"), rows)
-    through = max(beyond, key=lambda name: abs(beyond[name]))
-    verdict = (
-        f"a reward moves the target of its step by {reach[-1, -1]:+.2f}, of the one before by {reach[-1, -2]:+.2f}, "
-        f"of ten steps before by {reach[-1, -11]:+.2f}",
-        "what is foretold of the state after a rollout moves the last target: "
-        + ", ".join(f"{name} by {value:+.3f}" for name, value in beyond.items())
-        + f"; most of all {through}",
-    )
-    return Inspection([folder / "reach.png", folder / "inspection.csv"], verdict)
+    save_figure(figure, path)
 
 
-def _rollout(rule: Disco, key: jax.Array) -> tuple[Heads, Batch]:
-    """Heads of a fresh agent at T + 1 time steps and steps that paid nothing."""
-    action_key, *keys = jax.random.split(key, 6)
-    sizes = rule.heads(ACTIONS)
-    shape = (STEPS + 1, ROLLOUTS)
-    heads = {
-        "policy": jnp.zeros((*shape, ACTIONS)),
-        "y": 0.1 * jax.random.normal(keys[0], (*shape, sizes["y"])),
-        "z": 0.1 * jax.random.normal(keys[1], (*shape, ACTIONS, sizes["z"])),
-        "q": jnp.log(two_hot(squash(0.1 * jax.random.normal(keys[2], (*shape, ACTIONS)))) + 1e-6),
-        "next_policy": jnp.zeros((*shape, ACTIONS, ACTIONS)),
-    }
-    nothing, never = jnp.zeros((STEPS, ROLLOUTS)), jnp.zeros((STEPS, ROLLOUTS), bool)
-    action = jax.random.randint(action_key, (STEPS, ROLLOUTS), 0, ACTIONS)
-    rollout = Rollout(nothing, action, nothing, never, never, nothing)
-    mu = jnp.full((STEPS, ROLLOUTS, ACTIONS), -jnp.log(float(ACTIONS)))
-    return heads, Batch.of(rollout, behaviour=mu, memory=rule.first_memory())
-
-
-def _said(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> Said:
-    return rule.targets(eta, *before_and_after(heads, heads), batch)[0].said
-
-
-def _targets(rule: Disco, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
-    """Log pi_hat(a) [T, ROLLOUTS]."""
-    return log_probability(_said(rule, eta, heads, batch).policy, batch.rollout.action)
-
-
-def reaches(rule: Disco, eta: PyTree) -> jax.Array:
-    """How a reward of 1 at each of the steps in `PAID` moves log pi_hat(a) in the half of the rollouts that have it,
-    against the other half, [len(PAID), T].
-    """
-    heads, batch = _rollout(rule, jax.random.key(0))
-
-    @jax.jit  # what it is given is no constant of it: compiling would fold them
-    def said(at: jax.Array, eta: PyTree, heads: Heads, batch: Batch) -> jax.Array:
-        reward = jnp.where((jnp.arange(STEPS)[:, None] == at) & _half(), 1.0, 0.0)
-        return _targets(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=reward)))
-
-    without = said(jnp.asarray(-1), eta, heads, batch)
-    return jnp.stack([_apart(said(jnp.asarray(at), eta, heads, batch) - without) for at in PAID])
-
-
-def sight(rule: Disco, eta: PyTree) -> Mapping[str, jax.Array]:
-    """How log pi_hat(a) of the last step moves in the half of the rollouts whose last state promises more, against the
-    other half: by an action value of 1, or by the y or z that a step is to have whose action was paid 1.
-    """
-    heads, batch = _rollout(rule, jax.random.key(1))
-    paid = jnp.where((jnp.arange(STEPS)[:, None] == STEPS - 1) & _half(), 1.0, 0.0)
-    told = _said(rule, eta, heads, batch._replace(rollout=batch.rollout._replace(reward=paid)))
-
-    def better(target: jax.Array, head: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(jnp.mean(target[-1, ::2], 0), head[-1].shape)
-
-    new = {
-        "q": jnp.log(two_hot(squash(jnp.ones((ROLLOUTS, ACTIONS)))) + 1e-6),
-        "y": better(told.y, heads["y"]),
-        "z": better(told.z, heads["z"]),
-    }
-    without = _targets(rule, eta, heads, batch)
-    found = {}
-    for name in CUTS:
-        where = _half()[0].reshape(-1, *(1,) * (heads[name].ndim - 2))
-        changed = {**heads, name: heads[name].at[-1].set(jnp.where(where, new[name], heads[name][-1]))}
-        found[name] = _apart(_targets(rule, eta, changed, batch) - without)[-1]
-    return found
-
-
-def _half() -> jax.Array:
-    """Every second rollout, [1, ROLLOUTS]."""
-    return (jnp.arange(ROLLOUTS) % 2 == 0)[None]
-
-
-def _apart(moved: jax.Array) -> jax.Array:
-    """[T, ROLLOUTS] as the mean of that half less the mean of the other, [T]."""
-    return jnp.mean(moved[:, ::2], 1) - jnp.mean(moved[:, 1::2], 1)
+def _lines(panel: Axes, values: Sequence[np.ndarray]) -> None:
+    """Of each age."""
+    for of_age, colour in zip(values, colours(len(values)), strict=True):
+        panel.plot(of_age, color=colour, linewidth=1.6, marker="o", markersize=2.5)
+    panel.axhline(0, color=MUTED, linewidth=0.8)
+    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -14,7 +14,7 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.own_agents import one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
-from metaobj.disco.agent import BY_ACTION, before_and_after, time_steps
+from metaobj.disco.agent import BY_ACTION, before_and_after, of_taken, time_steps
 from metaobj.disco.config import DiscoTraining
 from metaobj.disco.objective import Disco, Memory
 
@@ -71,13 +71,13 @@ class LoadedDisco:
             UserError: a head is missing or of another size.
         """
         batch = Batch.of(rollout, behaviour=behaviour, memory=memory)
-        online, of_target = (time_steps(apply, each, rollout) for each in (params, target))
+        online, of_target = (apply(each, time_steps(rollout)) for each in (params, target))
         self._check(online, behaviour.shape[-1])
         targets, _ = self.objective.targets(self.eta, *before_and_after(online, of_target), batch)
         constant = jax.lax.stop_gradient(targets)
 
         def loss(params: PyTree) -> jax.Array:
-            return self.objective.loss(apply(params, rollout.observation), constant, batch)
+            return self.objective.loss(of_taken(apply(params, rollout.observation), rollout.action), constant, batch)
 
         return jax.grad(loss)(params), constant.memory
 

@@ -16,6 +16,7 @@ from metaobj.common.agents.agent import Heads
 from metaobj.common.networks.dense import apply_dense, sign_log
 from metaobj.common.networks.lstm import State, backward_lstm, init_lstm, lstm_step
 from metaobj.common.types import PRNGKey, PyTree
+from metaobj.disco.scalars import mean_of
 from metaobj.disco.values import Moments, Steps, Values
 
 CATEGORIES = 600
@@ -141,8 +142,7 @@ def say(weights: PyTree, life: State, seen: Seen) -> Said:
     x, actions = read(weights["reader"], seen)
     u = backward_lstm(weights["lstm"], x, 1.0 - seen.steps.over)  # [T, B, units]
     u = u * apply_dense(weights["gate"], life[0])
-    repeated = jnp.broadcast_to(u[..., None, :], (*actions.shape[:-1], u.shape[-1]))
-    policy = _block(weights["policy"]["hidden"], jnp.concatenate([repeated, actions], -1))
+    policy = _block(weights["policy"]["hidden"], actions, u)
     return Said(
         policy=apply_dense(weights["policy"]["output"], policy)[..., 0],
         y=apply_dense(weights["y_hat"], u),
@@ -163,14 +163,21 @@ def live(weights: PyTree, life: State, seen: Seen, said: Said) -> State:
 
 def _scalar(weights: PyTree, logits: jax.Array) -> jax.Array:
     """Categories [..., n] to what is read of them, [...]."""
-    hidden = jax.nn.relu(apply_dense(weights["hidden"], jax.nn.softmax(logits)))
+    hidden = jax.nn.relu(mean_of(logits, weights["hidden"]["kernel"]) + weights["hidden"]["bias"])
     return apply_dense(weights["output"], hidden)[..., 0]
 
 
-def _block(weights: PyTree, x: jax.Array) -> jax.Array:
-    """[..., A, n] to [..., A, m]: each action's channels and their mean over actions."""
-    mean = jnp.broadcast_to(jnp.mean(x, -2, keepdims=True), x.shape)
-    return jax.nn.relu(apply_dense(weights, jnp.concatenate([x, mean], -1)))
+def _block(weights: PyTree, x: jax.Array, shared: jax.Array | None = None) -> jax.Array:
+    """[..., A, n] to [..., A, m]: each action's channels and their mean over actions. Those that are the same for all
+    actions come first and are given once, `shared` [..., k]: their mean is what they are.
+    """
+    both = jnp.concatenate([x, jnp.broadcast_to(jnp.mean(x, -2, keepdims=True), x.shape)], -1)
+    if shared is None:
+        return jax.nn.relu(apply_dense(weights, both))
+    own, mean = jnp.split(weights["kernel"], 2)  # [k + n, m] each
+    k = shared.shape[-1]
+    of_shared = shared @ (own[:k] + mean[:k]) + weights["bias"]  # [..., m]
+    return jax.nn.relu(of_shared[..., None, :] + both @ jnp.concatenate([own[k:], mean[k:]]))
 
 
 def _pair(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,7 +15,7 @@ from metaobj.common.errors import MOST, UserError, check_numbers
 from metaobj.common.experience.batches import Batch
 from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
 from metaobj.common.types import Metrics, PRNGKey, PyTree
-from metaobj.disco.agent import TARGET
+from metaobj.disco.agent import TARGET, of_taken
 from metaobj.disco.network import CATEGORIES, Said, Seen, Sizes, init_network, live, say
 from metaobj.disco.scalars import BINS, squash, two_hot
 from metaobj.disco.values import Moments, Steps, value_outs
@@ -138,6 +138,7 @@ class Disco:
         return 1.0 - jnp.concatenate([jnp.zeros_like(over[:1]), over[:-1]])
 
     def loss(self, heads: Heads, targets: Targets, batch: Batch) -> jax.Array:
+        """As ever, of heads that are at the actions taken alone where they are by action (see `of_taken`)."""
         parts = losses(heads, targets, batch)
         return jnp.sum(targets.weight * jnp.stack([weight * parts[name] for name, weight in WEIGHTS.items()]).sum(0))
 
@@ -149,7 +150,7 @@ class Disco:
         self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
         config, action = self.meta_loss_config, batch.rollout.action
-        z = _of_action(heads["z"], action)
+        z = of_taken(heads, action)["z"]
         spread = jnp.mean(entropy(heads["policy"]))
         metrics = {"policy_entropy": spread, "prediction_entropy": jnp.mean(entropy(heads["y"]))}
         if "target_size" not in updates:
@@ -190,24 +191,18 @@ def see(heads: Heads, next_heads: Heads, batch: Batch, discount: float) -> tuple
 
 
 def losses(heads: Heads, targets: Targets, batch: Batch) -> dict[str, jax.Array]:
-    """Of each step [T, B], before they are weighed."""
+    """Of each step [T, B], before they are weighed; heads are at the actions taken."""
     rollout, said = batch.rollout, targets.said
     over = rollout.terminated | rollout.truncated
-    foretold = _of_action(heads["next_policy"], rollout.action)
     value = two_hot(squash(targets.returns))
     return {
         "policy": kl_divergence(*_log(said.policy, heads["policy"])),
         "y": kl_divergence(*_log(said.y, heads["y"])),
-        "z": kl_divergence(*_log(said.z, _of_action(heads["z"], rollout.action))),
-        "next_policy": jnp.where(over, 0.0, kl_divergence(*_log(targets.next_policy, foretold))),
-        "value": -jnp.sum(value * jax.nn.log_softmax(_of_action(heads["q"], rollout.action)), -1),
+        "z": kl_divergence(*_log(said.z, heads["z"])),
+        "next_policy": jnp.where(over, 0.0, kl_divergence(*_log(targets.next_policy, heads["next_policy"]))),
+        "value": -jnp.sum(value * jax.nn.log_softmax(heads["q"]), -1),
     }
 
 
 def _log(*logits: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(map(jax.nn.log_softmax, logits))
-
-
-def _of_action(x: jax.Array, action: jax.Array) -> jax.Array:
-    """[T, B, A, n] at the actions that were taken, [T, B, n]."""
-    return jnp.take_along_axis(x, action[..., None, None], -2)[..., 0, :]

@@ -1,8 +1,7 @@
 """Disco as the command and the training loop see it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,14 @@ from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import make_distribution
-from metaobj.common.lifetimes.lifetime import ProgramMaker
-from metaobj.common.lifetimes.on_policy import OnPolicy, on_policy
-from metaobj.common.lifetimes.replayed import Replayed
 from metaobj.common.objectives import file
 from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
-from metaobj.common.rules.on_policy import UpdateRule
-from metaobj.disco.agent import model_agents
 from metaobj.disco.config import ABOUT, DISTRIBUTIONS, PRESETS, DiscoTraining
 from metaobj.disco.convert import CARD, PUBLISHED, convert
 from metaobj.disco.inspection import inspect
 from metaobj.disco.interface import LoadedDisco
 from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
-
-
-def programs(config: DiscoTraining, rule: UpdateRule) -> ProgramMaker[Any]:
-    """Programs of agents that learn by `rule` as a configuration has it."""
-    return trials(config, rule, partial(Replayed, replay=config.replay) if config.replay.trajectories else OnPolicy)
-
-
-def trials(config: DiscoTraining, rule: UpdateRule, kind: Callable[..., OnPolicy] = OnPolicy) -> ProgramMaker[Any]:
-    """Likewise of agents through whose updates the rule is trained, by default: without a store."""
-    return on_policy(
-        rule,
-        rollout_steps=config.rollout_steps,
-        discount=config.discount,
-        value=config.value,
-        remat=config.remat,
-        agents=model_agents(config.model),
-        kind=kind,
-    )
+from metaobj.disco.programs import programs, trials
 
 
 def _baselines(config: DiscoTraining) -> list[Method]:

@@ -35,7 +35,14 @@ def two_hot(h: jax.Array) -> jax.Array:
     )
 
 
+def mean_of(logits: jax.Array, values: jax.Array) -> jax.Array:
+    """The mean of values [n, m] of n categories with these logits [..., n], [..., m]. Probabilities are not divided by
+    their sum before, but the mean after: there is far less of it.
+    """
+    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, -1, keepdims=True)))
+    return weights @ values / jnp.sum(weights, -1, keepdims=True)
+
+
 def expected(logits: jax.Array) -> jax.Array:
     """The scalar [...] that categories [..., BINS] stand for: their mean, then unsquashed."""
-    support = jnp.arange(-LIMIT, LIMIT + 1, dtype=logits.dtype)
-    return unsquash(jnp.sum(jax.nn.softmax(logits) * support, -1))
+    return unsquash(mean_of(logits, jnp.arange(-LIMIT, LIMIT + 1, dtype=logits.dtype)[:, None])[..., 0])

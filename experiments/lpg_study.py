@@ -10,30 +10,24 @@ and networks in CartPole, each at the best of a few learning rates there. A2C st
 Runs add to one table, so several at once may share the variants.
 """
 
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import tyro
-from rich.console import Console
 
 from experiments.rows import Row, add, check_only, read
+from experiments.study import Task, Trained, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import a2c
-from metaobj.common.evaluation.method import Method
-from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
-from metaobj.common.evaluation.statistics import interquartile_mean
+from metaobj.common.evaluation.credit import KINDS, Variant
 from metaobj.common.evaluation.suites import make_suite
-from metaobj.common.meta.trainer import MetaTrainer, TrainingState
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.contestants import learned
-from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded
-from metaobj.common.objectives.train import make_trainer, save_objective, started
-from metaobj.lpg.bootstrap import WORLDS, Variant, bootstrapping
+from metaobj.common.objectives.train import make_trainer
+from metaobj.lpg.bootstrap import bootstrapping
 from metaobj.lpg.config import GRIDS, VALUE, LPGTraining
 from metaobj.lpg.inspection_data import Size
 from metaobj.lpg.objective import LPG
@@ -78,14 +72,6 @@ def _evolved(kind: Any) -> LPGTraining:
     return replace(_LAYOUTS, estimator=kind, meta_updates=updates, checkpoint_every=updates, log_every=updates // 24)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A variant: a configuration, and after which shares of its meta-updates it is judged."""
-
-    config: LPGTraining
-    judged: tuple[float, ...] = (1.0,)
-
-
 PLAIN = "LPG"
 STARTED, VALUED = "LPG, from the hand-written rule", "LPG+V, from A2C"
 STARTS = (PLAIN, STARTED, VALUED)
@@ -124,7 +110,7 @@ A2C = "A2C"
 
 TASKS = {"layouts": "held-out-layouts", "cartpole": "CartPole-v1"}
 """Suites of one task each."""
-_CHAINS = [f"{world}{cut}" for world in WORLDS for cut in ("", ", no y")]
+_CHAINS = [f"{world}{cut}" for world in KINDS for cut in ("", ", no y")]
 COLUMNS = (
     "variant",
     "seed",
@@ -155,59 +141,22 @@ class Arguments:
     """The table; what stands there already is not run again."""
 
 
-def meta_trained(
-    variant: Trained, trainer: MetaTrainer, seed: int
-) -> Iterator[tuple[float, Loaded[LPGTraining, LPG], Row]]:
-    """What there is to be judged, by the share of the meta-updates done."""
-    config = trainer.config
-    seeded = replace(trainer, config=replace(config, seed=seed))
-    state = started(plugin, seeded, seeded.init(), Console(quiet=True))
-    metrics: Row = {}
-    for at in range(config.meta_updates // config.log_every + 1):
-        share = at * config.log_every / config.meta_updates
-        if share in variant.judged:
-            yield share, frozen(seeded, state), metrics
-        if share < 1:
-            state, seen = trainer.run_chunk(state)
-            metrics = {name: float(np.mean(seen[name])) for name in ("policy_entropy", "clipped") if name in seen}
-
-
-def frozen(trainer: MetaTrainer, state: TrainingState) -> Loaded[LPGTraining, LPG]:
-    """The objective as others would find it."""
-    steps = trainer.first_steps + int(state.step) * trainer.steps_per_update
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "objective.safetensors"
-        save_objective(path, plugin, trainer, state, steps)
-        return load_objective(path)
-
-
 def in_chains(loaded: Loaded[LPGTraining, LPG], seed: int) -> Row:
     """Shares of the optimal return in chains longer than a rollout."""
     variants = {"": Variant(), ", no y": Variant(("y",))}
     found = bootstrapping(loaded, Size(), jax.random.key(seed), [*variants.values()]).scores
     return {
-        f"{world}{name}": float(found[variant, world].point) for world in WORLDS for name, variant in variants.items()
+        f"{world}{name}": float(found[variant, world].point) for world in KINDS for name, variant in variants.items()
     }
 
 
-def in_tasks(method: Method, arguments: Arguments) -> Row:
-    """Interquartile means over fresh agents of final return and area under the curve of returns, by task."""
-    protocol = EvaluationProtocol(seeds=arguments.agents, tuning_seeds=arguments.tuning_agents, tuning="suite")
-    row: Row = {}
-    for task, name in TASKS.items():
-        if task not in arguments.judged_in:
-            continue
-        suite = make_suite(name)
-        trials, contestant = Trials(protocol), Contestant(method.name, (method,))
-        best = tune(trials, contestant, suite).setting
-        curves = evaluate(trials, contestant, suite, {suite[0].environment: best})
-        returns = curves.returns if task == "cartpole" else curves.normalised  # [1, agents, bins]
-        # Who has diverged earns nothing.
-        returns = np.nan_to_num(returns)
-        row[f"{task}_final"] = float(interquartile_mean(returns[..., -1]))
-        row[f"{task}_area"] = float(interquartile_mean(returns.mean(-1)))
-        row[f"{task}_rate"] = best["learning_rate"]
-    return row
+def tasks(arguments: Arguments) -> dict[str, Task]:
+    """What fresh agents are judged in."""
+    return {
+        task: Task(make_suite(name)[0], normalised=task != "cartpole")
+        for task, name in TASKS.items()
+        if task in arguments.judged_in
+    }
 
 
 def main() -> None:
@@ -225,7 +174,8 @@ def main() -> None:
         if name == A2C:
             if not any(row["variant"] == A2C for row in read(arguments.out)):
                 method = a2c(_BASE.rollout_steps, _BASE.discount, _BASE.value)
-                keep({"variant": name, "seed": 0, "share": 0.0, **in_tasks(method, arguments)})
+                judged = in_tasks(method, tasks(arguments), arguments.agents, arguments.tuning_agents)
+                keep({"variant": name, "seed": 0, "share": 0.0, **judged})
             continue
         variant = VARIANTS[name]
         trainer: MetaTrainer | None = None
@@ -236,12 +186,13 @@ def main() -> None:
             # The seed is in the first state alone, so that all share what is compiled; unless it says what worlds are.
             if trainer is None or variant.config.worlds:
                 trainer = make_trainer(plugin, replace(variant.config, seed=seed))
-            for share, loaded, metrics in meta_trained(variant, trainer, seed):
+            for share, loaded, metrics in meta_trained(plugin, variant, trainer, seed):
                 if share not in done:
                     row = {"variant": name, "seed": seed, "share": share, **metrics}
                     row["environment_steps"] = loaded.metadata["environment_steps"]
                     chains = in_chains(loaded, seed) if "chains" in arguments.judged_in else {}
-                    keep(row | chains | in_tasks(learned(loaded), arguments))
+                    judged = in_tasks(learned(loaded), tasks(arguments), arguments.agents, arguments.tuning_agents)
+                    keep(row | chains | judged)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,29 @@
-"""Does a learned LPG bootstrap, and through what?
+"""Through what does a learned LPG bootstrap?
 
-On chains that are longer than a rollout, credit for the first action has to be kept somewhere until it is paid for: in
-the prediction y, in the policy pi, whose later actions do nothing in a plain chain, or in the value function V where
-the rule reads it. What the rule needs, fresh agents lose when the rule is kept from seeing it.
+In the prediction y, in the policy pi, or in the value function V where the rule reads it: see
+`common.evaluation.credit`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metaobj.common.environments.delayed_chain import COST, ChainParams, DelayedChain, chain_spec
-from metaobj.common.environments.protocol import Discrete, reference_returns
+from metaobj.common.environments.delayed_chain import ChainParams, DelayedChain
+from metaobj.common.environments.protocol import Discrete
 from metaobj.common.environments.splits import Split
-from metaobj.common.evaluation.bootstrap import Interval, stratified_bootstrap
-from metaobj.common.evaluation.statistics import mean
-from metaobj.common.evaluation.training import train_agents
-from metaobj.common.evaluation.worlds import DrawnWorlds
+from metaobj.common.evaluation.credit import (
+    KINDS,
+    Bootstrapping,
+    Variant,
+    all_cuts,
+    chains,
+    draw_chains,
+    live_in_chains,
+)
+from metaobj.common.evaluation.grown import born, grown
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy
 from metaobj.common.lifetimes.population import Family
@@ -28,14 +31,9 @@ from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PRNGKey
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.cut import CHANNELS, Cut
-from metaobj.lpg.inspection_data import Size, begin, settled, train
+from metaobj.lpg.inspection_data import Size
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.programs import programs
-
-LEARNS, LEARNS_IN_PART = 0.8, 0.3
-"""A rule bootstraps, or does in part, whose agents earn at least this share of the optimal return."""
-NEEDED = 0.5
-"""A channel is needed if without it less than this share is left of what agents earn."""
 
 _LONGER = 30
 """Chains have at most so many steps more than a rollout."""
@@ -43,52 +41,14 @@ _NEAREST = 16
 """From how many states y is taken where it is told."""
 _USUAL = {"learning_rate": 80.0, "kl_weight": 0.5}
 _PLAIN = "chain/long"
-
-WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "plain": (_PLAIN, {}),
-    "costly": ("chain/long_costly", {"cost": COST}),
-    "narrow": ("chain/short_narrow", {"narrow": True}),
-}
-"""Kinds of chains: whose settings are taken from meta-training, and how they differ from a plain one. In all but the
-first what the policy does later matters, so that it is not free to say what the first action was.
-"""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a rule sees."""
-
-    cut: tuple[str, ...] = ()
-    """Of `CHANNELS`."""
-    told: bool = False
-    """Whether it sees, in place of the agent's y, one that tells the state's true value."""
-
-    @property
-    def name(self) -> str:
-        if self.told:
-            return "y told"
-        return f"{' and '.join(self.cut)} cut" if self.cut else "as it is"
-
-
-@dataclass(frozen=True, eq=False)
-class Bootstrapping:
-    """What agents earned in the last tenth of their lives, by what their rule saw, in each kind of chain."""
-
-    scores: Mapping[tuple[Variant, str], Interval]
-    """Share of the optimal return, by variant and world: 1 is the best. 0 is earned by who knows everything but the
-    first action; below 0 later actions are wrong too.
-    """
-    seeds: int
-    """Agents behind each."""
-    lengths: tuple[int, int]
-    """Of the shortest and the longest chain."""
+SETTLED = {"plain": _PLAIN, "costly": "chain/long_costly", "narrow": "chain/short_narrow"}
+"""From where a kind of chains takes the settings that meta-training came to."""
 
 
 def variants(rule: LPG) -> list[Variant]:
     """The rule as it is, every way to cut it, and with y told."""
     channels = [name for name in CHANNELS if name != "V" or rule.config.value_inputs]
-    cuts = [cut for number in range(len(channels) + 1) for cut in combinations(channels, number)]
-    return [*map(Variant, cuts), Variant(told=True)]
+    return [*all_cuts(channels), Variant(told=True)]
 
 
 def bootstrapping(
@@ -96,10 +56,10 @@ def bootstrapping(
 ) -> Bootstrapping:
     """Train fresh tables by the rule and by its variants, all or those `asked`, each in the same held-out chains."""
     T = loaded.config.rollout_steps
-    long = _chains(loaded, (T + 1, T + _LONGER), "held_out", tuple(WORLDS))
+    long = _chains(loaded, (T + 1, T + _LONGER), "held_out", tuple(KINDS))
     worlds_key, told_key, lives_key = jax.random.split(key, 3)
-    worlds = _draw(long, worlds_key, size.chain_agents)
-    each = [settled(loaded, (name, _PLAIN), _USUAL) for name, _ in WORLDS.values()]
+    worlds = draw_chains(long, worlds_key, size.chain_agents)
+    each = [loaded.settled((SETTLED[kind], _PLAIN), _USUAL) for kind in KINDS]
     setting = {name: np.repeat([chosen[name] for chosen in each], size.chain_agents) for name in each[0]}
     asked = asked or variants(loaded.objective)
     space = long.program.environment.observation_space
@@ -108,84 +68,16 @@ def bootstrapping(
     if any(variant.told for variant in asked):
         short = _chains(loaded, (1, T), "any", ("plain",))
         told = _told(loaded, short, worlds.params, each[0], size, told_key)  # [n, S, m]
-    record = train_agents(
-        Cut(loaded.objective, long.program.lambda_),
-        loaded.eta,
-        long,
-        worlds,
-        size.chain_updates,
-        [{**setting, **_knobs(variant, told)} for variant in asked],
-        lives_key,
-        bins=min(10, size.chain_updates),
-    )
-    assert record.random is not None and record.optimal is not None
-    # Who has diverged is worth as much as uniform actions.
-    last = np.where(record.diverged[:, -1], record.random, record.returns[:, -1]) / record.optimal
-    shares = last.reshape(len(asked), len(WORLDS), 1, size.chain_agents)
-    scores = {
-        (variant, world): stratified_bootstrap(shares[i, j], mean)
-        for i, variant in enumerate(asked)
-        for j, world in enumerate(WORLDS)
-    }
-    lengths = np.asarray(worlds.params.length)
-    return Bootstrapping(scores, size.chain_agents, (int(lengths.min()), int(lengths.max())))
-
-
-def verdict(found: Bootstrapping) -> str:
-    """One line: whether the rule bootstraps by the thresholds above, and through what."""
-    plain = {
-        variant: float(score.point) for (variant, world), score in found.scores.items() if world == next(iter(WORLDS))
-    }
-    earned = plain[Variant()]
-    chains = f"{earned:.2f} of optimal on chains of {found.lengths[0]} to {found.lengths[1]} steps"
-    if earned < LEARNS_IN_PART:
-        told = plain[Variant(told=True)]
-        return f"does not bootstrap: {chains}, longer than a rollout; {told:.2f} if y tells the states' true values"
-    needed = _needed(plain)
-    word = "bootstraps" if earned >= LEARNS else "bootstraps in part"
-    if needed:
-        without = ", ".join(f"{plain[Variant(cut)]:.2f} without {' and '.join(cut)}" for cut in needed)
-        through = " and ".join(" or ".join(cut) for cut in needed)
-    else:
-        everything = max((variant.cut for variant in plain), key=len)
-        without = f"{plain[Variant(everything)]:.2f} without {' and '.join(everything)}"
-        through = f"none of {', '.join(everything)}"
-    elsewhere = ", ".join(
-        f"{float(score.point):.2f} on {world} ones"
-        for (variant, world), score in found.scores.items()
-        if variant == Variant() and world != next(iter(WORLDS))
-    )
-    return f"{word} through {through}: {chains}, {without}; {elsewhere}"
-
-
-def _needed(scores: Mapping[Variant, float]) -> list[tuple[str, ...]]:
-    """The smallest sets of channels without which too little is left: of each at least one is needed."""
-    least = NEEDED * scores[Variant()]
-    cuts = [variant.cut for variant, score in scores.items() if variant.cut and score < least]
-    return [cut for cut in cuts if not any(set(other) < set(cut) for other in cuts)]
+    settings = {variant: {**setting, **_knobs(variant, told)} for variant in asked}
+    rule = Cut(loaded.objective, long.program.lambda_)
+    return live_in_chains(rule, loaded.eta, long, worlds, size.chain_updates, settings, lives_key)
 
 
 def _chains(
-    loaded: Loaded[LPGTraining, LPG], length: tuple[int, int], split: Split, worlds: Sequence[str]
+    loaded: Loaded[LPGTraining, LPG], length: tuple[int, int], split: Split, kinds: Sequence[str]
 ) -> Family[OnPolicy]:
-    config = loaded.config
-    environment = DelayedChain(config.rollout_steps + _LONGER)
-    specs = [chain_spec(environment, length, split=split, **WORLDS[world][1]) for world in worlds]
-    return Family(
-        program=programs(config, loaded.objective)(Entry(_PLAIN), environment),
-        tasks=tuple(range(len(worlds))),
-        specs=jax.tree.map(lambda *leaves: np.stack(leaves), *specs),
-        updates=np.zeros(len(worlds), np.int32),
-        lifetimes=np.arange(len(worlds)),
-    )
-
-
-def _draw(family: Family[OnPolicy], key: PRNGKey, count: int) -> DrawnWorlds:
-    """`count` worlds of each kind, kinds in their order."""
-    kinds = len(family.tasks)
-    members = jnp.repeat(jnp.arange(kinds), count)
-    params = jax.jit(jax.vmap(family.draw_params))(jax.random.split(key, kinds * count), members)
-    return DrawnWorlds(kinds * count, params, reference_returns(family.program.environment, params))
+    chain = DelayedChain(loaded.config.rollout_steps + _LONGER)
+    return chains(programs(loaded.config, loaded.objective)(Entry(_PLAIN), chain), chain, length, split, kinds)
 
 
 def _knobs(variant: Variant, told: np.ndarray) -> dict[str, Any]:
@@ -211,7 +103,8 @@ def _told(
     hyperparameters = {name: jnp.float32(value) for name, value in setting.items()}
     keys = jax.random.split(key, size.chain_agents)
     updates = jnp.int32(size.chain_updates)
-    agents = train(loaded.objective, short.program, loaded.eta, begin(short, keys, hyperparameters, updates), updates)
+    fresh = born(short, keys, hyperparameters, updates)
+    agents = grown(loaded.objective, short.program, loaded.eta, fresh, updates)
     learnt = np.asarray(agents.learner.params["prediction"])  # [agents, S, m]
     discount = short.program.discount
     states = learnt.shape[1]

@@ -7,11 +7,13 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from metaobj.common.evaluation.credit import verdict
+from metaobj.common.evaluation.credit_files import credit_picture, credit_table
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
 from metaobj.common.objectives.plugin import Inspection, Loaded
 from metaobj.lpg import inspection_plots
-from metaobj.lpg.bootstrap import bootstrapping, verdict
+from metaobj.lpg.bootstrap import bootstrapping
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.inspection_data import (
     DISCOUNTS,
@@ -89,12 +91,8 @@ def inspect(loaded: Loaded[LPGTraining, LPG], folder: Path, size: Size | None = 
 
     found = bootstrapping(loaded, size, stream(key, "evaluation"))
     said = verdict(found)
-    inspection_plots.bootstrap_picture(paths[4], found, said)
-    rows = [
-        (variant.name, world, *(f"{float(value):.6g}" for value in score), found.seeds)
-        for (variant, world), score in found.scores.items()
-    ]
-    write_csv(paths[5], ("variant", "world", "score", "low", "high", "seeds"), rows)
+    credit_picture(paths[4], found, said)
+    credit_table(paths[5], found)
     return Inspection(paths, (said,))
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from metaobj.common.devices import quick_jit
 from metaobj.common.environments.protocol import Discrete
+from metaobj.common.evaluation.grown import born, grown
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.on_policy import OnPolicy, OnPolicyLifetime
 from metaobj.common.lifetimes.population import Family, make_families
 from metaobj.common.objectives.plugin import Loaded
-from metaobj.common.types import Hyperparameters, PRNGKey, PyTree, Rollout
+from metaobj.common.types import PRNGKey, PyTree, Rollout
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.programs import programs
@@ -91,18 +92,7 @@ def make_setup(loaded: Loaded[LPGTraining, LPG], size: Size) -> Setup:
     known = entries.get(ENVIRONMENT, Entry(ENVIRONMENT))
     entry = Entry(ENVIRONMENT, num_environments=known.num_environments, updates=known.updates, split="held_out")
     (family,) = make_families([entry], programs(config, loaded.objective))
-    return Setup(family, settled(loaded, (ENVIRONMENT,), _USUAL), size.updates or entry.updates)
-
-
-def settled(
-    loaded: Loaded[LPGTraining, LPG], environments: Sequence[str], usual: Mapping[str, float]
-) -> dict[str, float]:
-    """The hyperparameters that meta-training settled on in the first of these environments in which that is known, or
-    the usual ones.
-    """
-    found = dict(zip((entry.environment for entry in loaded.entries), loaded.settings, strict=False))
-    chosen = next((found[name] for name in environments if name in found), {})
-    return {name: float(chosen.get(name, value)) for name, value in usual.items()}
+    return Setup(family, loaded.settled((ENVIRONMENT,), _USUAL), size.updates or entry.updates)
 
 
 def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRNGKey) -> list[tuple[int, Snapshot]]:
@@ -110,37 +100,15 @@ def look_at_ages(objective: LPG, eta: PyTree, setup: Setup, size: Size, key: PRN
     program = setup.family.program
     hyperparameters = {name: jnp.float32(value) for name, value in setup.hyperparameters.items()}
     length = jnp.int32(setup.updates)
-    agents = begin(setup.family, jax.random.split(key, size.agents), hyperparameters, length)
+    agents = born(setup.family, jax.random.split(key, size.agents), hyperparameters, length)
     seen, done = [], 0
     for share in size.ages:
         until = max(1, round(share * setup.updates))
-        agents = train(objective, program, eta, agents, jnp.int32(until - done))
+        agents = grown(objective, program, eta, agents, jnp.int32(until - done))
         done = until
         looked = _look(objective, program, size.rollouts, eta, agents)
         seen.append((done, jax.tree.map(np.asarray, looked)))
     return seen
-
-
-@quick_jit(static_argnums=0)
-def begin(
-    family: Family[OnPolicy], keys: PRNGKey, hyperparameters: Hyperparameters, length: jax.Array
-) -> OnPolicyLifetime:
-    """Fresh agents, one for each key, in worlds of the family's first task."""
-
-    def one(key: PRNGKey) -> OnPolicyLifetime:
-        world_key, life_key = jax.random.split(key)
-        return family.start(world_key, life_key, hyperparameters, length)
-
-    return jax.vmap(one)(keys)
-
-
-@quick_jit(static_argnums=(0, 1))
-def train(
-    objective: LPG, program: OnPolicy, eta: PyTree, agents: OnPolicyLifetime, updates: jax.Array
-) -> OnPolicyLifetime:
-    """The agents after so many updates more."""
-    one_update = jax.vmap(lambda agent: program.update(objective, eta, agent)[0])
-    return jax.lax.fori_loop(0, updates, lambda _, agents: one_update(agents), agents)
 
 
 @quick_jit(static_argnums=(0, 1, 2))

@@ -12,8 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from metaobj.common.pictures.style import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel, wrapped
-from metaobj.lpg.bootstrap import LEARNS, Bootstrapping
+from metaobj.common.pictures.style import INK, MUTED, colours, new_figure, save_figure, set_title, style_panel
 from metaobj.lpg.inspection_data import DISCOUNTS, Pulses, Snapshot, Values
 
 Table = Mapping[tuple[str, int | None, float | None], float]
@@ -250,41 +249,6 @@ def bootstrapping_picture(path: Path, answers: Pulses, pi: float, discount: floa
         f"in a made-up rollout: no other reward, actions of probability {pi:.2f}, elsewhere the median prediction;\n"
         "a rich or poor state has the median y of the fifth of states of most or least value "
         f"(at discount {discount:g})",
-    )
-    save_figure(figure, path)
-
-
-def bootstrap_picture(path: Path, found: Bootstrapping, said: str) -> None:
-    """What agents earn in chains that are longer than a rollout, by what the rule is kept from seeing.
-
-    Args:
-        path: of the PNG.
-        found: what they earn.
-        said: the verdict, which the picture shows.
-    """
-    variants = list(dict.fromkeys(variant for variant, _ in found.scores))
-    worlds = list(dict.fromkeys(world for _, world in found.scores))
-    figure = new_figure(3.8 * len(worlds) + 1.0, 0.38 * len(variants) + 2.2)
-    panels = figure.subplots(1, len(worlds), sharey=True, squeeze=False)[0]
-    places = np.arange(len(variants))
-    whole, cut, told = colours(3)
-    for panel, world in zip(panels, worlds, strict=True):
-        for place, variant in zip(places, variants, strict=True):
-            score = found.scores[(variant, world)]
-            colour = told if variant.told else cut if variant.cut else whole
-            panel.plot([score.low, score.high], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
-            panel.plot(score.point, place, color=colour, marker="o", markersize=7)
-        for at, style in ((0.0, "-"), (LEARNS, ":"), (1.0, "-")):
-            panel.axvline(at, color=MUTED, linewidth=0.8, linestyle=style)
-        style_panel(panel, f"{world} chains", "share of the optimal return", grid_axis="x")
-        panel.tick_params(axis="y", length=0)
-    panels[0].set_yticks(places, [variant.name for variant in variants])
-    panels[0].invert_yaxis()
-    set_title(
-        figure,
-        wrapped(said[:1].upper() + said[1:], 110),
-        f"last tenth of {found.seeds} agents' lives in each kind of chain, by what the rule sees, with 95 % intervals\n"
-        f"0: the first action at random, all else right; 1: the best; dotted: {LEARNS:g}, what counts as learnt",
     )
     save_figure(figure, path)
 

@@ -27,10 +27,11 @@ PAGES = {name: text for name, text in PAGES.items() if not name.startswith("docs
 PAGES["README.md"] = (TOP / "README.md").read_text()
 RUN = {
     "docs/how-to/agent.md": 2,
+    "docs/how-to/disco.md": 1,
     "docs/how-to/environment.md": 1,
     "docs/how-to/python.md": 1,
 }
-"""How many blocks of Python a page has, all of which are run below."""
+"""How many blocks of Python a page has, all of which are run below, and Disco's in `disco/test_loop.py`."""
 
 
 def blocks(page: str, language: str) -> list[str]:

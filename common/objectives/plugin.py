@@ -171,6 +171,14 @@ class Loaded(Generic[Config, Rule]):
                 )
         return self.entries
 
+    def settled(self, environments: Sequence[str], usual: Mapping[str, float]) -> dict[str, float]:
+        """The hyperparameters that meta-training settled on in the first of these environments in which that is known,
+        or the usual ones.
+        """
+        found = dict(zip((entry.environment for entry in self.entries), self.settings, strict=False))
+        chosen = next((found[name] for name in environments if name in found), {})
+        return {name: float(chosen.get(name, value)) for name, value in usual.items()}
+
 
 def kinds() -> list[str]:
     """The names of the installed kinds of objectives."""

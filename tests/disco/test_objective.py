@@ -14,7 +14,7 @@ from metaobj.common.environments.protocol import Box, Discrete
 from metaobj.common.errors import UserError
 from metaobj.common.objectives import file
 from metaobj.common.objectives.loading import load_objective
-from metaobj.disco.agent import ModelAgent, ModelConfig, model_agents
+from metaobj.disco.agent import ModelAgent, ModelConfig, model_agents, of_taken
 from metaobj.disco.convert import convert, nested
 from metaobj.disco.interface import LoadedDisco
 from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss
@@ -147,6 +147,13 @@ def test_outputs_are_of_the_sizes_asked_for():
         "next_policy": (T, B, A, A),
     }
     jax.tree.map(np.testing.assert_array_equal, learner.target, learner.params)
+
+
+def test_heads_of_the_action_taken_alone_are_those_of_all_actions(batch):
+    learner, action = INIT(jax.random.key(1)), batch.rollout.action
+    everything = jax.jit(AGENT.apply)(learner.params, batch.rollout.observation)
+    alone = jax.jit(AGENT.apply)(learner.params, batch.rollout.observation, action)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-13), alone, of_taken(everything, action))
 
 
 def test_agents_are_judged_by_hand(batch):

@@ -1,7 +1,5 @@
 """Disco103 against what the published package computed with the published weights."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.networks.dense import sign_log
 from metaobj.common.objectives.loading import load_objective
 from metaobj.disco import scalars
+from metaobj.disco.agent import of_taken
 from metaobj.disco.network import live, read, say
 from metaobj.disco.objective import Disco, losses, see
 from metaobj.disco.values import Moments
@@ -132,10 +131,13 @@ def test_losses_and_their_gradients(data, eta, heads, batch, first_targets):
     np.testing.assert_array_equal(first_targets.weight[1:] > 0, mask[1:] > 0)
     targets = first_targets._replace(weight=mask / mask.sum())
     online = {name: heads[0][name] for name in NAMES}
-    parts = losses(online, targets, batch)
+    parts = losses(of_taken(online, batch.rollout.action), targets, batch)
     for ours, theirs in {"policy": "pi", "y": "y", "z": "z", "next_policy": "aux", "value": "q"}.items():
         close(parts[ours], wanted[f"loss_{theirs}_per_step"], 1e-3)
-    loss = partial(Disco().loss, targets=targets, batch=batch)
+
+    def loss(online):
+        return Disco().loss(of_taken(online, batch.rollout.action), targets, batch)
+
     total, gradient = jax.jit(jax.value_and_grad(loss))(online)
     close(total, wanted["loss_total"], 1e-3)
     for ours, theirs in NAMES.items():
@@ -164,7 +166,8 @@ def test_gradients_of_the_weights(eta, heads, batch):
 
     def loss(eta):
         targets = Disco().targets(eta, *heads, batch)[0]._replace(weight=mask / mask.sum())
-        return Disco().loss({name: heads[0][name] for name in NAMES}, targets, batch)
+        online = {name: heads[0][name] for name in NAMES}
+        return Disco().loss(of_taken(online, batch.rollout.action), targets, batch)
 
     close_norms(jax.jit(jax.grad(loss))(eta), wanted, "eta_grad_norm/")
 

@@ -1,4 +1,4 @@
-"""Whether a learned LPG bootstraps: what a cut rule sees, which y tells a value, and the verdict."""
+"""Through what a learned LPG bootstraps: what a cut rule sees, and which y tells a value."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 
 from metaobj.common.environments.delayed_chain import CHAIN, ChainParams, chain_spec
-from metaobj.common.evaluation.bootstrap import Interval
 from metaobj.common.experience.batches import Batch
 from metaobj.common.types import Rollout
-from metaobj.lpg.bootstrap import (
-    WORLDS,
-    Bootstrapping,
-    Variant,
-    chain_values,
-    nearest_predictions,
-    variants,
-    verdict,
-)
+from metaobj.lpg.bootstrap import chain_values, nearest_predictions, variants
 from metaobj.lpg.cut import CHANNELS, Cut
 from metaobj.lpg.objective import LPG, LPGConfig
 
@@ -139,39 +130,3 @@ def test_all_ways_to_cut_a_rule():
     assert names == ["as it is", "y cut", "pi cut", "y and pi cut", "y told"]
     assert len(variants(WITH_VALUES)) == 2**3 + 1
     assert "y and pi and V cut" in [variant.name for variant in variants(WITH_VALUES)]
-
-
-def found(elsewhere: float = 0.5, told: float = 0.7, **plain: float) -> Bootstrapping:
-    """Scores on plain chains by what is cut, "none" where nothing is."""
-    scores = {}
-    for name, score in {**plain, "told": told}.items():
-        cut = () if name in ("none", "told") else tuple(name.split("_"))
-        for world in WORLDS:
-            point = score if world == "plain" else elsewhere
-            scores[(Variant(cut, name == "told"), world)] = Interval(
-                *map(np.asarray, (point, point - 0.1, point + 0.1))
-            )
-    return Bootstrapping(scores, 16, (24, 48))
-
-
-SAID = {
-    "bootstraps through y: 0.98 of optimal on chains of 24 to 48 steps, 0.31 without y; 0.50 on costly ones, 0.50 on "
-    "narrow ones": found(none=0.98, y=0.31, pi=0.97, y_pi=0.02),
-    "bootstraps in part through y and pi: 0.60 of optimal on chains of 24 to 48 steps, 0.29 without y, 0.10 without "
-    "pi; 0.50 on costly ones, 0.50 on narrow ones": found(none=0.6, y=0.29, pi=0.1, y_pi=0.0),
-    "bootstraps through y or pi: 0.80 of optimal on chains of 24 to 48 steps, -0.10 without y and pi; 0.50 on costly "
-    "ones, 0.50 on narrow ones": found(none=0.8, y=0.41, pi=0.8, y_pi=-0.1),
-    "does not bootstrap: 0.29 of optimal on chains of 24 to 48 steps, longer than a rollout; 0.70 if y tells the "
-    "states' true values": found(none=0.29, y=0.0, pi=0.0, y_pi=0.0),
-    "bootstraps through none of y, pi: 0.90 of optimal on chains of 24 to 48 steps, 0.85 without y and pi; 0.50 on "
-    "costly ones, 0.50 on narrow ones": found(none=0.9, y=0.9, pi=0.9, y_pi=0.85),
-    "bootstraps through V and y or pi: 1.00 of optimal on chains of 24 to 48 steps, 0.20 without V, 0.40 without y and "
-    "pi; 0.50 on costly ones, 0.50 on narrow ones": found(
-        none=1.0, y=0.9, pi=0.9, V=0.2, y_pi=0.4, y_V=0.1, pi_V=0.1, y_pi_V=0.0
-    ),
-}
-
-
-@pytest.mark.parametrize("said", SAID)
-def test_the_verdict(said):
-    assert verdict(SAID[said]) == said
