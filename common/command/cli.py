@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from metaobj.common.command.arguments import last_value, parse, with_configuration
 from metaobj.common.command.configured import as_toml, starting_configuration, suited
+from metaobj.common.command.exporting import export
 from metaobj.common.command.lines import say
 from metaobj.common.command.listing import list_all
 from metaobj.common.command.options import (
@@ -57,6 +58,8 @@ usage: metaobj COMMAND ...
                          say the same in a smaller network, or as a formula
   convert FILE [--out FILE]
                          an objective file of weights published in another form
+  export OBJECTIVE --to numpy|torch [--out FILE]
+                         a Python module that says the same without JAX
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
   show OBJECTIVE         where it comes from, what it was trained on, what it does
@@ -125,6 +128,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "inspect": inspect,
         "distil": distil,
         "convert": convert_file,
+        "export": export,
         "follow": follow,
         "show": show,
         "list": list_all,

@@ -138,6 +138,19 @@ class ConvertArguments:
     """The objective file; by default of the same name, with the ending .safetensors, in the folder where one is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportArguments:
+    """Say an objective as one Python module that needs neither this package nor JAX."""
+
+    objective: Objective
+    """A file, a run folder, RUN@STEP, or pretrained:NAME."""
+    to: Literal["numpy", "torch"]
+    """The library that the module computes with."""
+    out: Annotated[Path | None, _called("FILE")] = None
+    """The module; by default of the objective's name, with the ending .py, in the folder where one is. Its weights go
+    beside it."""
+
+
 @dataclass(frozen=True)
 class DistilArguments:
     """Where a distilled objective goes."""

@@ -19,6 +19,7 @@ from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.lifetime import MetaProgram, Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
+from metaobj.common.objectives.exported import Exported, Library
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
@@ -103,6 +104,8 @@ class Plugin(Generic[Config, Rule]):
     """
     distil: Distilling | None = None
     """Fit something simpler to an objective, where the kind can."""
+    export: "Callable[[Loaded[Config, Rule], Library], Exported] | None" = None
+    """Say an objective in another library's words, where the kind can."""
     elsewhere: tuple[str, str] | None = None
     """An objective that ships, and a task that it was not trained on, for the demonstration."""
     demo_seconds: tuple[float, ...] = ()
