@@ -70,5 +70,5 @@ lock:  ## Resolve requirements.lock anew (needs uv).
 	  --constraint requirements.constraints --output-file requirements.lock
 
 clean:  ## Remove the virtual environment and caches, not the runs.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-torch .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,8 +5,10 @@ All in float64, so that nothing but the formulas can differ.
 
 import ast
 import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,17 +51,13 @@ def random(plugin: Plugin[Any, Any], network: Any, preset: str = "smoke") -> Loa
 
 
 LPGS: dict[str, Callable[[], Loaded[Any, Any]]] = {
-    **{
-        name: lambda name=name: load_objective(f"pretrained:{name}")
-        for name in file.pretrained_names()
-        if "lpg" in name
-    },
+    **{name: partial(load_objective, f"pretrained:{name}") for name in file.pretrained_names() if "lpg" in name},
     "no bootstrap": lambda: random(LPG, LPGConfig(8, 4, 3, bootstrap=False)),
     "lifetime inputs": lambda: random(LPG, LPGConfig(8, 4, 3, lifetime_inputs=True)),
     "all inputs": lambda: random(LPG, LPGConfig(8, 4, 3, lifetime_inputs=True, value_inputs=True)),
 }
 LOSSES: dict[str, Callable[[], Loaded[Any, Any]]] = {
-    "metagenrl-demo": lambda: load_objective("pretrained:metagenrl-demo"),
+    "metagenrl-demo": partial(load_objective, "pretrained:metagenrl-demo"),
     "plain": lambda: random(METAGENRL, MetaGenRLConfig(units=6)),
     "no values": lambda: random(METAGENRL, MetaGenRLConfig(units=6, layers=2, use_values=False, product=True)),
     "no recurrence": lambda: random(METAGENRL, MetaGenRLConfig(units=6, layers=1, recurrent=False, td_error=True)),
@@ -262,3 +260,16 @@ def test_the_modules_name() -> None:
         ".": "objective",
     }
     assert {name: module_name(name) for name in names} == names
+
+
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent in PyTorch that the how-to shows, as it stands there."""
+    torch = pytest.importorskip("torch")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "export.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    write_module(load_objective("pretrained:lpg-value-cpu"), "torch", tmp_path / "lpg_value_cpu.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(block, scope)
+    assert all(torch.isfinite(part).all() and part.grad.abs().max() > 0 for part in scope["agent"].parameters())
+    assert all(part.grad is None for part in scope["critic"].parameters())

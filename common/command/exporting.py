@@ -65,12 +65,11 @@ def write_module(loaded: "Loaded[Any, Any]", library: "Library", path: Path) -> 
         UserError: objectives of its kind cannot be said so, or a file cannot be written.
     """
     from metaobj.common.objectives.file import flatten
-    from metaobj.common.objectives.plugin import plugins
+    from metaobj.common.objectives.plugin import unable
 
     plugin = loaded.plugin
     if plugin.export is None:
-        able = ", ".join(sorted(other.kind for other in plugins().values() if other.export is not None))
-        raise UserError(f"{loaded.source}: is of kind {plugin.kind}; what can be exported is of kind {able or 'none'}")
+        raise unable(loaded.source, plugin, "export", "exported")
     exported = plugin.export(loaded, library)
     weights = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(array) for name, array in flatten(loaded.eta).items()}
@@ -110,10 +109,10 @@ def _agents(loaded: "Loaded[Any, Any]") -> Iterator[str]:
     """The agents that it was trained with, and what was best for them, or what was tried where that is not known."""
     by_agent: dict[str, dict[str, list[float]]] = {}
     for number, entry in enumerate(loaded.entries):
-        found = by_agent.setdefault(_agent(entry), {})
+        found, setting = by_agent.setdefault(_agent(entry), {}), loaded.settings[number] if loaded.settings else {}
         tried = {"learning_rate": entry.learning_rates, **loaded.hyperparameters}
         for name, values in tried.items():
-            found.setdefault(name, []).extend([loaded.settings[number][name]] if loaded.settings else values)
+            found.setdefault(name, []).extend([setting[name]] if name in setting else values)
     for agent, found in by_agent.items():
         yield f"{agent}: " + ", ".join(map(_range, found, found.values()))
 
@@ -122,10 +121,9 @@ def _agent(entry: "Entry") -> str:
     agent = entry.agent
     if entry.continuous:  # the objective's own configuration tells the rest
         return agent.torso
-    sizes = (
-        [*agent.channels, *agent.hidden] if agent.torso == "conv" else agent.hidden if agent.torso == "dense" else []
-    )
-    return " ".join([agent.torso, *map(str, sizes)]) + f" by {agent.optimiser}"
+    channels = agent.channels if agent.torso == "conv" else ()
+    hidden = agent.hidden if agent.torso in ("dense", "conv") else ()
+    return " ".join([agent.torso, *map(str, (*channels, *hidden))]) + f" by {agent.optimiser}"
 
 
 def _range(name: str, values: Sequence[float]) -> str:

@@ -24,9 +24,12 @@ def inspect(arguments: list[str], console: Console) -> int:
     """Pictures of what an objective does."""
     from metaobj.common.files import make_folder
     from metaobj.common.objectives.loading import load_objective
+    from metaobj.common.objectives.plugin import unable
 
     chosen = parse(InspectArguments, arguments, "inspect")
     loaded = load_objective(chosen.objective, trust=chosen.trust)
+    if loaded.plugin.inspect is None:
+        raise unable(chosen.objective, loaded.plugin, "inspect", "inspected")
     folder = chosen.out or beside(chosen.objective, "inspection")
     check_out(folder)
     make_folder(folder)
@@ -39,7 +42,7 @@ def inspect(arguments: list[str], console: Console) -> int:
 def distil(arguments: list[str], console: Console) -> int:
     """The same in a smaller network, or as a formula."""
     from metaobj.common.objectives.loading import load_objective
-    from metaobj.common.objectives.plugin import plugins
+    from metaobj.common.objectives.plugin import unable
 
     if arguments and arguments[0] in ("-h", "--help"):
         print("usage: metaobj distil OBJECTIVE ...; `metaobj distil OBJECTIVE --help` tells more")
@@ -50,8 +53,7 @@ def distil(arguments: list[str], console: Console) -> int:
     loaded = load_objective(name)
     plugin = loaded.plugin
     if plugin.distil is None:
-        able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
-        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
+        raise unable(name, plugin, "distil", "distilled")
     chosen, options = with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
     folder = chosen.out or beside(name, "distilled")
     check_out(folder)

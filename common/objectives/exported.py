@@ -41,9 +41,7 @@ def fill(template: Traversable, library: Library, words: Iterable[str], values: 
     lines = []
     for line in template.read_text().splitlines():
         if mark := _MARK.search(line):
-            if not all(
-                (word[1:] not in there) if word.startswith("!") else (word in there) for word in mark[1].split()
-            ):
+            if not all((word.removeprefix("!") in there) != word.startswith("!") for word in mark[1].split()):
                 continue
             line = line[: mark.start()]
         lines.append(line)
