@@ -32,7 +32,7 @@ from metaobj.common.command.options import (
 )
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.command.showing import show
-from metaobj.common.command.single import convert_file, distil, follow, inspect
+from metaobj.common.command.single import convert_file, distil, follow, inspect, watch
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
@@ -62,6 +62,8 @@ usage: metaobj COMMAND ...
                          a Python module that says the same without JAX
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
+  watch METHOD --environment NAME [--steps N] [--seed N] [--out DIR]
+                         a film of one agent's episodes at several ages
   show OBJECTIVE         where it comes from, what it was trained on, what it does
   list [WHAT] [--discrete]
                          objectives, presets, distributions, suites, environments
@@ -130,6 +132,7 @@ def _run(arguments: list[str], console: Console) -> int:
         "convert": convert_file,
         "export": export,
         "follow": follow,
+        "watch": watch,
         "show": show,
         "list": list_all,
         "demo": _demo,

@@ -183,6 +183,28 @@ class FollowArguments:
     """Import the Python modules that an objective's file names as what it was trained on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WatchArguments:
+    """Watch one fresh agent at several ages: a film of its episodes, and a sheet of pictures."""
+
+    method: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="METHOD")]
+    """An objective as for `metaobj evaluate`, or a method such as A2C or STAC."""
+    environment: str
+    """Where; its name, or that of a suite of one task."""
+    ages: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)
+    """Shares of its life at which an episode is shown."""
+    steps: Annotated[int | None, _called("INT")] = None
+    """Environment steps of its life; by default the suite's."""
+    set: tuple[str, ...] = ()
+    """Hyperparameters as NAME=VALUE, such as learning_rate=0.002; by default the middle of a few."""
+    seed: int = 0
+    """Seed of the world, the agent and its actions."""
+    out: Folder = None
+    """Where watch.gif and watch.png go; by default runs/watch-METHOD-ENVIRONMENT."""
+    trust: Switch = False
+    """Import the Python modules that an objective's file names as what it was trained on."""
+
+
 @dataclass(frozen=True)
 class RunArguments:
     """Where and how a run goes on."""

@@ -1,4 +1,4 @@
-"""The verbs that look at one objective or method: inspect, distil, convert, follow.
+"""The verbs that look at one objective or method: inspect, distil, convert, follow, watch.
 
 What is imported at the top must not use JAX, as in `cli.py`.
 """
@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaobj.common.command.arguments import parse, with_configuration
-from metaobj.common.command.options import ConvertArguments, DistilArguments, FollowArguments, InspectArguments
+from metaobj.common.command.options import (
+    ConvertArguments,
+    DistilArguments,
+    FollowArguments,
+    InspectArguments,
+    WatchArguments,
+)
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.errors import UserError
 from metaobj.common.files import is_there
@@ -91,11 +97,28 @@ def follow(arguments: list[str], console: Console) -> int:
     from metaobj.common.objectives.followed import Following, follow_method
 
     chosen = parse(FollowArguments, arguments, "follow")
-    folder = chosen.out or Path("runs") / f"follow-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+    folder = chosen.out or _of_method("follow", chosen)
     check_out(folder)
     given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
     follow_method(Following(**given), folder, console)
     return 0
+
+
+def watch(arguments: list[str], console: Console) -> int:
+    """An agent's episodes at several ages."""
+    from metaobj.common.objectives.watched import Watching, watch_method
+
+    chosen = parse(WatchArguments, arguments, "watch")
+    folder = chosen.out or _of_method("watch", chosen)
+    check_out(folder)
+    given = {field.name: getattr(chosen, field.name) for field in fields(Watching)}
+    watch_method(Watching(**given), folder, console)
+    return 0
+
+
+def _of_method(verb: str, chosen: FollowArguments | WatchArguments) -> Path:
+    """The folder for what is seen of a method in an environment."""
+    return Path("runs") / f"{verb}-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
 
 
 def _tell(found: "Inspection", console: Console) -> None:
