@@ -9,7 +9,7 @@ DOCS := .venv-docs
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench docs dist lock clean
+.PHONY: help setup demo smoke test test-slow test-torch lint format bench docs dist lock clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -56,6 +56,15 @@ test: $(STAMP)  ## The tests, except the slow ones.
 test-slow: $(STAMP)  ## The slow tests.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
+# PyTorch is no dependency: what is exported needs it, and nothing here does. Any wheel will do, so a smaller one that
+# pip is told of (PIP_INDEX_URL, PIP_FIND_LINKS) is taken before PyPI's.
+test-torch: $(STAMP)  ## The tests of what is exported to PyTorch, which goes into a .venv-torch of its own.
+	test -x .venv-torch/bin/python || $(BIN)/python -m venv .venv-torch
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$(.venv-torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/under.pth
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check 'torch>=2.4'
+	.venv-torch/bin/python -m pytest tests/test_export.py -k torch
+
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,5 +102,5 @@ lock:  ## Resolve requirements.lock, requirements.base.lock and docs/requirement
 	  --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file docs/requirements.lock
 
 clean:  ## Remove the virtual environments and caches, not the runs.
-	rm -rf $(VENV) $(DOCS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS) .venv-torch .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

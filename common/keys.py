@@ -11,7 +11,17 @@ import jax
 from metaobj.common.types import PRNGKey
 
 Purpose: TypeAlias = Literal[
-    "training", "tuning", "evaluation", "inspection", "test", "selection", "start", "worlds", "ahead", "perturbation"
+    "training",
+    "tuning",
+    "evaluation",
+    "inspection",
+    "test",
+    "selection",
+    "start",
+    "worlds",
+    "ahead",
+    "perturbation",
+    "watch",
 ]
 
 _FIRST = 2**31
@@ -23,7 +33,8 @@ def stream(source: int | PRNGKey, purpose: Purpose) -> PRNGKey:
     Args:
         source: a seed, at least 0 and below 2**32; or the key of a part whose own keys are split from it.
         purpose: what for; "test" is an agent's test within its lifetime, "ahead" what a meta-loss looks ahead to,
-            "perturbation" what an evolution strategy adds to weights.
+            "perturbation" what an evolution strategy adds to weights, "watch" episodes that
+            are drawn.
     """
     key = jax.random.key(source) if isinstance(source, int) else source
     return jax.random.fold_in(key, _FIRST + get_args(Purpose).index(purpose))

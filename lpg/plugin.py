@@ -15,6 +15,7 @@ from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
 from metaobj.common.types import PyTree
 from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
+from metaobj.lpg.exported import export
 from metaobj.lpg.inspection import inspect
 from metaobj.lpg.interface import LoadedLPG
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -73,6 +74,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(),
     suite="held-out-layouts",
     inspect=inspect,
+    export=export,
     yardstick=True,
     start=_start,
     distil=Distilling(Smaller(), smaller),

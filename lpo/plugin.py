@@ -12,6 +12,7 @@ from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.ppo import PPO, ppo_agents
 from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
 from metaobj.lpo.config import ABOUT, DISTRIBUTIONS, PRESETS, LPOTraining
+from metaobj.lpo.exported import export
 from metaobj.lpo.formulas import Samples, formulas
 from metaobj.lpo.inspection import inspect
 from metaobj.lpo.interface import LoadedLPO
@@ -59,6 +60,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(seeds=16, tuning_seeds=4),
     suite="CartPole-v1",
     inspect=inspect,
+    export=export,
     distil=Distilling(Samples(), formulas),
     charts={
         "meta_loss": "meta-loss",

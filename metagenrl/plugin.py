@@ -12,6 +12,7 @@ from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
 from metaobj.metagenrl.config import ABOUT, DISTRIBUTIONS, PRESETS, MetaGenRLTraining
+from metaobj.metagenrl.exported import export
 from metaobj.metagenrl.inspection import inspect
 from metaobj.metagenrl.interface import LoadedMetaGenRL
 from metaobj.metagenrl.meta_loss import MetaOffPolicy, meta_off_policy
@@ -69,6 +70,7 @@ plugin = Plugin(
     protocol=EvaluationProtocol(seeds=8, tuning_seeds=8, bins=10, longest_tuning_life=800),
     suite="small-control",
     inspect=inspect,
+    export=export,
     yardstick=True,
     charts={
         "cosine": "cosine of the loss's direction and the critic's",

@@ -63,6 +63,7 @@ def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("precious")
     (tmp_path / "file").write_text("precious")
+    (tmp_path / "there.npz").write_text("precious")
     arrays, metadata = objective_file.load(finished)
     eta = objective_file.unflatten(arrays)
     whole = (finished / "objective.safetensors").read_bytes()
@@ -222,6 +223,20 @@ WRONG: dict[str, str] = {
     "compare run A2C --baseline TD3 --suite tiny-cli": "baseline: 'TD3' given; choose from LPG, A2C",
     "matrix lpg --families small-layouts": "families: small-layouts given; must be two or more, all different",
     "matrix lpg --families small-layouts moon": "distribution: 'moon' is unknown",
+    "export": "OBJECTIVE: missing",
+    "export run": "--to: missing",
+    "export run --to tensorflow": "--to: 'tensorflow' given; choose from 'numpy', 'torch'",
+    "export nowhere --to numpy": "nowhere: no such file",
+    "export pretrained:disco103 --to numpy": "is of kind disco; what can be exported is of kind lpg, lpo, metagenrl",
+    "export run --to numpy --out rule.txt": "out: rule.txt given; must be the name of a Python module",
+    "export run --to numpy --out my-rule.py": "out: my-rule.py given; must be the name of a Python module",
+    "export run --to numpy --out file/rule.py": "is a file; give a folder",
+    "export run --to numpy --out there.py": "out: there.py given; there.npz is there already",
+    "watch": "METHOD: missing",
+    "watch A2C": "--environment: missing",
+    "watch A2C --environment CartPole-v1 --ages x": "--ages: 'x' given; must be a number",
+    "watch A2C --environment CartPole-v1 --ages 1 0": "ages: 1.0 0.0 given; must be one or more numbers from 0 to 1",
+    "watch A2C --environment CartPole-v1 --out file": "is a file; give a folder",
     "inspect": "OBJECTIVE: missing",
     "inspect nowhere": "no such file",
     "inspect run --out file": "is a file; give a folder",

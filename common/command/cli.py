@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from metaobj.common.command.arguments import last_value, parse, with_configuration
 from metaobj.common.command.configured import as_toml, starting_configuration, suited
+from metaobj.common.command.exporting import export
 from metaobj.common.command.lines import say
 from metaobj.common.command.listing import list_all
 from metaobj.common.command.options import (
@@ -32,7 +33,7 @@ from metaobj.common.command.options import (
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.command.programs import keep_programs
 from metaobj.common.command.showing import show
-from metaobj.common.command.single import convert_file, distil, follow, inspect
+from metaobj.common.command.single import convert_file, distil, follow, inspect, watch
 from metaobj.common.devices import join_cluster, use_all_cores
 from metaobj.common.errors import UserError
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
@@ -58,8 +59,12 @@ usage: metaobj COMMAND ...
                          say the same in a smaller network, or as a formula
   convert FILE [--out FILE]
                          an objective file of weights published in another form
+  export OBJECTIVE --to numpy|torch [--out FILE]
+                         a Python module that says the same without JAX
   follow METHOD --environment NAME [--agents N] [--set NAME=VALUE ...]
                          what a rule says of itself as agents learn by it
+  watch METHOD --environment NAME [--steps N] [--seed N] [--out DIR]
+                         a film of one agent's episodes at several ages
   show OBJECTIVE         where it comes from, what it was trained on, what it does
   list [WHAT] [--discrete]
                          objectives, presets, distributions, suites, environments
@@ -126,7 +131,9 @@ def _run(arguments: list[str], console: Console) -> int:
         "inspect": inspect,
         "distil": distil,
         "convert": convert_file,
+        "export": export,
         "follow": follow,
+        "watch": watch,
         "show": show,
         "list": list_all,
         "demo": _demo,

@@ -16,7 +16,7 @@ from metaobj.common.evaluation.wording import duration
 from metaobj.common.files import make_folder
 from metaobj.common.objectives.compare import Comparison, compare
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.plugin import get_plugin, kinds
+from metaobj.common.objectives.plugin import get_plugin, kinds, unable
 from metaobj.common.objectives.train import meta_train
 
 SHARE = 8
@@ -41,6 +41,8 @@ def demo(arguments: DemoArguments, console: Console) -> None:
     """Train, evaluate, inspect; tell what each leaves where."""
     begun = time.monotonic()
     plugin = get_plugin(arguments.kind)
+    if plugin.inspect is None:
+        raise unable(arguments.kind, plugin, "inspect", "demonstrated")
     config = plugin.presets[plugin.default_preset]
     parts = 3 if plugin.elsewhere is None else 4
 

@@ -138,6 +138,19 @@ class ConvertArguments:
     """The objective file; by default of the same name, with the ending .safetensors, in the folder where one is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportArguments:
+    """Say an objective as one Python module that needs neither this package nor JAX."""
+
+    objective: Objective
+    """A file, a run folder, RUN@STEP, or pretrained:NAME."""
+    to: Literal["numpy", "torch"]
+    """The library that the module computes with."""
+    out: Annotated[Path | None, _called("FILE")] = None
+    """The module; by default of the objective's name, with the ending .py, in the folder where one is. Its weights go
+    beside it."""
+
+
 @dataclass(frozen=True)
 class DistilArguments:
     """Where a distilled objective goes."""
@@ -166,6 +179,28 @@ class FollowArguments:
     """Seed of the worlds, agents and actions."""
     out: Folder = None
     """Where follow.png and follow.csv go; by default runs/follow-METHOD-ENVIRONMENT."""
+    trust: Switch = False
+    """Import the Python modules that an objective's file names as what it was trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchArguments:
+    """Watch one fresh agent at several ages: a film of its episodes, and a sheet of pictures."""
+
+    method: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="METHOD")]
+    """An objective as for `metaobj evaluate`, or a method such as A2C or STAC."""
+    environment: str
+    """Where; its name, or that of a suite of one task."""
+    ages: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)
+    """Shares of its life at which an episode is shown."""
+    steps: Annotated[int | None, _called("INT")] = None
+    """Environment steps of its life; by default the suite's."""
+    set: tuple[str, ...] = ()
+    """Hyperparameters as NAME=VALUE, such as learning_rate=0.002; by default the middle of a few."""
+    seed: int = 0
+    """Seed of the world, the agent and its actions."""
+    out: Folder = None
+    """Where watch.gif and watch.png go; by default runs/watch-METHOD-ENVIRONMENT."""
     trust: Switch = False
     """Import the Python modules that an objective's file names as what it was trained on."""
 

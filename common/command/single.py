@@ -1,4 +1,4 @@
-"""The verbs that look at one objective or method: inspect, distil, convert, follow.
+"""The verbs that look at one objective or method: inspect, distil, convert, follow, watch.
 
 What is imported at the top must not use JAX, as in `cli.py`.
 """
@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaobj.common.command.arguments import parse, with_configuration
-from metaobj.common.command.options import ConvertArguments, DistilArguments, FollowArguments, InspectArguments
+from metaobj.common.command.options import (
+    ConvertArguments,
+    DistilArguments,
+    FollowArguments,
+    InspectArguments,
+    WatchArguments,
+)
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.errors import UserError
 from metaobj.common.files import is_there
@@ -24,9 +30,12 @@ def inspect(arguments: list[str], console: Console) -> int:
     """Pictures of what an objective does."""
     from metaobj.common.files import make_folder
     from metaobj.common.objectives.loading import load_objective
+    from metaobj.common.objectives.plugin import unable
 
     chosen = parse(InspectArguments, arguments, "inspect")
     loaded = load_objective(chosen.objective, trust=chosen.trust)
+    if loaded.plugin.inspect is None:
+        raise unable(chosen.objective, loaded.plugin, "inspect", "inspected")
     folder = chosen.out or beside(chosen.objective, "inspection")
     check_out(folder)
     make_folder(folder)
@@ -39,7 +48,7 @@ def inspect(arguments: list[str], console: Console) -> int:
 def distil(arguments: list[str], console: Console) -> int:
     """The same in a smaller network, or as a formula."""
     from metaobj.common.objectives.loading import load_objective
-    from metaobj.common.objectives.plugin import plugins
+    from metaobj.common.objectives.plugin import unable
 
     if arguments and arguments[0] in ("-h", "--help"):
         print("usage: metaobj distil OBJECTIVE ...; `metaobj distil OBJECTIVE --help` tells more")
@@ -50,8 +59,7 @@ def distil(arguments: list[str], console: Console) -> int:
     loaded = load_objective(name)
     plugin = loaded.plugin
     if plugin.distil is None:
-        able = ", ".join(sorted(other.kind for other in plugins().values() if other.distil is not None))
-        raise UserError(f"{name}: is of kind {plugin.kind}; what can be distilled is of kind {able or 'none'}")
+        raise unable(name, plugin, "distil", "distilled")
     chosen, options = with_configuration(DistilArguments(), plugin.distil.options, rest, "distil OBJECTIVE")
     folder = chosen.out or beside(name, "distilled")
     check_out(folder)
@@ -89,11 +97,28 @@ def follow(arguments: list[str], console: Console) -> int:
     from metaobj.common.objectives.followed import Following, follow_method
 
     chosen = parse(FollowArguments, arguments, "follow")
-    folder = chosen.out or Path("runs") / f"follow-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+    folder = chosen.out or _of_method("follow", chosen)
     check_out(folder)
     given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
     follow_method(Following(**given), folder, console)
     return 0
+
+
+def watch(arguments: list[str], console: Console) -> int:
+    """An agent's episodes at several ages."""
+    from metaobj.common.objectives.watched import Watching, watch_method
+
+    chosen = parse(WatchArguments, arguments, "watch")
+    folder = chosen.out or _of_method("watch", chosen)
+    check_out(folder)
+    given = {field.name: getattr(chosen, field.name) for field in fields(Watching)}
+    watch_method(Watching(**given), folder, console)
+    return 0
+
+
+def _of_method(verb: str, chosen: FollowArguments | WatchArguments) -> Path:
+    """The folder for what is seen of a method in an environment."""
+    return Path("runs") / f"{verb}-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
 
 
 def _tell(found: "Inspection", console: Console) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from metaobj.common.environments.mechanics import cart_and_pole
 from metaobj.common.environments.protocol import Box
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -97,6 +99,10 @@ class CartPoleSwingUp:
         state = SwingUpState(jnp.stack([x, v]), jnp.stack([angle, spin]), state.time + 1)
         reward = (jnp.cos(angle) - 1) / 2 - 0.05 * x**2
         return self._observe(state), state, reward, jnp.bool_(False), state.time >= self.time_limit, {}
+
+    def render(self, state: SwingUpState, params: SwingUpParams) -> np.ndarray:
+        """The cart on its track, and the pole."""
+        return cart_and_pole(float(state.cart[0]), float(state.pole[0]), 2 * float(params.length), _TRACK)
 
     def _observe(self, state: SwingUpState) -> jax.Array:
         angle, spin = state.pole

@@ -10,7 +10,8 @@ BANNER = 24
 """Height of the line of text above the picture."""
 INK, PAPER, WALL, LINE, AGENT = (40, 40, 46), (255, 255, 255), (70, 74, 84), (214, 217, 222), (38, 98, 206)
 GOOD, BAD = (26, 138, 76), (202, 48, 48)
-PLANES = ((38, 98, 206), (226, 132, 22), (26, 138, 76), (202, 48, 48), (130, 82, 172), (20, 160, 170), (196, 86, 150))
+ORANGE = (226, 132, 22)
+PLANES = (AGENT, ORANGE, GOOD, BAD, (130, 82, 172), (20, 160, 170), (196, 86, 150))
 
 
 def render_array(array: jax.Array | np.ndarray) -> np.ndarray:

@@ -10,8 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from metaobj.common.environments.mechanics import plane
 from metaobj.common.environments.protocol import Box
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -86,6 +88,10 @@ class PointMass:
         state = PointMassState(position, velocity, state.time + 1)
         reward = -jnp.linalg.norm(position) - 0.1 * jnp.linalg.norm(velocity)
         return self._observe(state), state, reward, jnp.bool_(False), state.time >= self.time_limit, {}
+
+    def render(self, state: PointMassState, params: PointMassParams) -> np.ndarray:
+        """The mass between the walls, where it goes, and where it is to rest."""
+        return plane(np.asarray(state.position).tolist(), np.asarray(state.velocity).tolist(), _WALL)
 
     def _observe(self, state: PointMassState) -> jax.Array:
         return jnp.concatenate([state.position, state.velocity])

@@ -22,6 +22,11 @@ def uniform(environment: ScaledActions) -> Policy:
     return Policy(draw, lambda _, noise: noise)
 
 
+def without_noise(act: Callable[[jax.Array], jax.Array]) -> Policy:
+    """Actions by a function of observations alone."""
+    return Policy(lambda _, steps, __: jnp.zeros((steps, 1)), lambda observation, _: act(observation))
+
+
 def normal_noise(environment: ScaledActions) -> Callable[[PRNGKey, int, jax.Array], jax.Array]:
     """`Policy.draw` of policies whose actions have normal noise: standard normal [T, B, A]."""
     size = environment.action_space.shape
@@ -51,9 +56,7 @@ def tested(
     """
     reset_key, act_key = jax.random.split(key)
     worlds = reset(reset_key, environment, params, num_environments)
-    policy = uniform(environment)
-    if act is not None:
-        policy = Policy(lambda _, steps, __: jnp.zeros((steps, 1)), lambda observation, _: act(observation))
+    policy = uniform(environment) if act is None else without_noise(act)
     steps = time_limit(environment.inner) or 1000
     _, seen, _ = rollout(act_key, environment, params, worlds, policy, steps)
     total = jnp.sum(jnp.where(valid_steps(seen), seen.reward, 0.0))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from metaobj.common.environments.protocol import Environment
-from metaobj.common.experience.rollout import Acted, Episodes, Worlds
+from metaobj.common.experience.rollout import Acted, Episodes, Policy, Worlds
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.types import Hyperparameters, Metrics, PRNGKey, PyTree
 
@@ -112,6 +112,9 @@ class Program(Protocol[Life, Rule]):
 
     def update(self, rule: Rule, weights: PyTree, lifetime: Life) -> tuple[Life, Metrics, Acted]:
         """Act, and one update of the agent by `rule`."""
+
+    def acting(self, lifetime: Life) -> Policy:
+        """The agent as one would use it, or as it learns where it is taken as it acts."""
 
     def test(self, lifetime: Life, at_random: bool = False) -> Episodes | None:
         """Episodes of the agent as one would use it, on fresh environments, or of uniform actions there; None where its

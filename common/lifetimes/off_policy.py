@@ -20,7 +20,7 @@ from metaobj.common.experience.replay import Replay
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, rollout
 from metaobj.common.experience.windows import Windows
 from metaobj.common.keys import stream
-from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested
+from metaobj.common.lifetimes.continuous import normal_noise, random_start, tested, without_noise
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.memory import memory
@@ -169,6 +169,9 @@ class OffPolicy:
         lifetime, about = jax.lax.scan(learn, lifetime, None, length=settings.policy_updates)
         about = {name: jnp.mean(values) for name, values in about.items()}
         return replace(lifetime, updates=lifetime.updates + 1), about, acted
+
+    def acting(self, lifetime: OffPolicyLifetime) -> Policy:
+        return without_noise(partial(self.agent.policy, lifetime.learner.actor))
 
     def test(self, lifetime: OffPolicyLifetime, at_random: bool = False) -> Episodes:
         """One episode without noise in each of some fresh environments; or of uniform actions."""

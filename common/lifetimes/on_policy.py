@@ -13,7 +13,7 @@ from metaobj.common.agents.value_function import ValueConfig, ValueFunction, mak
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.returns import lambda_returns, running_square
-from metaobj.common.experience.rollout import Acted, reset, rollout, sampled
+from metaobj.common.experience.rollout import Acted, Policy, reset, rollout, sampled
 from metaobj.common.keys import stream
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
@@ -95,7 +95,7 @@ class OnPolicy:
             self.environment,
             lifetime.environment_params,
             lifetime.worlds,
-            sampled(lambda observation: self.agent.apply(params, observation)["policy"]),
+            self.acting(lifetime),
             self.rollout_steps,
         )
         values = self.value_function.apply(lifetime.value, steps.observation)  # [T, B]
@@ -141,6 +141,10 @@ class OnPolicy:
     ) -> tuple[OnPolicyLifetime, Metrics]:
         learner, about = self.agent.learn(trial.learner, rule, weights, batch, self.remat)
         return replace(trial, learner=learner, updates=trial.updates + 1), about
+
+    def acting(self, lifetime: OnPolicyLifetime) -> Policy:
+        params = jax.lax.stop_gradient(lifetime.learner.params)
+        return sampled(lambda observation: self.agent.apply(params, observation)["policy"])
 
     def test(self, lifetime: OnPolicyLifetime, at_random: bool = False) -> None:
         """An on-policy agent acts as it learns."""

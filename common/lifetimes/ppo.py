@@ -24,7 +24,7 @@ from metaobj.common.experience.returns import lambda_returns
 from metaobj.common.experience.rollout import Acted, Episodes, Policy, reset, rollout
 from metaobj.common.gradients import clip_by_norm
 from metaobj.common.keys import stream
-from metaobj.common.lifetimes.continuous import random_start, tested
+from metaobj.common.lifetimes.continuous import random_start, tested, without_noise
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime
 from metaobj.common.rules.surrogate import SurrogateRule
@@ -187,6 +187,11 @@ class PPO:
         changes = {"key": key, "params": params, "optimiser": optimiser, "updates": lifetime.updates + 1}
         lifetime = lifetime.lived(worlds, steps.reward, **changes)
         return lifetime, {}, Acted(jnp.mean(steps.reward), episodes)
+
+    def acting(self, lifetime: PPOLifetime) -> Policy:
+        if self.test_environments:
+            return without_noise(partial(self.policy.best, lifetime.params))
+        return Policy(self.policy.draw, partial(self.policy.act, lifetime.params))
 
     def test(self, lifetime: PPOLifetime, at_random: bool = False) -> Episodes | None:
         """Episodes by the action in the middle, or by uniform ones; None where agents are taken as they act."""

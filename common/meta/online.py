@@ -14,7 +14,7 @@ from flax import struct
 
 from metaobj.common.environments.protocol import Environment
 from metaobj.common.errors import MOST, UserError, check_numbers
-from metaobj.common.experience.rollout import Acted, Episodes, Worlds
+from metaobj.common.experience.rollout import Acted, Episodes, Policy, Worlds
 from metaobj.common.gradients import clip_by_norm, directional, numbers
 from metaobj.common.lifetimes.lifetime import Birth, Lifetime, MetaProgram
 from metaobj.common.meta.objectives import Bootstrapped, Last, MetaObjective, summed
@@ -269,6 +269,10 @@ class Online:
             batches=batches,
             restarts=lifetime.restarts + lost,
         )
+
+    def acting(self, lifetime: OnlineLifetime) -> Policy:
+        """As the program has it."""
+        return self.program.acting(lifetime.inner)
 
     def test(self, lifetime: OnlineLifetime, at_random: bool = False) -> Episodes | None:
         """As the program has it."""

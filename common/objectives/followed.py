@@ -46,26 +46,49 @@ def follow_method(following: Following, folder: Path, console: Console) -> follo
     Raises:
         UserError: there is no such method, task or hyperparameter, or agents cannot live there.
     """
-    suite = make_suite(following.environment, "environment")
-    if len(suite) > 1:
-        raise UserError(f"environment: {following.environment} given; is a suite of {len(suite)} tasks, one is needed")
-    field = find_contestants([following.method], suite, following.trust)
-    (contestant,) = field.contestants
-    method = contestant.methods[0]
-    entry = suite[0] if following.steps is None else of_length(suite[0], following.steps, method)
-    setting = setting_of(method, entry, following.set)
+    method, entry, setting = chosen(
+        following.method, following.environment, following.steps, following.set, following.trust
+    )
     with console.status("living"):
         seen = follow.follow(method, entry, setting, following.agents, seed=following.seed)
     make_folder(folder)
-    told = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-    follow.draw(folder / PICTURE, seen, f"{method.name} on {entry.environment} ({told})")
+    follow.draw(folder / PICTURE, seen, f"{method.name} on {entry.environment} ({told(setting)})")
     follow.write(folder / TABLE, seen)
     last = {name: values[:, -max(values.shape[1] // 10, 1) :].mean() for name, values in seen.values.items()}
-    console.print(f"In the last tenth of their lives ({told}):", highlight=False)
+    console.print(f"In the last tenth of their lives ({told(setting)}):", highlight=False)
     for name, value in last.items():
         console.print(f"  {escape(name.strip('_'))} {value:.4g}", highlight=False)
     console.print(escape(f"{folder / PICTURE}, {folder / TABLE}"), highlight=False, soft_wrap=True)
     return seen
+
+
+def chosen(
+    name: str, environment: str, steps: int | None, given: Sequence[str], trust: bool
+) -> tuple[Method, Entry, Settings]:
+    """The one method, the one task and the hyperparameters that a user names.
+
+    Args:
+        name: of the method, see `contestants.find_contestants`.
+        environment: its name, or that of a suite of one task.
+        steps: of each agent; the suite's where None.
+        given: see `setting_of`.
+        trust: see `load_objective`.
+
+    Raises:
+        UserError: there is no such method, task or hyperparameter.
+    """
+    suite = make_suite(environment, "environment")
+    if len(suite) > 1:
+        raise UserError(f"environment: {environment} given; is a suite of {len(suite)} tasks, one is needed")
+    (contestant,) = find_contestants([name], suite, trust).contestants
+    method = contestant.methods[0]
+    entry = suite[0] if steps is None else of_length(suite[0], steps, method)
+    return method, entry, setting_of(method, entry, given)
+
+
+def told(setting: Settings) -> str:
+    """Hyperparameters as a picture's title has them."""
+    return ", ".join(f"{name} {value:g}" for name, value in setting.items())
 
 
 def setting_of(method: Method, entry: Entry, given: Sequence[str]) -> Settings:

@@ -19,6 +19,7 @@ from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.lifetime import MetaProgram, Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer
+from metaobj.common.objectives.exported import Exported, Library
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
 
@@ -56,9 +57,9 @@ class Distilling:
     """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plugin(Generic[Config, Rule]):
-    """One kind of learned objective."""
+    """One kind of learned objective. What has a default need not be there."""
 
     kind: str
     """Its name in commands and files."""
@@ -68,27 +69,27 @@ class Plugin(Generic[Config, Rule]):
     presets: Mapping[str, Config]
     """Named configurations."""
     default_preset: str
-    distributions: Mapping[str, tuple[Entry, ...]]
+    distributions: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     """Distributions that belong to this kind, beside those that all share."""
     build: Callable[[Config], Rule]
     programs: Callable[[Config, Rule], ProgramMaker[Program[Any, Rule]]]
     """(configuration, a rule) to how the rule's agents live: by a `MetaProgram` where updates are differentiated."""
     baselines: Callable[[Config], Sequence[Method]]
     """Rules that people wrote, to compare with an objective of this configuration."""
-    hyperparameters: Callable[[Config], Mapping[str, Sequence[float]]]
+    hyperparameters: Callable[[Config], Mapping[str, Sequence[float]]] = lambda config: {}
     """The agents' hyperparameters beside the learning rate, {name: values}, that the sampler chooses from."""
     describe: Callable[[Config], dict[str, Any]]
     """What an objective file must hold to build the objective again, as JSON data."""
     rebuild: Callable[[Mapping[str, Any]], Rule]
     """The inverse of `describe`."""
-    interface: "Callable[[Loaded[Config, Rule]], Any]"
+    interface: "Callable[[Loaded[Config, Rule]], Any]" = lambda loaded: loaded
     """To what `metaobj.load` gives: the objective for agents of one's own."""
-    protocol: EvaluationProtocol
+    protocol: EvaluationProtocol = EvaluationProtocol()
     """Sizes of an evaluation where the user does not tell."""
-    suite: str
+    suite: str = "held-out-layouts"
     """What is evaluated on where the user does not tell."""
-    inspect: "Callable[[Loaded[Config, Rule], Path], Inspection]"
-    """Draw what the objective does, into a folder."""
+    inspect: "Callable[[Loaded[Config, Rule], Path], Inspection] | None" = None
+    """Draw what the objective does, into a folder, where the kind can."""
     about: Mapping[str, str] = field(default_factory=dict)
     """A line on each preset and each distribution of this kind, by name."""
     methods: Callable[[int], Sequence[Method]] = lambda rollout_steps: ()
@@ -109,6 +110,8 @@ class Plugin(Generic[Config, Rule]):
     """
     distil: Distilling | None = None
     """Fit something simpler to an objective, where the kind can."""
+    export: "Callable[[Loaded[Config, Rule], Library], Exported] | None" = None
+    """Say an objective in another library's words, where the kind can."""
     elsewhere: tuple[str, str] | None = None
     """An objective that ships, and a task that it was not trained on, for the demonstration."""
     demo_seconds: tuple[float, ...] = ()
@@ -192,6 +195,19 @@ def plugins() -> dict[str, Plugin[Any, Any]]:
         plugin = entry.load()
         found[plugin.kind] = plugin
     return found
+
+
+def unable(source: str, plugin: Plugin[Any, Any], ability: str, done: str) -> UserError:
+    """What to say where a kind lacks an ability: a field of its plugin that is None.
+
+    Args:
+        source: the objective, or the kind, that was given.
+        plugin: of its kind.
+        ability: the field.
+        done: what it would be, such as "distilled".
+    """
+    able = ", ".join(sorted(other.kind for other in plugins().values() if getattr(other, ability) is not None))
+    return UserError(f"{source}: is of kind {plugin.kind}; what can be {done} is of kind {able or 'none'}")
 
 
 def get_plugin(kind: str) -> Plugin[Any, Any]:

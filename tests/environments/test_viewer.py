@@ -37,10 +37,10 @@ def test_chains_and_arrays_are_drawn():
     for shape in ((4,), (10, 5), (10, 10, 4)):
         image = render_array(np.arange(np.prod(shape)).reshape(shape))
         assert image.dtype == np.uint8 and image.shape[2] == 3 and image.std() > 0
-    cartpole = GymnaxEnvironment("CartPole-v1")
-    params = cartpole.sample_params(jax.random.key(0))
-    observation, state = cartpole.reset(jax.random.key(0), params)
-    np.testing.assert_array_equal(render(cartpole, state, params), render_array(observation))
+    umbrella = GymnaxEnvironment("UmbrellaChain-bsuite")  # of which there is no other picture
+    params = umbrella.sample_params(jax.random.key(0))
+    observation, state = umbrella.reset(jax.random.key(0), params)
+    np.testing.assert_array_equal(render(umbrella, state, params), render_array(observation))
 
 
 def test_gif_has_a_frame_per_step(tmp_path):

@@ -10,10 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from metaobj.common.environments.adapters.extras import import_extra
+from metaobj.common.environments.drawing import PLANES
 from metaobj.common.environments.kept import kept
+from metaobj.common.environments.mechanics import Scene
 from metaobj.common.environments.protocol import Box
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.varied import draw_factors, factor_spec
@@ -126,6 +129,29 @@ class BraxEnvironment:
         pipeline = jax.tree.map(lambda new, old: new.astype(old.dtype), after.pipeline_state, state.pipeline)
         return after.obs, BraxState(pipeline, time), after.reward, terminated, truncated, {}
 
+    def render(self, state: BraxState, params: BraxParams) -> np.ndarray:
+        """The body's capsules and balls from the side, on the ground; a reacher's and a pusher's from above."""
+        model = _make(self.task, self.backend).sys.mj_model
+        places, turns = np.asarray(state.pipeline.x.pos), np.asarray(state.pipeline.x.rot)
+        flat = self.task in ("reacher", "pusher")
+        up = 1 if flat else 2
+        scene = Scene(*((1.0, (0.0, 0.0)) if flat else (4.0, (float(places[0, 0]), 0.8))))
+        if not flat:
+            scene.level(0.0)
+        for geom in range(model.ngeom):
+            link = model.geom_bodyid[geom] - 1
+            if link < 0 or model.geom_type[geom] not in (_BALL, _CAPSULE):
+                continue  # the world's own: its ground and walls
+            size = model.geom_size[geom]
+            along = _turned(model.geom_quat[geom], np.array([0.0, 0.0, size[1]])) * (model.geom_type[geom] == _CAPSULE)
+            ends = [places[link] + _turned(turns[link], model.geom_pos[geom] + sign * along) for sign in (-1, 1)]
+            points = [(float(end[0]), float(end[up])) for end in ends]
+            colour = PLANES[link % len(PLANES)]
+            scene.draw.line([scene.at(point) for point in points], fill=colour, width=round(2 * size[0] * scene.scale))
+            for point in points:
+                scene.disc(point, float(size[0]) * scene.scale, colour)
+        return scene.array()
+
     def _with(self, params: BraxParams) -> Any:
         """The task with its physics changed; a copy, since Brax keeps its system in the environment."""
         environment = _make(self.task, self.backend)
@@ -143,6 +169,17 @@ class BraxEnvironment:
         changed.__dict__.update(environment.__dict__)
         changed.sys = system
         return changed
+
+
+_BALL, _CAPSULE = 2, 3
+"""MuJoCo's numbers of what bodies are made of."""
+
+
+def _turned(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """A vector turned by a unit quaternion (w, x, y, z)."""
+    w, axis = quaternion[0], quaternion[1:]
+    across = 2 * np.cross(axis, vector)
+    return vector + w * across + np.cross(axis, across)
 
 
 @kept

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metaobj.common.environments.adapters.arrays import bound, floats, strong
+from metaobj.common.environments.adapters.gymnax_pictures import PICTURES
 from metaobj.common.environments.drawing import render_array
 from metaobj.common.environments.kept import kept
 from metaobj.common.environments.measured import uniform_returns
@@ -172,7 +173,9 @@ class GymnaxEnvironment:
         return measured.astype(np.float32), np.full(number, optimal, np.float32)
 
     def render(self, state: PyTree, params: PyTree) -> np.ndarray:
-        """The observation of the state: planes, or bars."""
+        """A picture of its own, or the observation of the state: planes, or bars."""
+        if self.name in PICTURES:
+            return PICTURES[self.name](state, params)
         return render_array(_make(self.name)[0].observe(jax.random.key(0), state, None, params))
 
     def _narrow(self, observation: jax.Array) -> jax.Array:
