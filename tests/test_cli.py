@@ -234,7 +234,7 @@ WRONG: dict[str, str] = {
     "export run --to numpy --out there.py": "out: there.py given; there.npz is there already",
     "watch": "METHOD: missing",
     "watch A2C": "--environment: missing",
-    "watch A2C --environment CartPole-v1 --ages x": "--ages: 'x' given; must be a number",
+    "watch A2C --environment CartPole-v1 --ages x": "--ages: 'x' given; must be numbers",
     "watch A2C --environment CartPole-v1 --ages 1 0": "ages: 1.0 0.0 given; must be one or more numbers from 0 to 1",
     "watch A2C --environment CartPole-v1 --out file": "is a file; give a folder",
     "inspect": "OBJECTIVE: missing",

@@ -3,25 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from metaobj.common.environments.drawing import AGENT, BANNER, GOOD, INK, LINE, ORANGE, PAPER, WALL, canvas
+from metaobj.common.environments.drawing import AGENT, GOOD, INK, LINE, ORANGE, PAPER, WALL
 
 WIDTH, HEIGHT = 300, 200
 Point = tuple[float, float]
 
 
 class Scene:
-    """A part of the plane, `span` wide around `middle`, as a picture; heights go up."""
+    """A part of the plane, `span` wide around `middle`, as a picture of so many rows; heights go up."""
 
-    def __init__(self, span: float, middle: Point = (0.0, 0.0)):
-        self.image, self.draw = canvas(WIDTH, HEIGHT)
+    def __init__(self, span: float, middle: Point = (0.0, 0.0), height: int = HEIGHT):
+        self.image = Image.new("RGB", (WIDTH, height), PAPER)
+        self.draw = ImageDraw.Draw(self.image)
         self.scale, self.middle = WIDTH / span, middle
 
     def at(self, point: Point) -> Point:
         """Where a point of the plane is in the picture."""
         x, y = ((a - b) * self.scale for a, b in zip(point, self.middle, strict=True))
-        return WIDTH / 2 + x, BANNER + HEIGHT / 2 - y
+        return WIDTH / 2 + x, self.image.height / 2 - y
 
     def level(self, height: float, colour: tuple[int, int, int] = LINE) -> None:
         """A line across the picture."""
@@ -51,7 +52,8 @@ def disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: t
 
 def cart_and_pole(position: float, angle: float, length: float, track: float) -> np.ndarray:
     """A pole of a length, at an angle from upright, on a cart; the track ends at both sides."""
-    scene = Scene(2.4 * track, (0.0, 0.3))
+    reach = 1.2 * length  # on either side of the track
+    scene = Scene(2.4 * track, height=max(round(2 * reach * WIDTH / (2.4 * track)), 100))
     scene.level(0.0)
     for end in (-track, track):
         x, y = scene.at((end, 0.0))
@@ -110,10 +112,11 @@ def plane(position: Sequence[float], velocity: Sequence[float], wall: float) -> 
 def cells(rows: int, columns: int, filled: dict[tuple[int, int], tuple[int, int, int]]) -> np.ndarray:
     """A board of cells (row, column), some of them in a colour."""
     side = HEIGHT // max(rows, columns)
-    image, draw = canvas(side * columns + 1, side * rows)
+    image = Image.new("RGB", (side * columns + 1, side * rows + 1), PAPER)
+    draw = ImageDraw.Draw(image)
     for row in range(rows):
         for column in range(columns):
-            top, left = BANNER + row * side, column * side
+            top, left = row * side, column * side
             colour = filled.get((row, column), PAPER)
             draw.rectangle((left, top, left + side, top + side), fill=colour, outline=LINE)
     return np.asarray(image)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from metaobj.common.devices import quick_jit
-from metaobj.common.environments.drawing import INK, PAPER, font
+from metaobj.common.environments.drawing import INK, LINE, PAPER, font
 from metaobj.common.environments.protocol import time_limit
 from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.environments.viewer import render
@@ -152,16 +152,16 @@ def film(path: Path, episodes: Sequence[Episode], title: str) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    width, height = _size(episodes)
-    pictures, durations = [], []
+    shown = []  # (frame, the line below the title, milliseconds)
     for episode in episodes:
-        for frame, step in zip(episode.frames, episode.at, strict=True):
-            picture = _with_lines(frame, width, height, (title, f"{_age(episode)}: step {step}"))
-            pictures.append(picture.quantize(64))
-            durations.append(50)
-        last = _with_lines(episode.frames[-1], width, height, (title, f"{_age(episode)}: {_end(episode)}"))
-        pictures.append(last.quantize(64))
-        durations.append(1000)
+        steps = zip(episode.frames, episode.at, strict=True)
+        shown += [(frame, f"{_age(episode)}: step {step}", 50) for frame, step in steps]
+        shown.append((episode.frames[-1], f"{_age(episode)}: {_end(episode)}", 1000))
+    width, height = _size(episodes)
+    lines = (title, *(line for _, line, _ in shown))
+    width = max(width, *(round(font(13).getlength(line)) + 2 * _GAP for line in lines))
+    pictures = [_with_lines(frame, width, height, (title, line)).quantize(64) for frame, line, _ in shown]
+    durations = [duration for _, _, duration in shown]
     image = io.BytesIO()
     pictures[0].save(image, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
     atomic_write(path, image.getvalue())
@@ -174,7 +174,7 @@ def sheet(path: Path, episodes: Sequence[Episode], title: str) -> None:
         UserError: the file cannot be written.
     """
     width, height = _size(episodes)
-    row = height + _LINE + 2 * _GAP
+    row = height + 2 * _LINE + 2 * _GAP
     whole = Image.new("RGB", (COLUMNS * (width + _GAP) + _GAP, len(episodes) * row + 2 * _LINE), PAPER)
     draw = ImageDraw.Draw(whole)
     draw.text((_GAP, _GAP), title, fill=INK, font=font(16))
@@ -183,8 +183,11 @@ def sheet(path: Path, episodes: Sequence[Episode], title: str) -> None:
         draw.text((_GAP, top), f"{_age(episode)}: {_end(episode)}", fill=INK, font=font(14))
         chosen = np.unique(np.linspace(0, len(episode.frames) - 1, COLUMNS).round().astype(int))
         for column, index in enumerate(chosen):
-            frame = Image.fromarray(episode.frames[index])
-            whole.paste(frame, (_GAP + column * (width + _GAP), top + _LINE))
+            frame, left = Image.fromarray(episode.frames[index]), _GAP + column * (width + _GAP)
+            whole.paste(frame, (left, top + _LINE))
+            corner = left + frame.width, top + _LINE + frame.height
+            draw.rectangle((left - 1, top + _LINE - 1, *corner), outline=LINE)
+            draw.text((left, corner[1] + 2), f"step {episode.at[index]}", fill=INK, font=font(12))
     image = io.BytesIO()
     whole.save(image, "PNG")
     atomic_write(path, image.getvalue())
@@ -197,8 +200,7 @@ def _size(episodes: Sequence[Episode]) -> tuple[int, int]:
 
 
 def _with_lines(frame: np.ndarray, width: int, height: int, lines: Sequence[str]) -> Image.Image:
-    """A frame with lines of text above it."""
-    width = max(width, *(round(font(13).getlength(line)) + 2 * _GAP for line in lines))
+    """A frame in the middle of a picture of this width, with lines of text above it."""
     image = Image.new("RGB", (width, height + len(lines) * _LINE), PAPER)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):

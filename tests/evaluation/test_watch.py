@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from metaobj.common.environments.adapters.gymnax_pictures import PICTURES
-from metaobj.common.environments.drawing import BANNER, ORANGE
-from metaobj.common.environments.mechanics import HEIGHT, WIDTH, cart_and_pole, hanging, hill, plane
+from metaobj.common.environments.drawing import ORANGE, font
+from metaobj.common.environments.mechanics import WIDTH, cart_and_pole, hanging, hill, plane
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation import watch
 from metaobj.common.objectives.watched import Watching, watch_method
@@ -45,6 +45,8 @@ def test_a_film_and_a_sheet_are_left(seen: tuple[tuple[watch.Episode, ...], Path
     episodes, folder = seen
     with Image.open(folder / "watch.gif") as film:
         assert 1 < film.n_frames <= sum(len(episode.frames) + 1 for episode in episodes)
+        longest = "after 25 600 steps (100% of its life): return 5 in 5 steps"
+        assert film.width >= font(13).getlength(longest), "the first picture is as wide as the widest line needs"
     with Image.open(folder / "watch.png") as sheet:
         height, width = np.max([frame.shape[:2] for episode in episodes for frame in episode.frames], axis=0)
         assert sheet.width > watch.COLUMNS * width and sheet.height > len(episodes) * height
@@ -78,7 +80,6 @@ def test_what_cannot_be_watched_is_told(changes: dict, says: str, tmp_path: Path
 
 
 def test_bodies_are_drawn_where_they_are() -> None:
-    size = (HEIGHT + BANNER, WIDTH, 3)
     pairs = [
         (cart_and_pole(-1.0, 0.1, 1.0, 2.4), cart_and_pole(1.0, 0.1, 1.0, 2.4)),
         (hanging((0.0, 0.0), (1.0, 1.0), 1.0), hanging((0.0, 1.0), (1.0, 1.0), 1.0)),
@@ -86,7 +87,7 @@ def test_bodies_are_drawn_where_they_are() -> None:
         (plane((0.5, 0.0), (0.0, 0.0), 2.0), plane((0.0, 0.5), (0.0, 0.0), 2.0)),
     ]
     for before, after in pairs:
-        assert before.shape == after.shape == size and before.dtype == np.uint8
+        assert before.shape == after.shape and before.shape[1:] == (WIDTH, 3) and before.dtype == np.uint8
         assert (before != after).any() and before.std() > 0
     # A cart that goes right is further right in the picture, and the pole with it.
     columns = [np.flatnonzero((picture == ORANGE).all(-1).any(0)).mean() for picture in pairs[0]]
@@ -125,5 +126,5 @@ def test_a_body_of_brax_is_drawn() -> None:
     moved = jax.tree.map(jnp.asarray, state)
     place = moved.pipeline.x.replace(pos=moved.pipeline.x.pos + jnp.array([0.0, 0.0, 0.5]))
     raised = render(environment, moved.replace(pipeline=moved.pipeline.replace(x=place)), params)
-    rows = [np.flatnonzero((one[BANNER:] != 255).any(-1).any(1)).min() for one in (picture, raised)]
+    rows = [np.flatnonzero((one != 255).any(-1).any(1)).min() for one in (picture, raised)]
     assert rows[1] < rows[0] - 20, "what is higher is drawn higher"
