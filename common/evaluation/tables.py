@@ -10,6 +10,7 @@ from rich.text import Text
 from metaobj.common.evaluation.curves import MEASURES
 from metaobj.common.evaluation.summary import SummaryRow
 from metaobj.common.evaluation.wording import digits, group_label, with_interval
+from metaobj.common.pictures.style import wrapped
 
 
 def group_table(rows: Sequence[SummaryRow], confidence: float) -> Table:
@@ -62,7 +63,7 @@ def comparison_table(rows: Sequence[SummaryRow], confidence: float) -> Table:
             better = (row.final_tasks_better, row.area_tasks_better, row.best_tasks_better)
             chances = [row.interval(f"{name}_improvement") for name in MEASURES]
             table.add_row(
-                Text(group if row is members[0] else ""),
+                Text(wrapped(group, 11) if row is members[0] else ""),
                 Text(row.method),
                 Text("\n".join(MEASURES)),
                 Text("\n").join(_difference(*row.interval(name)) for name in MEASURES),
