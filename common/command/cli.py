@@ -151,6 +151,7 @@ def _run(arguments: list[str], console: Console) -> int:
 def _train(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.names import names_module
     from metaobj.common.objectives.plugin import get_plugin, plugins
+    from metaobj.common.objectives.run_page import PAGE
     from metaobj.common.objectives.sweep import parse_seeds, runs_of, sweep
     from metaobj.common.objectives.train import meta_train
     from metaobj.common.runs.run_folder import RunFolder
@@ -202,6 +203,8 @@ def _train(arguments: list[str], console: Console) -> int:
         console.print(f"stopped at step {outcome.step} and saved; go on with: {escape(command)}", soft_wrap=True)
         return 128 + outcome.signal
     console.print(f"done: {escape(str(outcome.objective))}", soft_wrap=True)
+    if (page := outcome.objective.parent / PAGE).exists():
+        console.print(f"All of it on a page: {escape(str(page))}", style="dim", soft_wrap=True)
     return 0
 
 
@@ -261,6 +264,7 @@ def _run_comparison(
     chosen: ComparisonArguments, names: Sequence[str], baseline: str | None, suite: str, console: Console
 ) -> int:
     from metaobj.common.objectives.compare import Comparison, compare
+    from metaobj.common.objectives.run_page import write_run_page
 
     folder = chosen.out or beside(names[0], f"evaluation-{suite.replace('/', '-')}")
     check_out(folder)
@@ -278,6 +282,7 @@ def _run_comparison(
         page=chosen.report,
     )
     compare(comparison, folder, console)
+    write_run_page(folder.parent)  # where the results lie in a run's folder, its page tells of them
     return 0
 
 

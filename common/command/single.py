@@ -31,6 +31,7 @@ def inspect(arguments: list[str], console: Console) -> int:
     from metaobj.common.files import make_folder
     from metaobj.common.objectives.loading import load_objective
     from metaobj.common.objectives.plugin import unable
+    from metaobj.common.objectives.run_page import write_run_page
 
     chosen = parse(InspectArguments, arguments, "inspect")
     loaded = load_objective(chosen.objective, trust=chosen.trust)
@@ -41,6 +42,7 @@ def inspect(arguments: list[str], console: Console) -> int:
     make_folder(folder)
     with console.status("inspecting"):
         found = loaded.plugin.inspect(loaded, folder)
+    write_run_page(folder.parent)
     _tell(found, console)
     return 0
 

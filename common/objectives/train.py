@@ -22,6 +22,7 @@ from metaobj.common.objectives.extension import MAY_DIFFER, extension, told
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.provenance import begun
+from metaobj.common.objectives.run_page import write_run_page
 from metaobj.common.objectives.selection import LAST, Selection, selection_entries
 from metaobj.common.pictures import training as pictures
 from metaobj.common.runs.checkpoint import Checkpoints
@@ -112,8 +113,9 @@ def meta_train(
             raise
         try:
             draw(plugin, trainer, run)
+            write_run_page(run.path)
         except (OSError, UserError) as error:  # the run itself is safe
-            console.print(f"[yellow]warning[/] no pictures of the run: {error}", highlight=False, soft_wrap=True)
+            console.print(f"[yellow]warning[/] no pictures, no page: {error}", highlight=False, soft_wrap=True)
     return Outcome(stopped.step >= config.meta_updates, stopped.step, run.objective, stopped.signal)
 
 

@@ -51,7 +51,7 @@ class Parsed(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
-        if tag in ("meta", "wbr"):
+        if tag in ("meta", "wbr", "img"):
             return
         self.open.append(tag)
         if tag == "table":

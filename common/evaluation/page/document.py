@@ -1,17 +1,10 @@
 """The page of an evaluation: one HTML document that needs nothing else, for readers who did not run it."""
 
-from base64 import b64encode
-from hashlib import sha256
-from pathlib import Path
-
 from metaobj.common.evaluation.evaluation import Evaluation
 from metaobj.common.evaluation.notes import general_notes, restart_notes
 from metaobj.common.evaluation.page import figures, results, settings, task_grid, words
+from metaobj.common.evaluation.page.frame import anchor, frame
 from metaobj.common.evaluation.page.markup import Markup, folded, joined, tag
-
-_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
 
 
 def page(evaluation: Evaluation) -> str:
@@ -31,27 +24,15 @@ def page(evaluation: Evaluation) -> str:
         "How it was made": _making(evaluation),
     }
     sections = {name: part for name, part in parts.items() if part is not None}
-    links = [tag("a", name, href=f"#{_anchor(name)}") for name in sections]
-    name = words.title(evaluation)
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", name),
-        tag("style", Markup(_STYLE)),
-    )
-    main = tag(
-        "main",
-        tag("h1", name),
+    links = [tag("a", name, href=f"#{anchor(name)}") for name in sections]
+    return frame(
+        words.title(evaluation),
         tag("p", words.finding(evaluation), class_="finding"),
         *(tag("p", sentence) for sentence in words.further_findings(evaluation)),
         tag("nav", *links, aria_label="On this page"),
         _reading(evaluation),
-        *(tag("section", tag("h2", title), part, id=_anchor(title)) for title, part in sections.items()),
+        *(tag("section", tag("h2", title), part, id=anchor(title)) for title, part in sections.items()),
     )
-    return "<!doctype html>\n" + tag("html", head, tag("body", main), lang="en") + "\n"
 
 
 def _reading(evaluation: Evaluation) -> Markup:
@@ -66,7 +47,3 @@ def _making(evaluation: Evaluation) -> Markup:
     command = evaluation.provenance.get("command")
     again = [tag("p", "To run it again:"), tag("pre", tag("code", command), tabindex=0)] if command else []
     return joined([settings.provenance(evaluation), *again])
-
-
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")

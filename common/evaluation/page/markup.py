@@ -21,7 +21,7 @@ def tag(name: str, /, *content: str, **attributes: object) -> Markup:
     """
     given = ((key.rstrip("_").replace("_", "-"), str(value)) for key, value in attributes.items() if value is not None)
     start = "".join([f"<{name}", *(f' {key}="{escape(value)}"' for key, value in given), ">"])
-    end = "" if name == "meta" else f"</{name}>"
+    end = "" if name in ("meta", "img") else f"</{name}>"
     return Markup(start + joined(content) + end + ("\n" if name in _OWN_LINE else ""))
 
 
