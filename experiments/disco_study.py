@@ -13,6 +13,7 @@ Runs add to one table, so several at once may share the variants.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,13 @@ class Arguments:
     """Of meta-training."""
     only: tuple[str, ...] = ()
     """Some of the variants."""
-    meta_updates: int = 80
+    meta_updates: int = 60
     """Of Disco, each of K = 2 updates of 12 agents; LPG's are of K = 5, and half as many."""
     updates: int = 300
-    """Of the fresh agents that judge an objective, each of 8 environments and 20 steps."""
-    agents: int = 8
+    """Of the fresh agents that judge an objective, each of 4 environments and 20 steps."""
+    agents: int = 6
     """Fresh agents that judge an objective in each task."""
-    tuning_agents: int = 2
+    tuning_agents: int = 1
     """Those that a learning rate is chosen by."""
     out: Path = Path("experiments/results/disco_study/study.csv")
     """The table; what stands there already is not run again."""
@@ -97,7 +98,7 @@ class Arguments:
 
 def tasks(arguments: Arguments) -> dict[str, Task]:
     """What fresh agents are judged in."""
-    common: dict[str, Any] = {"num_environments": 8, "updates": arguments.updates, "agent": WIDE}
+    common: dict[str, Any] = {"num_environments": 4, "updates": arguments.updates, "agent": WIDE}
     return {
         GRIDS: Task(Entry("grid/moving_any_small", learning_rates=RATES, split="held_out", **common)),
         CATCH: Task(Entry("Catch-bsuite", learning_rates=RATES, split="any", **common)),
@@ -111,7 +112,7 @@ def variant(name: str, meta_updates: int) -> tuple[Plugin[Any, Any], Trained]:
     updates = round(meta_updates * share)
     worlds = _DISCO if kind == "disco" else _LPG
     changes: dict[str, Any] = {"distribution": worlds, "meta_updates": updates, "checkpoint_every": updates}
-    return get_plugin(kind), Trained(replace(config, scale=1, log_every=max(updates // 8, 1), **changes))
+    return get_plugin(kind), Trained(replace(config, scale=1, log_every=gcd(updates, 10), **changes))
 
 
 def untrained(name: str) -> Method:
@@ -121,7 +122,7 @@ def untrained(name: str) -> Method:
     loaded = load_objective("pretrained:disco103")
     config: DiscoTraining = replace(loaded.config, model=_WIDE.model, replay=_WIDE.replay)
     if name == STORED:
-        config = replace(config, replay=ReplayConfig(1024, 24))
+        config = replace(config, replay=ReplayConfig(1024, 12))
     return learned(replace(loaded, config=config), name)
 
 
@@ -175,7 +176,7 @@ def main() -> None:
                 steps = loaded.metadata["environment_steps"]
                 row = {"variant": name, "seed": seed, "share": share, "environment_steps": steps, **metrics}
                 keep(row, learned(loaded, name))
-    Console(width=120).print(summary(read(arguments.out)))
+    Console(width=150).print(summary(read(arguments.out)))
 
 
 if __name__ == "__main__":
