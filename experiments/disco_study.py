@@ -3,10 +3,10 @@
     python -m experiments.disco_study [--seeds SEED ...] [--only NAME ...]
 
 Disco from scratch with a small network, and from the published weights; LPG from noise and from the hand-written rule,
-LPG+V from A2C: each is meta-trained from several seeds in the same worlds (`disco-worlds`: small grids and pendulums,
-seen by networks) for the same number of environment steps. Fresh agents, networks of 64-64, then learn by what has
-become of it: in held-out grids of the kind, and in Catch, which nothing was trained on, each at the best of a few
-learning rates there. A2C and the published Disco103 as it is stand beside them, the latter also with a store.
+LPG+V from A2C: each is meta-trained from several seeds in the same worlds (those of `disco-worlds`: small grids and
+pendulums, seen by networks) for the same number of environment steps. Fresh agents, networks of 64-64, then learn by
+what has become of it: in held-out grids of the kind, and in Catch, which nothing was trained on, each at the best of a
+few learning rates there. A2C and the published Disco103 as it is stand beside them, the latter also with a store.
 
 Runs add to one table, so several at once may share the variants.
 """
@@ -40,11 +40,15 @@ from metaobj.common.objectives.train import make_trainer
 from metaobj.disco.config import DISTRIBUTIONS as OF_DISCO
 from metaobj.disco.config import PRESETS, RATES, WIDE, DiscoTraining
 
-_DISCO = "disco-worlds"
-_LPG = "disco-worlds-by-rmsprop"
+_DISCO, _LPG = "disco-study", "disco-study-by-rmsprop"
+DISTRIBUTIONS[_DISCO] = tuple(
+    replace(entry, lifetimes=entry.lifetimes // 2, num_environments=4)
+    for entry in make_distribution("disco-worlds", 1, OF_DISCO)
+)
+"""Six agents of four environments at once: a meta-update of the published sizes is dear."""
 DISTRIBUTIONS[_LPG] = tuple(
     replace(entry, learning_rates=A2C_RATES, agent=replace(entry.agent, optimiser="rmsprop"))
-    for entry in make_distribution(_DISCO, 1, OF_DISCO)
+    for entry in DISTRIBUTIONS[_DISCO]
 )
 """The same worlds and networks for LPG, whose agents have no optimiser of their own: A2C's."""
 
@@ -52,10 +56,10 @@ SCRATCH, TUNED = "Disco, from scratch", "Disco103, trained on"
 PUBLISHED, STORED, A2C = "Disco103", "Disco103, from a store", "A2C"
 FROM_NOISE = "LPG, from noise"
 _SMALL = PRESETS["disco-demo"]
-_WIDE = replace(PRESETS["disco103"], model=_SMALL.model, replay=ReplayConfig(), chunk=12)
+_WIDE = replace(PRESETS["disco103"], model=_SMALL.model, replay=ReplayConfig(), chunk=6)
 """Agents with the same small model everywhere, and without a store, which none of the others has."""
 VARIANTS: dict[str, tuple[str, Any]] = {
-    SCRATCH: ("disco", replace(_SMALL, chunk=12)),
+    SCRATCH: ("disco", replace(_SMALL, chunk=6)),
     TUNED: ("disco", replace(_WIDE, init="pretrained:disco103")),
     FROM_NOISE: ("lpg", OF_LPG[PLAIN].config),
     STARTED: ("lpg", OF_LPG[STARTED].config),
@@ -85,8 +89,8 @@ class Arguments:
     only: tuple[str, ...] = ()
     """Some of the variants."""
     meta_updates: int = 60
-    """Of Disco, each of K = 2 updates of 12 agents; LPG's are of K = 5, and half as many."""
-    updates: int = 300
+    """Of Disco, each of K = 2 updates of 6 agents and 1440 environment steps; LPG's are of K = 5, and half as many."""
+    updates: int = 250
     """Of the fresh agents that judge an objective, each of 4 environments and 20 steps."""
     agents: int = 6
     """Fresh agents that judge an objective in each task."""
