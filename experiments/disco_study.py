@@ -3,16 +3,17 @@
     python -m experiments.disco_study [--seeds SEED ...] [--only NAME ...]
 
 Disco from scratch with a small network, and from the published weights; LPG from noise and from the hand-written rule,
-LPG+V from A2C: each is meta-trained from several seeds in the same worlds (`disco-worlds`: small grids and pendulums,
-seen by networks) for the same number of environment steps. Fresh agents, networks of 64-64, then learn by what has
-become of it: in held-out grids of the kind, and in Catch, which nothing was trained on, each at the best of a few
-learning rates there. A2C and the published Disco103 as it is stand beside them, the latter also with a store.
+LPG+V from A2C: each is meta-trained from several seeds in the same worlds (those of `disco-worlds`: small grids and
+pendulums, seen by networks) for the same number of environment steps. Fresh agents, networks of 64-64, then learn by
+what has become of it: in held-out grids of the kind, and in Catch, which nothing was trained on, each at the best of a
+few learning rates there. A2C and the published Disco103 as it is stand beside them, the latter also with a store.
 
 Runs add to one table, so several at once may share the variants.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,15 @@ from metaobj.common.objectives.train import make_trainer
 from metaobj.disco.config import DISTRIBUTIONS as OF_DISCO
 from metaobj.disco.config import PRESETS, RATES, WIDE, DiscoTraining
 
-_DISCO = "disco-worlds"
-_LPG = "disco-worlds-by-rmsprop"
+_DISCO, _LPG = "disco-study", "disco-study-by-rmsprop"
+DISTRIBUTIONS[_DISCO] = tuple(
+    replace(entry, lifetimes=entry.lifetimes // 2, num_environments=4)
+    for entry in make_distribution("disco-worlds", 1, OF_DISCO)
+)
+"""Six agents of four environments at once: a meta-update of the published sizes is dear."""
 DISTRIBUTIONS[_LPG] = tuple(
     replace(entry, learning_rates=A2C_RATES, agent=replace(entry.agent, optimiser="rmsprop"))
-    for entry in make_distribution(_DISCO, 1, OF_DISCO)
+    for entry in DISTRIBUTIONS[_DISCO]
 )
 """The same worlds and networks for LPG, whose agents have no optimiser of their own: A2C's."""
 
@@ -51,10 +56,10 @@ SCRATCH, TUNED = "Disco, from scratch", "Disco103, trained on"
 PUBLISHED, STORED, A2C = "Disco103", "Disco103, from a store", "A2C"
 FROM_NOISE = "LPG, from noise"
 _SMALL = PRESETS["disco-demo"]
-_WIDE = replace(PRESETS["disco103"], model=_SMALL.model, replay=ReplayConfig(), chunk=12)
+_WIDE = replace(PRESETS["disco103"], model=_SMALL.model, replay=ReplayConfig(), chunk=6)
 """Agents with the same small model everywhere, and without a store, which none of the others has."""
 VARIANTS: dict[str, tuple[str, Any]] = {
-    SCRATCH: ("disco", replace(_SMALL, chunk=12)),
+    SCRATCH: ("disco", replace(_SMALL, chunk=6)),
     TUNED: ("disco", replace(_WIDE, init="pretrained:disco103")),
     FROM_NOISE: ("lpg", OF_LPG[PLAIN].config),
     STARTED: ("lpg", OF_LPG[STARTED].config),
@@ -83,13 +88,13 @@ class Arguments:
     """Of meta-training."""
     only: tuple[str, ...] = ()
     """Some of the variants."""
-    meta_updates: int = 80
-    """Of Disco, each of K = 2 updates of 12 agents; LPG's are of K = 5, and half as many."""
-    updates: int = 300
-    """Of the fresh agents that judge an objective, each of 8 environments and 20 steps."""
-    agents: int = 8
+    meta_updates: int = 60
+    """Of Disco, each of K = 2 updates of 6 agents and 1440 environment steps; LPG's are of K = 5, and half as many."""
+    updates: int = 250
+    """Of the fresh agents that judge an objective, each of 4 environments and 20 steps."""
+    agents: int = 6
     """Fresh agents that judge an objective in each task."""
-    tuning_agents: int = 2
+    tuning_agents: int = 1
     """Those that a learning rate is chosen by."""
     out: Path = Path("experiments/results/disco_study/study.csv")
     """The table; what stands there already is not run again."""
@@ -97,7 +102,7 @@ class Arguments:
 
 def tasks(arguments: Arguments) -> dict[str, Task]:
     """What fresh agents are judged in."""
-    common: dict[str, Any] = {"num_environments": 8, "updates": arguments.updates, "agent": WIDE}
+    common: dict[str, Any] = {"num_environments": 4, "updates": arguments.updates, "agent": WIDE}
     return {
         GRIDS: Task(Entry("grid/moving_any_small", learning_rates=RATES, split="held_out", **common)),
         CATCH: Task(Entry("Catch-bsuite", learning_rates=RATES, split="any", **common)),
@@ -111,7 +116,7 @@ def variant(name: str, meta_updates: int) -> tuple[Plugin[Any, Any], Trained]:
     updates = round(meta_updates * share)
     worlds = _DISCO if kind == "disco" else _LPG
     changes: dict[str, Any] = {"distribution": worlds, "meta_updates": updates, "checkpoint_every": updates}
-    return get_plugin(kind), Trained(replace(config, scale=1, log_every=max(updates // 8, 1), **changes))
+    return get_plugin(kind), Trained(replace(config, scale=1, log_every=gcd(updates, 10), **changes))
 
 
 def untrained(name: str) -> Method:
@@ -121,7 +126,7 @@ def untrained(name: str) -> Method:
     loaded = load_objective("pretrained:disco103")
     config: DiscoTraining = replace(loaded.config, model=_WIDE.model, replay=_WIDE.replay)
     if name == STORED:
-        config = replace(config, replay=ReplayConfig(1024, 24))
+        config = replace(config, replay=ReplayConfig(1024, 12))
     return learned(replace(loaded, config=config), name)
 
 
@@ -175,7 +180,7 @@ def main() -> None:
                 steps = loaded.metadata["environment_steps"]
                 row = {"variant": name, "seed": seed, "share": share, "environment_steps": steps, **metrics}
                 keep(row, learned(loaded, name))
-    Console(width=120).print(summary(read(arguments.out)))
+    Console(width=150).print(summary(read(arguments.out)))
 
 
 if __name__ == "__main__":
