@@ -91,11 +91,11 @@ def plain(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most `width` characters, broken at spaces, or within a name after one of "/", "_", "-"; what
+    """Text in lines of at most `width` characters, broken at spaces, or within a name after one of / _ - and :; what
     has none of them is longer.
     """
     lines = [""]
-    for piece in re.findall(r"[^\s/_-]+[\s/_-]*|[\s/_-]+", text):
+    for piece in re.findall(r"[^\s/_:-]+[\s/_:-]*|[\s/_:-]+", text):
         if lines[-1].strip() and len((lines[-1] + piece).rstrip()) > width:
             lines.append("")
         lines[-1] += piece
