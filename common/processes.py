@@ -111,6 +111,9 @@ def join(cluster: Cluster) -> None:
     held = [sum(device.process_index == at for device in jax.devices()) for at in range(jax.process_count())]
     if len(set(held)) > 1:
         raise UserError(f"processes: they have {held} devices; each must have as many (JAX_NUM_CPU_DEVICES on CPUs)")
+    # The first that all do together connects them, for which CPUs are given half a minute: it is done while all are
+    # here, and not when each has prepared what it will run, which takes some much longer where hosts are busy.
+    largest(0)
 
 
 def leave() -> None:

@@ -1,21 +1,25 @@
-"""Twenty meta-updates in float64, on several devices or as one of several processes; a program for test_spread.py.
+"""Twenty meta-updates in float64, on so many devices or as one of several processes; a program for test_spread.py.
 
-    python -m tests.spread KIND FOLDER [--devices N] [--from FOLDER] [--save FOLDER] [--coordinator ...]
+    python -m tests.spread KIND FOLDER [--on DEVICES ...] [--resumed CHECKPOINT:DEVICES ...] [--coordinator ...]
 
-FOLDER gets `eta.npz` and `metrics.npz`. Populations are of sizes that few numbers divide.
+A run "on 8 in 1", devices in processes, leaves eta, metrics and facts about its program in a folder of that name in
+FOLDER, and a checkpoint of its first half. Populations are of sizes that few numbers divide.
 """
 
 import argparse
+import json
 import os
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, DISTRIBUTIONS, Entry
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.file import flatten
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import make_trainer
@@ -58,17 +62,24 @@ CONFIGS = {
 }
 
 
-def run(kind: str, devices: int | None, begin: Path | None, save: Path | None, **changes: Any) -> tuple[Any, Any]:
-    """Eta after all meta-updates, and the metrics of the second half of them.
+class Ran(NamedTuple):
+    """What a run comes to."""
+
+    eta: Any
+    metrics: Any
+    """Of the second half of the meta-updates."""
+    program: str
+    """Of a half, as it was compiled."""
+
+
+def run(trainer: MetaTrainer, begin: Path | None = None, save: Path | None = None) -> Ran:
+    """All meta-updates.
 
     Args:
-        kind: of the objective.
-        devices: over how many devices.
+        trainer: what is run.
         begin: where the checkpoint lies that the second half begins with; by default the first half is run.
         save: where a checkpoint of the first half is left.
-        changes: of the configuration.
     """
-    trainer = make_trainer(get_plugin(kind), replace(CONFIGS[kind], **changes), devices)
     state = trainer.init()
     half = trainer.run_chunk.lower(state).compile()
     if begin is None:
@@ -80,16 +91,32 @@ def run(kind: str, devices: int | None, begin: Path | None, save: Path | None, *
     if save is not None:
         Checkpoints(save, rows=trainer.rows(state)).save(HALF, state)
     state, metrics = half(state)
-    return jax.device_get(state.eta), jax.device_get(metrics)
+    return Ran(jax.device_get(state.eta), jax.device_get(metrics), half.as_text())
 
 
-if __name__ == "__main__":
+def trainer_of(kind: str, devices: int, **changes: Any) -> MetaTrainer:
+    """Of a configuration with changes."""
+    return make_trainer(get_plugin(kind), replace(CONFIGS[kind], **changes), devices)
+
+
+def summed(trainer: MetaTrainer) -> tuple[int, int]:
+    """How many numbers all devices add up in a meta-update: (of eta, others)."""
+    state = jax.eval_shape(trainer.first, jax.random.key(0))
+    eta = sum(leaf.size for leaf in jax.tree.leaves(state.eta))
+    metrics = jax.eval_shape(trainer.step, state)[1]
+    others = sum(leaf.size for leaf in jax.tree.leaves(metrics))
+    others -= len(("gradient_norm_max", "meta_gradient_norm", "first_steps"))  # made of other things
+    # How many gradients are finite and lives begun in each family, and lifetimes by environment.
+    return eta, others + 2 * len(trainer.families) + len(trainer.entries)
+
+
+def main() -> None:
+    """See above."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--devices", type=int)
-    parser.add_argument("--from", type=Path, dest="begin")
-    parser.add_argument("--save", type=Path)
+    parser.add_argument("--on", nargs="*", type=int, default=[])
+    parser.add_argument("--resumed", nargs="*", default=[])
     parser.add_argument("--coordinator")
     parser.add_argument("--process", type=int)
     parser.add_argument("--processes", type=int)
@@ -98,11 +125,30 @@ if __name__ == "__main__":
     cluster = find_cluster(Cluster(given.coordinator, given.process, given.processes), os.environ)
     if cluster is not None:
         join(cluster)
-    eta, metrics = run(given.kind, given.devices, given.begin, given.save)
-    if is_first():
-        given.folder.mkdir(parents=True, exist_ok=True)
-        np.savez(given.folder / "eta.npz", **flatten(eta))
-        np.savez(given.folder / "metrics.npz", **metrics)
+    trainers = cache(partial(trainer_of, given.kind))
+
+    def go(devices: int, begin: str = "") -> None:
+        trainer = trainers(devices)
+        here = f"{devices} in {jax.process_count()}"
+        folder = given.folder / (f"{begin} to {here}" if begin else here)
+        at = given.folder / begin / "checkpoints" if begin else None
+        eta, metrics, program = run(trainer, at, None if begin else folder / "checkpoints")
+        if is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez(folder / "eta.npz", **flatten(eta))
+            np.savez(folder / "metrics.npz", **metrics)
+            (folder / "program.txt").write_text(program)
+            (folder / "summed.json").write_text(json.dumps(summed(trainer)))
+
+    for devices in given.on:
+        go(devices)
+    for name in given.resumed:
+        begin, _, devices = name.partition(":")
+        go(int(devices), begin)
     with agreed():
         pass
     leave()
+
+
+if __name__ == "__main__":
+    main()

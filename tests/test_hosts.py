@@ -17,14 +17,14 @@ import pytest
 from tests.cluster import ROOT, Ended, begin, end, flags, free_port, start, together
 
 pytestmark = pytest.mark.slow
-UPDATES = 40
+KILLS = int(os.environ.get("METAOBJ_TEST_KILLS", "2"))
+UPDATES = 8 * KILLS + 8
 TINY = (
     f"--distribution chain/short --scale 1 --meta-updates {UPDATES} --log-every 1 --checkpoint-every 4 "
     "--inner-updates 1 --rollout-steps 2 --network.units 4 --network.prediction-size 2 --network.embedding-units 2 "
     "--kl-weights 0.5 --life 0.02"
 )
 GONE = re.compile(r"metaobj: .* of the run is gone \(.*\); the same command with --resume goes on with those .*\n")
-KILLS = int(os.environ.get("METAOBJ_TEST_KILLS", "2"))
 TIMING = ("seconds", "steps_per_second")
 
 
@@ -32,7 +32,11 @@ TIMING = ("seconds", "steps_per_second")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What is compiled once here is found again."""
     folder = str(tmp_path_factory.mktemp("programs"))
-    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_SHARE_BINARY_BETWEEN_HOSTS": "1",
+    }
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -77,21 +81,35 @@ def two(folder: Path, programs: dict[str, str], *more: str) -> list["subprocess.
     return [start([*command(folder, *more), *flags(number, 2, port)], **programs) for number in (0, 1)]
 
 
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_killed_at_any_moment_and_resumed(seed: int, straight: Path, tmp_path: Path, programs: dict[str, str]) -> None:
-    """The other ends within a minute with one line; what is resumed then is what it would have been."""
-    chance = Random(seed)
-    folder, victim = tmp_path / "run", seed % 2
-    processes = two(folder, programs)
-    until(folder, chance.randrange(1, UPDATES - 4), processes)
-    time.sleep(chance.random() * 0.3)
-    processes[victim].kill()
-    began = time.monotonic()
-    ended = end(processes[1 - victim], within=60)
-    took = time.monotonic() - began
-    assert end(processes[victim]).status == -signal.SIGKILL
-    assert ended.status == 3 and GONE.fullmatch(ended.err), ended
-    print(f"process {victim} killed at step {len(rows(folder))}; the other ended after {took:.1f} s")
+def told_once(done: Ended, line: str, status: int = 2) -> bool:
+    return done.status == status and re.fullmatch(rf"metaobj: {line}\n", done.err) is not None
+
+
+def beneath(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that one has started."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_killed_again_and_again_and_resumed(straight: Path, tmp_path: Path, programs: dict[str, str]) -> None:
+    """One and the other by turns, at any moment, with all of it or only what runs below: the other one ends within a
+    minute with one line, and both go on. What that comes to is what it would have been.
+    """
+    chance, folder = Random(0), tmp_path / "run"
+    for kill in range(KILLS):
+        victim, whole = kill % 2, kill % 4 < 2
+        processes = two(folder, programs, *["--resume"] * (kill > 0))
+        until(folder, lines_in(folder / "metrics.jsonl") + chance.randrange(1, 4), processes)
+        time.sleep(chance.random() * 0.1)
+        os.kill(processes[victim].pid if whole else beneath(processes[victim])[0], signal.SIGKILL)
+        began = time.monotonic()
+        other = end(processes[1 - victim], within=60)
+        took, killed = time.monotonic() - began, end(processes[victim])
+        assert other.status == 3 and GONE.fullmatch(other.err), (kill, other)
+        if whole:
+            assert killed.status == -signal.SIGKILL
+        else:
+            assert told_once(killed, f"process {victim} was ended by SIGKILL", 128 + signal.SIGKILL), killed
+        print(f"process {victim} killed at step {len(rows(folder))}; the other ended after {took:.1f} s: {other.err}")
     first, second = (end(process) for process in two(folder, programs, "--resume"))
     assert first.status == second.status == 0, (first, second)
     assert "resumed from step" in first.out and first.err == second.out == second.err == ""
@@ -121,13 +139,13 @@ def test_one_that_is_not_heard_of_any_more(tmp_path: Path, programs: dict[str, s
     folder = tmp_path / "run"
     processes = two(folder, programs)
     until(folder, 5, processes)
-    children = Path(f"/proc/{processes[1].pid}/task/{processes[1].pid}/children").read_text().split()
+    children = beneath(processes[1])
     for asleep in children:
-        os.kill(int(asleep), signal.SIGSTOP)
+        os.kill(asleep, signal.SIGSTOP)
     ended = end(processes[0], within=60)
     assert ended.status == 3 and GONE.fullmatch(ended.err) and "process 1 of the run" in ended.err, ended
     for asleep in children:
-        os.kill(int(asleep), signal.SIGCONT)
+        os.kill(asleep, signal.SIGCONT)
     ended = end(processes[1], within=60)
     assert ended.status == 3 and GONE.fullmatch(ended.err), ended
 
@@ -149,10 +167,6 @@ def test_what_is_left_goes_on_alone(straight: Path, tmp_path: Path, programs: di
     assert [row["step"] for row in rows(folder)] == list(range(1, UPDATES + 1))
     for one, other in zip(rows(folder), rows(straight), strict=True):
         assert one["ended"] == other["ended"] and one["reward"] == pytest.approx(other["reward"], abs=1e-3)
-
-
-def told_once(done: Ended, line: str, status: int = 2) -> bool:
-    return done.status == status and re.fullmatch(rf"metaobj: {line}\n", done.err) is not None
 
 
 def test_nobody_answers(tmp_path: Path) -> None:

@@ -1,17 +1,25 @@
 """How processes find each other, what they agree on, and how the one above a process tells of its end."""
 
+import re
+import shlex
 import signal
 import sys
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from string import Template
 
 import pytest
 
+from metaobj.common.command.arguments import with_configuration
 from metaobj.common.command.cli import main
+from metaobj.common.command.configured import starting_configuration
+from metaobj.common.command.options import RunArguments
 from metaobj.common.command.supervised import LOST, is_loss, supervise
 from metaobj.common.errors import UserError
+from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.processes import Cluster, agreed, everyones, find_cluster, firsts, largest
-from tests.cluster import together
+from tests.cluster import ROOT, together
 
 HERE = "10.0.0.1:8476"
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_LOCALID": "0"} | {
@@ -131,12 +139,51 @@ def test_which_errors_tell_that_another_one_is_gone() -> None:
     )
 
 
+def documented(**variables: str) -> list[list[str]]:
+    """The commands in docs/cluster.md, as a shell with these variables gives them to the program."""
+    text = (ROOT / "docs" / "cluster.md").read_text().replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"^```.*\n((?:.*\n)*?)```", text, re.MULTILINE))
+    return [shlex.split(Template(line).substitute(variables)) for line in re.findall("metaobj (train .*)", blocks)]
+
+
+def test_the_documented_commands_are_those_of_the_program() -> None:
+    """Here they are read; `test_hosts.py` runs them."""
+    variables = {"RUN": "/shared/runs/paper", "RESUME": "--resume", "JOB_COMPLETION_INDEX": "1"}
+    found = []
+    for command, kind, *rest in documented(**variables):
+        plugin = get_plugin(kind)
+        run, config = with_configuration(
+            RunArguments(), starting_configuration(plugin, rest), rest, f"{command} {kind}"
+        )
+        assert config == plugin.presets["lpg-paper"] and str(run.run_dir) == "/shared/runs/paper"
+        given = Cluster(run.coordinator, run.process, run.processes, run.wait)
+        found.append((find_cluster(given, {} if run.coordinator else SLURM), run.resume))
+    first, second = (Cluster(HERE, number, 2) for number in (0, 1))
+    pod = Cluster("paper-0.paper:8476", 1, 2)
+    assert found == [(first, False), (second, False), (Cluster(None, 1, 2, known=True), True), (pod, True)]
+
+
+def test_the_manifest_names_its_own_pods() -> None:
+    yaml = import_module("yaml")
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    service, job = yaml.safe_load_all(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    name, wanted = job["metadata"]["name"], job["spec"]
+    pod = wanted["template"]["spec"]
+    assert service["metadata"]["name"] == pod["subdomain"] and service["spec"]["selector"] == {"job-name": name}
+    script = pod["containers"][0]["args"][0]
+    assert f"--coordinator {name}-0.{pod['subdomain']}:" in script
+    assert f"--processes {wanted['completions']}\n" in script and wanted["completions"] == wanted["parallelism"]
+    (mount,), (volume,) = pod["containers"][0]["volumeMounts"], pod["volumes"]
+    assert mount["name"] == volume["name"] and f"RUN={mount['mountPath']}/" in script
+
+
 MEETING = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from metaobj.common.errors import UserError
+from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.processes import Cluster, agreed, everyones, firsts, is_first, join, largest, leave, process
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.run_folder import RunFolder, check_same_everywhere
@@ -200,4 +247,23 @@ leave()
 
 def test_two_processes_agree_and_save_together(tmp_path: Path) -> None:
     for done in together(["-W", "error", "-c", MEETING, str(tmp_path / "run")], 2):
+        assert done.status == 0, done.err
+
+
+LATE = """
+import sys, time
+from metaobj.common.processes import Cluster, join, largest, leave, process
+
+_, _, address, _, number, _, processes = sys.argv
+join(Cluster(address, int(number), int(processes)))
+time.sleep(35 * process())
+assert largest(process()) == 1
+leave()
+"""
+
+
+@pytest.mark.slow
+def test_one_may_come_later_than_the_other() -> None:
+    """By more than the half minute in which CPUs would have to be connected."""
+    for done in together(["-c", LATE], 2):
         assert done.status == 0, done.err

@@ -1,8 +1,8 @@
 """The same objective, however many devices and processes share the lifetimes, and whether they can equally."""
 
+import json
+import math
 import re
-import textwrap
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ from jax.sharding import AbstractMesh, AxisType
 from metaobj.common.devices import AXIS, make_mesh, shared_out
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.file import flatten
-from metaobj.common.objectives.plugin import get_plugin
-from metaobj.common.objectives.train import make_trainer
 from tests.cluster import end, start, together
-from tests.spread import CONFIGS, run
+from tests.spread import run, summed, trainer_of
 
 KINDS = ("lpg", "metagenrl")
 
@@ -57,9 +55,9 @@ def compare(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], what: s
 )
 def test_lifetimes_that_make_up_for_others_count_for_nothing(float64: None, changes: dict[str, Any]) -> None:
     """Of chunks of equal sizes, at most 4, five lifetimes fill two and leave one place."""
-    trainer = make_trainer(get_plugin("lpg"), replace(CONFIGS["lpg"], chunk=4, **changes), 1)
-    assert sum(trainer.places) > trainer.lifetimes
-    made_up, straight = (run("lpg", 1, None, None, chunk=chunk, **changes) for chunk in (4, 8))
+    trainers = [trainer_of("lpg", 1, chunk=chunk, **changes) for chunk in (4, 8)]
+    assert [sum(trainer.places) > trainer.lifetimes for trainer in trainers] == [True, False]
+    made_up, straight = map(run, trainers)
     compare(flatten(made_up[0]), flatten(straight[0]), "eta")
     compare(made_up[1], straight[1], "metrics")
     assert made_up[1]["ended"].sum() > 10
@@ -67,24 +65,40 @@ def test_lifetimes_that_make_up_for_others_count_for_nothing(float64: None, chan
 
 def test_devices_sum_once() -> None:
     """In the program as it is before it is compiled, for eight devices that are not there."""
-    trainer = make_trainer(get_plugin("lpg"), CONFIGS["lpg"], 1)
+    trainer = trainer_of("lpg", 1)
     eight = replace(trainer, mesh=AbstractMesh((8,), (AXIS,), axis_types=(AxisType.Auto,)))
     state = jax.eval_shape(eight.first, jax.random.key(0))
     text = jax.jit(eight.step).trace(state).lower(lowering_platforms=("cpu",)).as_text()
     reduced = re.findall(r"stablehlo.all_reduce.*?-> tensor<(\w+)>", text, re.DOTALL)
     gathered = re.findall(r"stablehlo.all_gather.*?-> tensor<(\w+)>", text)
-    eta = sum(leaf.size for leaf in jax.tree.leaves(state.eta))
-    metrics = jax.eval_shape(eight.step, state)[1]
-    # Summed besides are how many gradients are finite and lives begun in each family, and steps by environment.
-    scalars = sum(leaf.size for leaf in jax.tree.leaves(metrics)) + 2 * len(eight.families) + len(eight.entries)
-    scalars -= len(("gradient_norm_max", "meta_gradient_norm", "first_steps"))
-    assert [text.partition("x")[0] for text in reduced] == [str(eta + scalars)]
+    assert [text.partition("x")[0] for text in reduced] == [str(sum(summed(eight)))]
     assert len(gathered) == 1
 
 
-def ran(arguments: Sequence[str], devices: int) -> None:
-    done = end(start(["-m", "tests.spread", *arguments], devices))
-    assert done.status == 0, done.err
+@pytest.fixture(scope="module", params=KINDS)
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a folder for each of the runs of one kind, see tests/spread.py; programs are compiled once."""
+    folder = tmp_path_factory.mktemp(request.param)
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_SHARE_BINARY_BETWEEN_HOSTS": "1",
+    }
+    where = ["-m", "tests.spread", request.param, str(folder)]
+
+    def alone(*arguments: str) -> None:
+        done = end(start([*where, *arguments], 8, **environment))
+        assert done.status == 0, done.err
+
+    def several(processes: int, *arguments: str) -> None:
+        for done in together([*where, *arguments], processes, **environment):
+            assert done.status == 0, done.err
+
+    alone("--on", "1", "2", "4", "8", "--resumed", "8 in 1:3")
+    several(2, "--on", "2", "--resumed", "1 in 1:2")
+    several(4, "--on", "4")
+    alone("--resumed", "2 in 2:1", "2 in 2:3")
+    return folder
 
 
 def arrays(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -92,62 +106,43 @@ def arrays(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         return dict(eta), dict(metrics)
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a folder for each kind: the run on one device."""
-    folder = tmp_path_factory.mktemp("one")
-    for kind in KINDS:
-        ran([kind, str(folder / kind), "--devices", "1"], 1)
-    return folder
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_devices_and_processes_give_the_same(kind: str, one: Path, tmp_path: Path) -> None:
-    """On 1, 2, 4 and 8 devices, as two and four processes; a checkpoint of eight devices goes on on three, one of two
-    processes in one.
-    """
-    eight, two = str(tmp_path / "by-eight"), str(tmp_path / "by-two")
-    for devices in ("2", "4"):
-        ran([kind, str(tmp_path / devices), "--devices", devices], 8)
-    ran([kind, str(tmp_path / "8"), "--devices", "8", "--save", eight], 8)
-    ran([kind, str(tmp_path / "8 to 3"), "--devices", "3", "--from", eight], 8)
-    for processes in (2, 4):
-        save = ["--save", two] if processes == 2 else []
-        for done in together(["-m", "tests.spread", kind, str(tmp_path / f"processes {processes}"), *save], processes):
-            assert done.status == 0, done.err
-    ran([kind, str(tmp_path / "two to one"), "--devices", "1", "--from", two], 1)
-    ran([kind, str(tmp_path / "two to three"), "--devices", "3", "--from", two], 3)
-    wanted_eta, wanted_metrics = arrays(one / kind)
+def test_devices_and_processes_give_the_same(runs: Path) -> None:
+    """On 1, 2, 4 and 8 devices, as two and four processes, and where a checkpoint of some goes on on others."""
+    wanted_eta, wanted_metrics = arrays(runs / "1 in 1")
     assert wanted_eta and all(value.dtype == np.float64 for value in wanted_eta.values())
     assert wanted_metrics["ended"].sum() > 4 and not wanted_metrics["not_finite"].any()
-    for folder in sorted(path.parent for path in tmp_path.glob("*/eta.npz")):
-        eta, metrics = arrays(folder)
-        compare(eta, wanted_eta, folder.name)
-        compare(metrics, wanted_metrics, folder.name)
+    found = {path.parent.name for path in runs.glob("*/eta.npz")}
+    resumed = {"8 in 1 to 3 in 1", "2 in 2 to 1 in 1", "2 in 2 to 3 in 1", "1 in 1 to 2 in 2"}
+    assert found == {"1 in 1", "2 in 1", "4 in 1", "8 in 1", "2 in 2", "4 in 4"} | resumed
+    furthest = 0.0
+    for name in sorted(found):
+        eta, metrics = arrays(runs / name)
+        compare(eta, wanted_eta, name)
+        compare(metrics, wanted_metrics, name)
+        furthest = max(furthest, *(float(np.max(abs(eta[at] / wanted_eta[at] - 1))) for at in eta))
+    print(f"{runs.name}: {len(found)} runs, etas differ by at most {furthest:.1e} of themselves")
 
 
 @pytest.mark.slow
-def test_the_compiled_program_has_one_all_reduce() -> None:
-    """Of eight devices: of as many bytes as eta and the scalars have."""
-    program = """
-    import jax
-    from metaobj.common.objectives.plugin import get_plugin
-    from metaobj.common.objectives.train import make_trainer
-    from tests.spread import CONFIGS
-    for kind, config in CONFIGS.items():
-        trainer = make_trainer(get_plugin(kind), config, 8)
-        state = trainer.init()
-        print("program", kind, sum(leaf.size for leaf in jax.tree.leaves(state.eta)))
-        print(trainer.run_chunk.lower(state).compile().as_text())
-    """
-    done = end(start(["-c", textwrap.dedent(program)], 8))
-    assert done.status == 0, done.err
-    for text in done.out.split("program ")[1:]:
-        kind, eta = text.split(maxsplit=2)[:2]
-        found = re.findall(r"= (\S+) ((?:all|reduce|collective|ragged)-[a-z-]+)(?:-start)?\(", text)
-        kinds = [name for _, name in found]
-        assert sorted(kinds) == ["all-gather", "all-reduce"], (kind, found)
-        shape = next(shape for shape, name in found if name == "all-reduce")
-        size = re.fullmatch(r"f32\[(\d+)\].*", shape)
-        assert size is not None and 0 < int(size[1]) - int(eta) < 60, (kind, shape, eta)
+def test_the_compiled_program_has_one_all_reduce(runs: Path) -> None:
+    """Of as many bytes as eta and the scalars have, in float64; and one all-gather."""
+    for name in ("2 in 1", "8 in 1", "2 in 2"):
+        eta, scalars = json.loads((runs / name / "summed.json").read_text())
+        text = (runs / name / "program.txt").read_text()
+        found = re.findall(r"= (.+?) ((?:all|reduce-scatter|collective|ragged)[a-z-]*?)(?:-start)?\(", text)
+        found = [(shape, kind) for shape, kind in found if not kind.endswith("-done")]
+        assert sorted(kind for _, kind in found) == ["all-gather", "all-reduce"], (name, found)
+        shape = next(shape for shape, kind in found if kind == "all-reduce")
+        assert bytes_of(shape) == 8 * (eta + scalars) and 0 < scalars < 60, (name, shape, eta, scalars)
+        print(f"{runs.name}, {name}: one all-reduce of {shape}: {eta} of eta and {scalars} scalars")
+
+
+def bytes_of(shape: str) -> int:
+    """Of an array, or of several, as XLA writes their shapes: "f64[3,2]{1,0}"."""
+    arrays = re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", shape)
+    return sum(int(bits) // 8 * math.prod(int(size) for size in sizes.split(",") if size) for bits, sizes in arrays)
+
+
+def test_bytes_of_a_shape() -> None:
+    assert bytes_of("f64[3,2]{1,0}") == 48 and bytes_of("(f32[5]{0}, f64[])") == 28 and bytes_of("pred") == 0
