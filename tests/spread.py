@@ -31,11 +31,10 @@ from metaobj.metagenrl.config import PRESETS
 from metaobj.metagenrl.objective import MetaGenRLConfig
 
 HALF = 10
-DISTRIBUTIONS["uneven"] = (
-    Entry("tests.worlds:RING", 5, 2, 6, (0.1, 2.0)),
-    Entry("tests.worlds:PAIR", 3, 2, 6, (0.1, 2.0)),
-)
-DISTRIBUTIONS["uneven-pairs"] = tuple(replace(entry, lifetimes=6) for entry in DISTRIBUTIONS["uneven"])
+RING, PAIR = (Entry(f"tests.worlds:{name}", 5, 2, 6, (0.1, 2.0)) for name in ("RING", "PAIR"))
+DISTRIBUTIONS["uneven"] = (RING,)
+DISTRIBUTIONS["uneven-families"] = (RING, replace(PAIR, lifetimes=3))
+DISTRIBUTIONS["uneven-pairs"] = (replace(RING, lifetimes=6), replace(PAIR, lifetimes=6))
 DISTRIBUTIONS["uneven-control"] = (Entry("tests.worlds_continuous:LINE", 5, 2, 8, (1e-3, 3e-3), ACTOR_CRITIC),)
 CONFIGS = {
     "lpg": LPGTraining(

@@ -35,7 +35,6 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         "JAX_COMPILATION_CACHE_DIR": folder,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_SHARE_BINARY_BETWEEN_HOSTS": "1",
     }
 
 

@@ -50,7 +50,10 @@ def compare(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], what: s
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{"family_adam": True}, {"distribution": "uneven-pairs", "estimator": "persistent-es"}],
+    [
+        {"distribution": "uneven-families", "family_adam": True},
+        {"distribution": "uneven-pairs", "estimator": "persistent-es"},
+    ],
     ids=["backprop", "pairs"],
 )
 def test_lifetimes_that_make_up_for_others_count_for_nothing(float64: None, changes: dict[str, Any]) -> None:
@@ -65,7 +68,7 @@ def test_lifetimes_that_make_up_for_others_count_for_nothing(float64: None, chan
 
 def test_devices_sum_once() -> None:
     """In the program as it is before it is compiled, for eight devices that are not there."""
-    trainer = trainer_of("lpg", 1)
+    trainer = trainer_of("lpg", 1, distribution="uneven-families")
     eight = replace(trainer, mesh=AbstractMesh((8,), (AXIS,), axis_types=(AxisType.Auto,)))
     state = jax.eval_shape(eight.first, jax.random.key(0))
     text = jax.jit(eight.step).trace(state).lower(lowering_platforms=("cpu",)).as_text()
@@ -82,7 +85,6 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     environment = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_SHARE_BINARY_BETWEEN_HOSTS": "1",
     }
     where = ["-m", "tests.spread", request.param, str(folder)]
 
