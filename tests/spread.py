@@ -1,16 +1,7 @@
-"""Twenty meta-updates in float64, on so many devices or as one of several processes; a program for test_spread.py.
+"""Twenty meta-updates on some devices of one process or of several; `python -m tests.spreading` runs them."""
 
-    python -m tests.spread KIND FOLDER [--on DEVICES ...] [--resumed CHECKPOINT:DEVICES ...] [--coordinator ...]
-
-A run "on 8 in 1", devices in processes, leaves eta, metrics and facts about its program in a folder of that name in
-FOLDER, and a checkpoint of its first half. Populations are of sizes that few numbers divide.
-"""
-
-import argparse
 import json
-import os
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +14,7 @@ from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.file import flatten
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import make_trainer
-from metaobj.common.processes import Cluster, agreed, find_cluster, is_first, join, leave
+from metaobj.common.processes import is_first
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
@@ -109,45 +100,17 @@ def summed(trainer: MetaTrainer) -> tuple[int, int]:
     return eta, others + 2 * len(trainer.families) + len(trainer.entries)
 
 
-def main() -> None:
-    """See above."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--on", nargs="*", type=int, default=[])
-    parser.add_argument("--resumed", nargs="*", default=[])
-    parser.add_argument("--coordinator")
-    parser.add_argument("--process", type=int)
-    parser.add_argument("--processes", type=int)
-    given = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
-    cluster = find_cluster(Cluster(given.coordinator, given.process, given.processes), os.environ)
-    if cluster is not None:
-        join(cluster)
-    trainers = cache(partial(trainer_of, given.kind))
-
-    def go(devices: int, begin: str = "") -> None:
-        trainer = trainers(devices)
-        here = f"{devices} in {jax.process_count()}"
-        folder = given.folder / (f"{begin} to {here}" if begin else here)
-        at = given.folder / begin / "checkpoints" if begin else None
-        eta, metrics, program = run(trainer, at, None if begin else folder / "checkpoints")
-        if is_first():
-            folder.mkdir(parents=True, exist_ok=True)
-            np.savez(folder / "eta.npz", **flatten(eta))
-            np.savez(folder / "metrics.npz", **metrics)
-            (folder / "program.txt").write_text(program)
-            (folder / "summed.json").write_text(json.dumps(summed(trainer)))
-
-    for devices in given.on:
-        go(devices)
-    for name in given.resumed:
-        begin, _, devices = name.partition(":")
-        go(int(devices), begin)
-    with agreed():
-        pass
-    leave()
-
-
-if __name__ == "__main__":
-    main()
+def go(trainer: MetaTrainer, parent: Path, begin: str = "") -> None:
+    """Run it, from the checkpoint of another run where one is named, and leave what it came to in a folder of `parent`
+    that is called by its numbers of devices and processes.
+    """
+    here = f"{trainer.mesh.size} in {jax.process_count()}"
+    folder = parent / (f"{begin} to {here}" if begin else here)
+    at = parent / begin / "checkpoints" if begin else None
+    eta, metrics, program = run(trainer, at, None if begin else folder / "checkpoints")
+    if is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / "eta.npz", **flatten(eta))
+        np.savez(folder / "metrics.npz", **metrics)
+        (folder / "program.txt").write_text(program)
+        (folder / "summed.json").write_text(json.dumps(summed(trainer)))

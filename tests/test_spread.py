@@ -80,13 +80,13 @@ def test_devices_sum_once() -> None:
 
 @pytest.fixture(scope="module", params=KINDS)
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a folder for each of the runs of one kind, see tests/spread.py; programs are compiled once."""
+    """A folder with a folder for each of the runs of one kind, see tests/spreading.py; programs are compiled once."""
     folder = tmp_path_factory.mktemp(request.param)
     environment = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    where = ["-m", "tests.spread", request.param, str(folder)]
+    where = ["-m", "tests.spreading", request.param, str(folder)]
 
     def alone(*arguments: str) -> None:
         done = end(start([*where, *arguments], 8, **environment))
