@@ -2,16 +2,18 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from metaobj.common.errors import UserError
+from metaobj.common.types import PyTree
 
 AXIS = "lifetimes"
 
@@ -50,28 +52,59 @@ def hardware() -> str:
     return f"{cores} {'core' if cores == 1 else 'cores'} of {model}"
 
 
-def join_cluster() -> None:
-    """Join JAX's multi-process runtime when the launcher has set it up (JAX_COORDINATOR_ADDRESS, Slurm, ...)."""
-    if os.environ.get("JAX_COORDINATOR_ADDRESS") or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        jax.distributed.initialize()
+def make_mesh(lifetimes: Sequence[int], devices: int | None = None) -> Mesh:
+    """A mesh along the lifetimes over the first `devices` devices; of several processes, over as many of each.
 
-
-def make_mesh(lifetimes: list[int], devices: int | None = None) -> Mesh:
-    """A mesh over the first `devices` devices (all by default) along the lifetimes.
-
-    Without `devices`, as many are used as divide every family's number of lifetimes.
+    Args:
+        lifetimes: of each family.
+        devices: by default all; in one process, as few as make no device's share larger.
 
     Raises:
-        UserError: there are fewer devices, or they do not divide the lifetimes.
+        UserError: there are fewer devices, or processes cannot have equally many.
     """
-    available = jax.devices()
+    available, processes = jax.devices(), jax.process_count()
     if devices is None:
-        devices = max(n for n in range(1, len(available) + 1) if all(size % n == 0 for size in lifetimes))
+        devices = len(available)
+        if processes == 1:
+            share = [sum(-(-size // n) for size in lifetimes) for n in range(1, devices + 1)]
+            devices = share.index(min(share)) + 1
     if not 1 <= devices <= len(available):
         raise UserError(f"devices: {devices} given; there are {len(available)}")
-    if any(size % devices for size in lifetimes):
-        raise UserError(f"devices: {devices} given; must divide the lifetimes of each family, {lifetimes}")
+    if devices % processes:
+        raise UserError(f"devices: {devices} given; must be a multiple of the number of processes, {processes}")
+    each = devices // processes
+    chosen = [[one for one in available if one.process_index == at][:each] for at in range(processes)]
+    return Mesh(np.array(chosen).reshape(-1), (AXIS,))
+
+
+def dividing_mesh(size: int) -> Mesh:
+    """A mesh over as many of this process's devices as divide an axis of this size."""
+    available = jax.local_devices()
+    devices = max(n for n in range(1, len(available) + 1) if size % n == 0)
     return Mesh(np.array(available[:devices]), (AXIS,))
+
+
+def shared_out(size: int, devices: int, limit: int) -> int:
+    """The least number that is at least `size` and makes equal parts for devices, and of each part equal chunks of at
+    most `limit`.
+    """
+    each = -(-size // devices)
+    chunks = -(-each // limit)
+    return devices * chunks * -(-each // chunks)
+
+
+def add_up(tree: PyTree) -> PyTree:
+    """Sums over the devices of the mesh, within a `shard_map`: one all-reduce for all of a tree. Whole numbers among
+    numbers that are not must stay below 2**24.
+    """
+    flat, back = ravel_pytree(tree)
+    return back(jax.lax.psum(flat, AXIS))
+
+
+def gather(tree: PyTree) -> PyTree:
+    """What every device of the mesh has, [devices, ...], within a `shard_map`: one all-gather, likewise."""
+    flat, back = ravel_pytree(tree)
+    return jax.vmap(back)(jax.lax.all_gather(flat, AXIS))
 
 
 def spread(mesh: Mesh) -> NamedSharding:

@@ -12,7 +12,7 @@ FAMILIES = ("lpg", "metagenrl", "selftuning", "disco", "lpo")
 FLOORS = (
     ("types", "errors"),
     ("keys", "files", "configuration"),
-    ("gradients", "networks", "environments", "devices", "memory", "pictures"),
+    ("gradients", "networks", "environments", "devices", "processes", "memory", "pictures"),
     ("experience",),
     ("agents",),
     ("rules",),
@@ -77,6 +77,7 @@ def test_every_room_has_a_floor() -> None:
         "configuration",
         "gradients",
         "devices",
+        "processes",
         "memory",
     }
 

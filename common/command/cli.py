@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,10 @@ from metaobj.common.command.places import beside, check_out
 from metaobj.common.command.programs import keep_programs
 from metaobj.common.command.showing import show
 from metaobj.common.command.single import convert_file, distil, follow, inspect, watch
-from metaobj.common.devices import join_cluster, use_all_cores
+from metaobj.common.command.supervised import LOST, gone, is_loss, open_channel, supervise
+from metaobj.common.devices import use_all_cores
 from metaobj.common.errors import UserError
+from metaobj.common.processes import Cluster, find_cluster, is_first, join
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
 from metaobj.common.runs.run_folder import package_version
 
@@ -77,20 +80,25 @@ OBJECTIVE is a file, a run folder, RUN@STEP, or pretrained:NAME. `metaobj COMMAN
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 128 + signal when stopped."""
+    """Run the command and exit: 0 done, 1 out of memory, 2 wrong input or a full disk, 3 another process of the run is
+    gone, 128 + signal when stopped.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    channel = open_channel()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character does not end hours of work
             stream.reconfigure(errors="replace")
     with quiet_checkpoints():
-        status = _guarded(arguments, Console(highlight=False))
+        status = _guarded(arguments, Console(highlight=False), channel is not None)
+    if channel is not None:
+        channel.end(status)
     sys.exit(status)
 
 
-def _guarded(arguments: list[str], console: Console) -> int:
+def _guarded(arguments: list[str], console: Console, supervised: bool) -> int:
     """The exit status; what the user can mend is told in one line."""
     try:
-        return _run(arguments, console)
+        return _run(arguments, console, supervised)
     except CheckpointError as error:
         _complain(str(error))
     except UserError as error:
@@ -102,8 +110,14 @@ def _guarded(arguments: list[str], console: Console) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception as error:
+        if supervised and is_loss(error):
+            _complain(gone(str(error)[:160]))
+            return LOST
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            if not supervised:
+                raise
+            traceback.print_exc()
+            return 1
         _complain("out of memory; a smaller chunk, scale, network, replay or number of seeds needs less")
         return 1
     gc.collect()  # what is left of a failed write would tell of itself at the end of the process
@@ -114,7 +128,7 @@ def _complain(text: str) -> None:
     print("metaobj: " + " ".join(text.split()), file=sys.stderr)
 
 
-def _run(arguments: list[str], console: Console) -> int:
+def _run(arguments: list[str], console: Console, supervised: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         from metaobj.common.objectives.plugin import kinds
 
@@ -142,10 +156,35 @@ def _run(arguments: list[str], console: Console) -> int:
     if command not in commands:
         raise UserError(f"command: {command!r} is unknown; choose from {', '.join(commands)}")
     if command not in ("list", "show") and not {"-h", "--help"} & set(rest):
+        cluster = _cluster(rest) if command == "train" else None
+        if cluster is not None and not supervised:
+            return supervise(arguments, cluster)
         use_all_cores()
         keep_programs()
-        join_cluster()
+        if cluster is not None:
+            join(cluster)
+            console = console if is_first() else Console(quiet=True)
     return commands[command](rest, console)
+
+
+def _cluster(arguments: list[str]) -> Cluster | None:
+    """The processes of the run, before its flags are read: that takes libraries that use JAX."""
+
+    def number(flag: str) -> int | None:
+        given = last_value(arguments, flag)
+        try:
+            return None if given is None else int(given)
+        except ValueError:
+            raise UserError(f"{flag}: {given} given; must be a whole number") from None
+
+    wait = number("--wait")
+    given = Cluster(
+        last_value(arguments, "--coordinator"),
+        number("--process"),
+        number("--processes"),
+        Cluster.wait if wait is None else wait,
+    )
+    return find_cluster(given, os.environ)
 
 
 def _train(arguments: list[str], console: Console) -> int:

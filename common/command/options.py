@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import tyro
 
+from metaobj.common.processes import Cluster
+
 
 def _called(metavar: str) -> Any:
     """How a value is called in a help screen, where a default of None goes without saying."""
@@ -223,7 +225,16 @@ class RunArguments:
     """A run for each of these seeds, such as 0 1 2 or 0..9, in the run folder's seed-0 and so on; comparisons take the
     folder as one."""
     devices: Annotated[int | None, _called("INT")] = None
-    """Over how many devices lifetimes are spread; by default all that divide them."""
+    """Over how many devices lifetimes are spread; by default all that are of use."""
+    coordinator: Annotated[str | None, _called("HOST:PORT")] = None
+    """Of a run in several processes, where the first of them is reached. Each is started by the same command; Slurm,
+    Open MPI and Kubernetes tell these three themselves."""
+    process: Annotated[int | None, _called("INT")] = None
+    """This process's number, from 0."""
+    processes: Annotated[int | None, _called("INT")] = None
+    """How many there are; 1 for a run by itself within somebody else's job."""
+    wait: int = Cluster.wait
+    """Seconds that processes wait for each other at the start."""
     tensorboard: Switch = False
     """Also write TensorBoard files into the run folder."""
     wandb: Annotated[str | None, _called("PROJECT")] = None

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from numpy.typing import ArrayLike
 
-from metaobj.common.devices import AXIS, make_mesh, quick_jit
+from metaobj.common.devices import AXIS, dividing_mesh, quick_jit
 from metaobj.common.evaluation.worlds import DrawnWorlds
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.gradients import is_finite
@@ -161,7 +161,7 @@ def _train(
         uniform = None if floor is None else floor.total_return / floor.number
         return *curve, uniform, getattr(lifetime, "restarts", None)
 
-    mesh, parts = make_mesh([keys.shape[0]]), PartitionSpec(AXIS)
+    mesh, parts = dividing_mesh(keys.shape[0]), PartitionSpec(AXIS)
     everyone = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=parts, out_specs=parts, check_vma=False)
     return everyone(keys, params, settings)
 

@@ -114,30 +114,30 @@ def begin(
     sampler: Sampler,
     state: SamplerState,
     keys: PRNGKey,
-    members: jax.Array,
     paired: bool = False,
 ) -> Lifetime:
     """New lifetimes, staggered: the first life of the i-th of L is cut to (i + 1) / L of its length, so that ends are
     spread evenly from the start. Cut lives do not report to the sampler.
 
     Args:
-        keys: [L], one each.
-        members: [L], index of each lifetime's environment within the family.
+        keys: [P], one each; where there are more than the family's L lifetimes, the others make up for what devices
+            cannot share equally, and are there again, with lives and luck of their own.
         paired: the two of each pair, side by side, begin alike. They end alike too, and begin alike again: all that is
             drawn goes by their keys.
     """
-    size = members.shape[0] // 2 if paired else members.shape[0]
+    members = jnp.asarray(np.resize(family.lifetimes, keys.shape[0]))
+    size = family.lifetimes.size // 2 if paired else family.lifetimes.size
     # A fixed shuffle, so that each environment's lifetimes are spread as well.
-    share = jnp.asarray((np.random.default_rng(0).permutation(size) + 1) / size)
+    shares = (np.random.default_rng(0).permutation(size) + 1) / size
     if paired:
-        share, keys = jnp.repeat(share, 2), jnp.repeat(keys[::2], 2)
+        shares, keys = np.repeat(shares, 2), jnp.repeat(keys[::2], 2)
 
     def one(key: PRNGKey, member: jax.Array, share: jax.Array) -> Lifetime:
         full = jnp.asarray(family.updates)[member]
         length = jnp.ceil(share * full).astype(jnp.int32)
         return _renewed(family, sampler, state, key, member, length, length == full)
 
-    return jax.vmap(one)(keys, members, share)
+    return jax.vmap(one)(keys, members, jnp.asarray(np.resize(shares, keys.shape[0])))
 
 
 def _renewed(

@@ -40,6 +40,7 @@ def es_gradient(
     population: Lifetime,
     met: PyTree,
     adams: PyTree | None = None,
+    counts: jax.Array | None = None,
 ) -> tuple[PyTree, Lifetime, PyTree, PyTree | None, Metrics]:
     """Live on, and sum the estimates of a family's lifetimes on this device.
 
@@ -51,6 +52,7 @@ def es_gradient(
         population: [L, ...], pairs side by side.
         met: [L, ...] for each leaf of eta, the perturbations that lifetimes have met so far.
         adams: [L / 2, ...] what each pair's own Adam remembers, where they have them.
+        counts: [L] bool, which lifetimes are summed over; by default all.
 
     Returns:
         As `meta_gradient`, for descent, with what lifetimes have met by now in the third place.
@@ -71,6 +73,7 @@ def es_gradient(
     def one(
         lifetimes: Lifetime,  # [2, ...]
         met: PyTree,  # [2, ...]
+        counts: jax.Array,  # [2]
         adam: PyTree | None,
     ) -> tuple[PyTree, tuple[Lifetime, PyTree, PyTree | None, Metrics]]:
         leaves, structure = jax.tree.flatten(eta)
@@ -85,7 +88,7 @@ def es_gradient(
         norm = optax.tree.norm(gradient)
         # An agent whose logits are not finite acts all the same, and earns something.
         finite = jnp.isfinite(norm) & is_finite(lifetimes.own)
-        gradient, adam = counted(gradient, finite, adam)
+        gradient, adam = counted(gradient, finite & counts[0], adam)
         gradient = jax.tree.map(lambda g: 2 * g, gradient)  # as that of either of the two
         both = {"gradient_norm": norm, "finite": finite}
         metrics |= {"meta_loss": -fitness, **{name: jnp.stack([value] * 2) for name, value in both.items()}}
@@ -95,8 +98,9 @@ def es_gradient(
         gradients, outputs = jax.vmap(one)(*part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
-    pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met))
-    size = largest_chunk(population.updates.shape[0] // 2, max(config.chunk // 2, 1))
+    counts = jnp.ones(population.updates.shape, bool) if counts is None else counts
+    pairs = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), (population, met, counts))
+    size = largest_chunk(counts.size // 2, max(config.chunk // 2, 1))
     total, (population, met, adams, metrics) = sum_over_chunks(chunk, (*pairs, adams), size)
     population, met, metrics = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (population, met, metrics))
     return total, population, met, adams, metrics

@@ -27,8 +27,9 @@ def meta_gradient(
     population: Lifetime,
     step: jax.Array,
     adams: PyTree | None = None,
+    counts: jax.Array | None = None,
 ) -> tuple[PyTree, Lifetime, PyTree | None, Metrics]:
-    """Live on, and sum the meta-gradients of a family's lifetimes on this device.
+    """Live on, and sum the meta-gradients of a family's lifetimes on this device: those in `counts` [L] bool, or all.
 
     With `adams`, what each lifetime's own Adam remembers [L, ...], their steps are summed.
 
@@ -40,11 +41,13 @@ def meta_gradient(
     def loss(eta: PyTree, lifetime: Lifetime) -> tuple[jax.Array, tuple[Lifetime, Metrics]]:
         return meta_loss(config.meta_objective, family.program, objective, config.inner_updates, eta, lifetime, step)
 
-    def one(lifetime: Lifetime, adam: PyTree | None) -> tuple[PyTree, tuple[Lifetime, PyTree | None, Metrics]]:
+    def one(
+        lifetime: Lifetime, counts: jax.Array, adam: PyTree | None
+    ) -> tuple[PyTree, tuple[Lifetime, PyTree | None, Metrics]]:
         gradient, (lifetime, metrics) = jax.grad(loss, has_aux=True)(eta, lifetime)
         clipped, norm = clip_by_norm(gradient, config.lifetime_gradient_clip or jnp.inf)
         finite = jnp.isfinite(norm) & jnp.isfinite(metrics["meta_loss"])
-        brought, adam = counted(clipped, finite, adam)
+        brought, adam = counted(clipped, finite & counts, adam)
         was_clipped = (config.lifetime_gradient_clip > 0) & (norm > config.lifetime_gradient_clip)
         metrics |= {"gradient_norm": norm, "clipped": was_clipped.astype(norm.dtype), "finite": finite}
         return brought, (lifetime, adam, metrics)
@@ -56,6 +59,7 @@ def meta_gradient(
         gradients, outputs = jax.vmap(one)(*part)
         return jax.tree.map(lambda g: jnp.sum(g, 0), gradients), outputs
 
-    size = largest_chunk(population.updates.shape[0], config.chunk)
-    total, (population, adams, metrics) = sum_over_chunks(chunk, (population, adams), size)
+    counts = jnp.ones(population.updates.shape, bool) if counts is None else counts
+    size = largest_chunk(counts.size, config.chunk)
+    total, (population, adams, metrics) = sum_over_chunks(chunk, (population, counts, adams), size)
     return total, population, adams, metrics

@@ -11,7 +11,15 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from metaobj.common.devices import AXIS, everywhere, launches_are_dear, make_mesh, quick_to_compile, spread
+from metaobj.common.devices import (
+    AXIS,
+    everywhere,
+    launches_are_dear,
+    make_mesh,
+    quick_to_compile,
+    shared_out,
+    spread,
+)
 from metaobj.common.errors import UserError
 from metaobj.common.keys import Purpose, stream
 from metaobj.common.lifetimes.distributions import Entry
@@ -22,7 +30,7 @@ from metaobj.common.meta.adams import first_adams
 from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.evolution import es_gradient, perturbations
 from metaobj.common.meta.gradient import meta_gradient
-from metaobj.common.meta.summary import summarise
+from metaobj.common.meta.together import exchange, own, summary_of
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 
@@ -69,7 +77,7 @@ class MetaTrainer:
             programs: how agents live there.
             hyperparameters: the grids that the sampler chooses from, beside the learning rates'.
             config: how it is trained.
-            devices: over how many devices lifetimes are spread; all that fit by default.
+            devices: over how many devices lifetimes are spread; all that are of use by default.
 
         Raises:
             UserError: agents cannot live so.
@@ -77,7 +85,8 @@ class MetaTrainer:
         families = make_families(entries, programs, _pool(config), config.rollout_steps)
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
         check_estimator(config, entries, families)
-        mesh = make_mesh([_apart(config, family) for family in families], devices)
+        together = 2 if config.paired else 1
+        mesh = make_mesh([family.lifetimes.size // together for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
 
     @property
@@ -97,6 +106,32 @@ class MetaTrainer:
     def lifetimes(self) -> int:
         """How many there are."""
         return sum(f.lifetimes.size for f in self.families)
+
+    @property
+    def places(self) -> list[int]:
+        """For each family how many lifetimes the devices hold: its own first, and some that only make up what they
+        could not share equally. Those live, and count for nothing.
+        """
+        together = self._together
+        limit = max(self.config.chunk // together, 1)
+        return [together * shared_out(f.lifetimes.size // together, self.mesh.size, limit) for f in self.families]
+
+    @property
+    def _together(self) -> int:
+        """How many lifetimes share a meta-gradient."""
+        return 2 if self.config.paired else 1
+
+    def rows(self, state: TrainingState) -> TrainingState:
+        """For each array of a state, how many of its rows count; 0 where all of it does."""
+        rows = jax.tree.map(lambda leaf: 0, state)
+
+        def counted(parts: tuple[PyTree, ...], together: int = 1) -> tuple[PyTree, ...]:
+            numbers = [f.lifetimes.size // together for f in self.families[: len(parts)]]
+            return tuple(jax.tree.map(lambda leaf, n=n: n, part) for part, n in zip(parts, numbers, strict=True))
+
+        return rows.replace(
+            populations=counted(state.populations), met=counted(state.met), adams=counted(state.adams, self._together)
+        )
 
     @cached_property
     def optimiser(self) -> optax.GradientTransformation:
@@ -165,11 +200,10 @@ class MetaTrainer:
                 family,
                 self.sampler,
                 sampler,
-                jax.random.split(k, family.lifetimes.size),
-                jnp.asarray(family.lifetimes),
+                jax.random.split(k, places),
                 self.config.paired,
             )
-            for family, k in zip(self.families, keys, strict=True)
+            for family, k, places in zip(self.families, keys, self.places, strict=True)
         )
         return _strong(
             TrainingState(
@@ -178,9 +212,9 @@ class MetaTrainer:
                 optimiser=self._first_optimiser(eta),
                 sampler=sampler,
                 populations=populations,
-                met=tuple(perturbations(eta, f.lifetimes.size) for f in self.families if self.config.paired),
+                met=tuple(perturbations(eta, places) for places in self.places if self.config.paired),
                 adams=tuple(
-                    first_adams(eta, _apart(self.config, f)) for f in self.families if self.config.lifetime_adam
+                    first_adams(eta, places // self._together) for places in self.places if self.config.lifetime_adam
                 ),
             )
         )
@@ -237,41 +271,32 @@ class MetaTrainer:
             sampler, the lifetimes, the perturbations they have met, what their Adams remember, and metrics.
         """
         each = adams or (None,) * len(self.families)
+        counts = [own(family.lifetimes.size, p) for family, p in zip(self.families, populations, strict=True)]
         if self.config.paired:
             estimated = [
-                es_gradient(self.objective, family, self.config, eta, population, pairs, own)
-                for family, population, pairs, own in zip(self.families, populations, met, each, strict=True)
+                es_gradient(self.objective, family, self.config, eta, population, pairs, adam, mask)
+                for family, population, pairs, adam, mask in zip(
+                    self.families, populations, met, each, counts, strict=True
+                )
             ]
             totals, lived, met, each, metrics = zip(*estimated, strict=True)
         else:
             results = [
-                meta_gradient(self.objective, family, self.config, eta, population, step, own)
-                for family, population, own in zip(self.families, populations, each, strict=True)
+                meta_gradient(self.objective, family, self.config, eta, population, step, adam, mask)
+                for family, population, adam, mask in zip(self.families, populations, each, counts, strict=True)
             ]
             totals, lived, each, metrics = zip(*results, strict=True)
-        finite = jnp.stack([sum(jnp.sum(metrics[at]["finite"]) for at in part) for part in self._parts])
-        finite = jax.lax.psum(finite, AXIS)
-
-        def mean(part: list[int], count: jax.Array) -> PyTree:
-            total = jax.tree.map(lambda *leaves: sum(leaves), *(totals[at] for at in part))
-            return jax.tree.map(lambda leaf: jax.lax.psum(leaf, AXIS) / jnp.maximum(count, 1), total)
-
-        gradients = tuple(mean(part, count) for part, count in zip(self._parts, finite, strict=True))
-
         ended = [population.updates >= population.length for population in lived]
-        reports = [
-            (
-                population.task,
-                population.setting,
-                population.reward_mean,
-                end & population.reports & m["finite"],
-                population.world,
-            )
-            for population, end, m in zip(lived, ended, metrics, strict=True)
-        ]
-        everyone = jax.lax.all_gather(jax.tree.map(lambda *parts: jnp.concatenate(parts), *reports), AXIS, tiled=True)
-        sampler = self.sampler.update_all(sampler, *everyone)
         over = [end | ~m["finite"] for end, m in zip(ended, metrics, strict=True)]
+        parts = [jax.tree.map(lambda *leaves: sum(leaves), *(totals[at] for at in part)) for part in self._parts]
+        sums, reports, largest = exchange(parts, lived, ended, over, metrics, counts, len(self.entries))
+
+        finite = jnp.stack([sum(sums["finite"][at] for at in part) for part in self._parts])
+        gradients = tuple(
+            jax.tree.map(lambda leaf, n=count: leaf / jnp.maximum(n, 1), total)
+            for total, count in zip(sums["gradients"], finite, strict=True)
+        )
+        sampler = self.sampler.update_all(sampler, *reports)
         populations = tuple(
             renew(family, self.sampler, sampler, population, which, at_once=launches_are_dear())
             for family, population, which in zip(self.families, lived, over, strict=True)
@@ -280,10 +305,9 @@ class MetaTrainer:
             jax.tree.map(lambda leaf, w=which: jnp.where(w.reshape(-1, *(1,) * (leaf.ndim - 1)), 0.0, leaf), of)
             for of, which in zip(met, over, strict=False)
         )
-        summary = summarise(lived, metrics, len(self.entries))
-        taken = sum(f.program.first_steps * jnp.sum(which) for f, which in zip(self.families, over, strict=True))
-        summary["first_steps"] = jax.lax.psum(taken, AXIS)
-        summary["ended"] = jax.lax.psum(sum(jnp.sum(end) for end in ended), AXIS)
+        summary = summary_of(sums, jnp.sum(finite), largest)
+        begun = zip(self.families, sums["begun"], strict=True)
+        summary["first_steps"] = sum(family.program.first_steps * number for family, number in begun)
         return (gradients, finite), sampler, populations, met, each if adams else (), summary
 
     @cached_property
@@ -311,11 +335,6 @@ def check_estimator(config: MetaTrainingConfig, entries: Sequence[Entry], famili
         if not hasattr(family.program, "begin_trial"):
             kind = type(family.program).__name__
             raise UserError(f"estimator: backprop given; {kind} cannot be differentiated, choose an evolution strategy")
-
-
-def _apart(config: MetaTrainingConfig, family: Family[Any]) -> int:
-    """How many of a family's lifetimes, or pairs of them, live on their own."""
-    return family.lifetimes.size // (2 if config.paired else 1)
 
 
 def _pool(config: MetaTrainingConfig) -> PRNGKey | None:

@@ -14,6 +14,7 @@ from metaobj.common.errors import MOST, UserError
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.train import REWARD, Outcome, by_environment, meta_train
 from metaobj.common.pictures.training import seeds_curve
+from metaobj.common.processes import is_first
 from metaobj.common.runs.metrics import Sink, read_metrics
 from metaobj.common.runs.run_folder import CONFIG, RunFolder
 
@@ -93,6 +94,8 @@ def sweep(
         outcome = meta_train(plugin, own, run, resume=there, devices=devices, sinks=sinks, console=console)
         if outcome.signal is not None:
             return outcome
+    if not is_first():
+        return replace(outcome, objective=folder)
     try:
         draw(plugin, runs, folder / "training.png")
         console.print(Text(str(folder / "training.png"), style="dim"), soft_wrap=True)

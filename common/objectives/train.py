@@ -25,10 +25,17 @@ from metaobj.common.objectives.provenance import begun
 from metaobj.common.objectives.run_page import write_run_page
 from metaobj.common.objectives.selection import LAST, Selection, selection_entries
 from metaobj.common.pictures import training as pictures
+from metaobj.common.processes import agreed, is_first
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
-from metaobj.common.runs.run_folder import RunFolder, check_place, check_same, different_field
+from metaobj.common.runs.run_folder import (
+    RunFolder,
+    check_place,
+    check_same,
+    check_same_everywhere,
+    different_field,
+)
 from metaobj.common.types import PyTree
 
 SELECTION = "score on the worlds of selection"
@@ -71,12 +78,15 @@ def meta_train(
 ) -> Outcome:
     """Meta-train, from the start or from where a run folder stands, and leave the objective in the folder.
 
+    Where several processes run this together, all call it alike; the first alone writes, shows and logs, and all write
+    the checkpoints.
+
     Args:
         plugin: the kind of objective.
         config: its configuration.
         run_dir: made if missing.
         resume: go on with the run that is there; its configuration must be this one but for `MAY_DIFFER`.
-        devices: over how many devices lifetimes are spread; all that fit by default.
+        devices: over how many devices lifetimes are spread; all that are of use by default.
         sinks: further places that metrics go to, made from (the folder, the step resumed at).
         console: where progress is shown; None shows nothing.
 
@@ -84,19 +94,22 @@ def meta_train(
         UserError: the folder or the configuration does not fit.
         CheckpointError: a checkpoint cannot be written; the earlier ones are whole.
     """
-    console = console or Console(quiet=True)
-    trainer = make_trainer(plugin, config, devices)
-    selection_entries(plugin, config)
+    console = console if console is not None and is_first() else Console(quiet=True)
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
-    check_place(Path(run_dir), resume)
-    longer = extension(Path(run_dir), config) if resume else {}
-    if resume:
-        check_same(Path(run_dir), asdict(config), MAY_DIFFER, upgrade)
-    check_memory(trainer)
-    beginning = {} if resume else begun(config.init, plugin.kind)
+    with agreed():
+        trainer = make_trainer(plugin, config, devices)
+        selection_entries(plugin, config)
+        if is_first():
+            check_place(Path(run_dir), resume)
+        longer = extension(Path(run_dir), config) if resume else {}
+        if resume:
+            check_same(Path(run_dir), asdict(config), MAY_DIFFER, upgrade)
+        check_memory(trainer)
+        beginning = {} if resume else begun(config.init, plugin.kind)
+    check_same_everywhere({"kind": plugin.kind, "devices": devices, "resume": resume, **asdict(config)})
     state = trainer.init()  # before there is a folder: where it does not fit, nothing is left
 
     def provenance(before: dict[str, Any]) -> dict[str, Any]:
@@ -108,14 +121,17 @@ def meta_train(
         try:
             stopped = _run(plugin, trainer, state, run, upgrade, sinks, console)
         except BaseException:
-            if not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir()):
+            if is_first() and (not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir())):
                 run.abandon()
             raise
         try:
-            draw(plugin, trainer, run)
-            write_run_page(run.path)
+            if is_first():
+                draw(plugin, trainer, run)
+                write_run_page(run.path)
         except (OSError, UserError) as error:  # the run itself is safe
             console.print(f"[yellow]warning[/] no pictures, no page: {error}", highlight=False, soft_wrap=True)
+        with agreed():  # nobody leaves before the first has drawn
+            pass
     return Outcome(stopped.step >= config.meta_updates, stopped.step, run.objective, stopped.signal)
 
 
@@ -133,6 +149,7 @@ def _run(
         run.checkpoints,
         trainer.config.keep_checkpoints,
         lambda line: console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True),
+        trainer.rows(state),
     )
     entries = [asdict(entry) for entry in trainer.entries]
     selection = Selection(plugin, trainer.config, run.path) if trainer.config.selection else None
@@ -142,7 +159,8 @@ def _run(
 
     def save(step: int, state: TrainingState, spent: Spent) -> None:
         checkpoints.save(step, state, {**spent._asdict(), "config": run.config, "entries": entries})
-        keep(step, state, spent)
+        if is_first():
+            keep(step, state, spent)
 
     def keep(step: int, state: TrainingState, spent: Spent) -> None:
         """What was learned by a checkpoint, beside it; a run may be killed between the two."""
@@ -168,15 +186,20 @@ def _run(
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise UserError(f"{run.checkpoints}: step {step} does not tell what was spent ({error!r})") from error
             console.print(f"resumed from step {step}", highlight=False)
-            keep(step, state, spent)
-        elif run.resumed:
-            check_nothing_learned(run, furthest)
-        if selection is not None:
-            selection.check()
+        with agreed():
+            if is_first():
+                if restored is not None:
+                    keep(step, state, spent)
+                elif run.resumed:
+                    check_nothing_learned(run, furthest)
+                if selection is not None:
+                    selection.check()
         if restored is None:
             state = started(plugin, trainer, state, console)
-        log = MetricsLog(run.metrics, list(sinks(run, step)))
-        log.truncate_to(step)
+        with agreed():
+            if is_first():
+                log = MetricsLog(run.metrics, list(sinks(run, step)))
+                log.truncate_to(step)
         return run_chunks(trainer, state, step, spent, log, save, console, plugin.live)
     finally:
         if log is not None:

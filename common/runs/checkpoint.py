@@ -5,10 +5,12 @@ and dtype of every leaf, whatever else the caller wants kept as JSON, and a SHA-
 under a temporary name and renames, so a folder named after a step was whole when it was written; the digest adds that
 disk faults, truncated copies and edits are found when the checkpoint is read. Digests of the files are looked at first:
 they name what is damaged, and keep Orbax from reading it, which it does with much noise from its threads.
+
+Of several processes each writes, reads and digests the parts of arrays that it holds. What is saved is the same however
+they are shared out: of rows that only make up what devices could not share equally, nothing is kept.
 """
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -23,15 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write
+from metaobj.common.processes import agreed, everyones, firsts, is_first, several
+from metaobj.common.runs.digests import check_files, digest_of, digests_of_files
 from metaobj.common.types import PyTree
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of 1, digests were of whole arrays; here, of their rows one by one where several processes may hold them."""
 FILES = "files.json"
 """Digests of a checkpoint's files, added after Orbax's rename; a kill in between leaves a good checkpoint without."""
 TEMPORARY = ".orbax-checkpoint-tmp"
@@ -84,26 +89,36 @@ class Checkpoints:
         directory: made if missing. What a killed process left half written there is removed.
         keep: how many checkpoints stay; an old one goes only after a new one is whole.
         report: told one line when a checkpoint is unreadable and an older one is tried.
+        rows: a tree like the states, of how many rows of each array count, 0 for all of it; by default all do.
     """
 
-    def __init__(self, directory: str | Path, keep: int = 2, report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        keep: int = 2,
+        report: Callable[[str], None] = lambda line: None,
+        rows: PyTree | None = None,
+    ) -> None:
         if keep < 1:
             raise UserError(f"keep: {keep} checkpoints; at least 1 must be kept")
+        self._rows = rows
         self._directory = Path(directory).absolute()
         self._keep = keep
         self._report = report
         self._whole: set[int] = set()  # steps that this process wrote or read back
         self._unreadable: set[int] = set()
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
-        except OSError as error:
-            raise CheckpointError(f"{self._directory}: cannot keep checkpoints there: {_reason(error)}") from error
+        with agreed():
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                self._remove_leftovers()
+            except OSError as error:
+                raise CheckpointError(f"{self._directory}: cannot keep checkpoints there: {_reason(error)}") from error
         self._manager = self._open_manager()
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, oldest first; whether it can be read shows when it is."""
-        return saved_steps(self._directory)
+        # While the first process removes one, others may see it still.
+        return json.loads(firsts(json.dumps(saved_steps(self._directory))))
 
     @quiet_checkpoints()
     def save(self, step: int, state: PyTree, extra: dict[str, Any] | None = None) -> None:
@@ -119,14 +134,14 @@ class Checkpoints:
         """
         if step in self._whole:
             return
-        leaves = [_plain(leaf) for leaf in jax.tree.leaves(state)]
+        leaves, rows = [_plain(leaf) for leaf in jax.tree.leaves(state)], self._rows_of(state)
         header = {
             "format_version": FORMAT_VERSION,
             "step": step,
-            "leaves": _table(state),
+            "leaves": _table(state, rows),
             "extra": json.loads(json.dumps(extra or {})),
         }
-        manifest = {**header, "digest": _digest(header, leaves)}
+        manifest = {**header, "digest": digest_of(header, leaves, rows)}
         try:
             if step in self.steps():  # unreadable: the run fell back past it, and has now come here again
                 self._discard(step)
@@ -134,9 +149,9 @@ class Checkpoints:
                 state=ocp.args.StandardSave(_saved(leaves)), manifest=ocp.args.JsonSave(manifest)
             )
             self._manager.save(step, args=arguments, force=True)
-            if jax.process_index() == 0:
-                folder = self._directory / str(step)
-                atomic_write(folder / FILES, json.dumps(_file_digests(folder), indent=1))
+            digests = digests_of_files(folder := self._directory / str(step), FILES)
+            if is_first():
+                atomic_write(folder / FILES, json.dumps(digests, indent=1))
             self._whole.add(step)
             self._unreadable.discard(step)
             self._retire()
@@ -161,15 +176,18 @@ class Checkpoints:
         steps = self.steps()
         reasons = []
         for step in reversed(steps):
+            restored, reason = None, ""
             try:
-                state, extra = self._restore(step, template)
+                restored = self._restore(step, template)
             except Exception as error:  # damage shows as almost any exception, from json's to tensorstore's
-                reasons.append(f"step {step}: {_reason(error)}")
-                self._unreadable.add(step)
-                self._report(f"checkpoint of step {step} in {self._directory} is unreadable ({_reason(error)})")
-                continue
-            self._whole.add(step)
-            return step, state, extra
+                reason = _reason(error)
+            reason = next(filter(None, everyones(reason)), "")
+            if restored is not None and not reason:
+                self._whole.add(step)
+                return step, *restored
+            reasons.append(f"step {step}: {reason}")
+            self._unreadable.add(step)
+            self._report(f"checkpoint of step {step} in {self._directory} is unreadable ({reason})")
         if steps:
             raise UserError(f"{self._directory}: none of its {len(steps)} checkpoints is readable ({reasons[0]})")
         return None
@@ -179,22 +197,25 @@ class Checkpoints:
         self._manager.close()
 
     def _restore(self, step: int, template: PyTree) -> tuple[PyTree, dict[str, Any]]:
-        _check_files(self._directory / str(step))
+        check_files(self._directory / str(step), FILES)
         manifest = self._manager.restore(step, args=ocp.args.Composite(manifest=ocp.args.JsonRestore()))["manifest"]
         header = {name: value for name, value in manifest.items() if name != "digest"}
-        if header["format_version"] != FORMAT_VERSION:
+        if not 1 <= header["format_version"] <= FORMAT_VERSION:
             raise ValueError(f"its format version is {header['format_version']}; this version reads {FORMAT_VERSION}")
         if header["step"] != step:
             raise ValueError(f"it is the checkpoint of step {header['step']}")
-        _check_table(header["leaves"], _table(template))
+        rows = self._rows_of(template)
+        _check_table(header["leaves"], _table(template, rows))
 
         template_leaves, structure = jax.tree.flatten(template)
         plain = [_plain(leaf) for leaf in template_leaves]
-        wanted = ocp.args.StandardRestore(_saved(plain))
+        # Where rows that do not count are more or fewer than they were, Orbax cuts arrays or makes them longer.
+        wanted = ocp.args.StandardRestore(_saved(plain), strict=not any(rows))
         found = self._manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
         leaves = [found.get(_name(index), leaf) for index, leaf in enumerate(plain)]  # an empty leaf is its template
-        if _digest(header, leaves) != manifest["digest"]:
+        if digest_of(header, leaves, rows) != manifest["digest"]:
             raise ValueError("its content does not match its digest")
+        leaves = [_made_up(*each) for each in zip(leaves, plain, rows, strict=True)]
         restored = [_like(leaf, value) for leaf, value in zip(template_leaves, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored), header["extra"]
 
@@ -208,15 +229,20 @@ class Checkpoints:
 
     def _discard(self, step: int) -> None:
         # Renamed first, so that a kill in the middle leaves leftovers and not a broken checkpoint.
-        if jax.process_index() == 0:
-            doomed = self._directory / f"{step}{TEMPORARY}-discarded"
-            os.replace(self._directory / str(step), doomed)
-            shutil.rmtree(doomed)
+        with agreed():
+            if is_first():
+                doomed = self._directory / f"{step}{TEMPORARY}-discarded"
+                os.replace(self._directory / str(step), doomed)
+                shutil.rmtree(doomed)
         self._whole.discard(step)
         self._manager.reload()
 
     def _recover(self, step: int) -> None:
-        """After a failed save: no leftovers on disk, and none in Orbax's memory."""
+        """After a failed save: no leftovers on disk, and none in Orbax's memory. Of several processes none goes on: the
+        others wait for this one in the middle of it.
+        """
+        if several():
+            return
         try:
             self._manager.close()
         except Exception:  # repeats the failure of the save
@@ -231,9 +257,13 @@ class Checkpoints:
             self._discard(step)
 
     def _remove_leftovers(self) -> None:
-        if jax.process_index() == 0:
+        if is_first():
             for leftover in self._directory.glob(f"*{TEMPORARY}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+    def _rows_of(self, state: PyTree) -> list[int]:
+        """For each leaf."""
+        return jax.tree.leaves(self._rows) if self._rows is not None else [0] * len(jax.tree.leaves(state))
 
     def _open_manager(self) -> ocp.CheckpointManager:
         # Retention is ours: Orbax's would count unreadable checkpoints too.
@@ -277,12 +307,21 @@ def _saved(leaves: list[Any]) -> dict[str, Any]:
     return {_name(index): leaf for index, leaf in enumerate(leaves) if leaf.size}
 
 
-def _table(tree: PyTree) -> list[list[Any]]:
+def _made_up(leaf: Any, template: Any, rows: int) -> Any:
+    """The leaf, whose rows beyond those that count are the template's."""
+    if not rows or rows == leaf.shape[0]:
+        return leaf
+    counts = np.arange(leaf.shape[0]).reshape(-1, *(1,) * (leaf.ndim - 1)) < rows
+    return jax.jit(jnp.where, out_shardings=template.sharding)(counts, leaf, template)
+
+
+def _table(tree: PyTree, rows: list[int]) -> list[list[Any]]:
     """[path, shape, dtype] of every leaf."""
     table = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for (path, leaf), count in zip(jax.tree_util.tree_leaves_with_path(tree), rows, strict=True):
         array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
-        table.append([jax.tree_util.keystr(path), list(array.shape), str(array.dtype)])
+        shape = [count, *array.shape[1:]] if count else list(array.shape)
+        table.append([jax.tree_util.keystr(path), shape, str(array.dtype)])
     return table
 
 
@@ -294,36 +333,6 @@ def _check_table(found: list[list[Any]], wanted: list[list[Any]]) -> None:
             raise ValueError(f"its {path} is {dtype}{shape}; this run's is {dtype_wanted}{shape_wanted}")
     if len(found) != len(wanted):
         raise ValueError(f"it holds another state: {len(found)} arrays where this run has {len(wanted)}")
-
-
-def _digest(header: dict[str, Any], leaves: list[Any]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for leaf in leaves:
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            leaf = multihost_utils.process_allgather(leaf, tiled=True)
-        # Through bytes one leaf at a time: the host holds one leaf's copy, not the state's.
-        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _file_digests(folder: Path) -> dict[str, str]:
-    digests = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != FILES:
-            with open(path, "rb") as file:
-                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
-
-
-def _check_files(folder: Path) -> None:
-    if not (folder / FILES).exists():
-        return
-    found = _file_digests(folder)
-    for name, digest in json.loads((folder / FILES).read_text()).items():
-        if name not in found:
-            raise ValueError(f"its file {name} is missing")
-        if found[name] != digest:
-            raise ValueError(f"its file {name} does not match its digest")
 
 
 def _is_outside(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from rich.console import Console
 from metaobj.common.errors import UserError
 from metaobj.common.memory import check_fits, least_memory
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
+from metaobj.common.processes import largest, several
 from metaobj.common.runs.metrics import MetricsLog
 from metaobj.common.runs.progress import Progress
 from metaobj.common.runs.signals import NotedSignals
@@ -45,19 +46,20 @@ def run_chunks(
     state: TrainingState,
     step: int,
     spent: Spent,
-    log: MetricsLog,
+    log: MetricsLog | None,
     save: Callable[[int, TrainingState, Spent], None],
     console: Console,
     live: Mapping[str, str],
 ) -> Stopped:
-    """Go on from `step` to the end of the run, or until a signal, in compiled chunks of meta-updates.
+    """Go on from `step` to the end of the run, or until a signal, in compiled chunks of meta-updates. Of several
+    processes a signal to one stops all, after the same chunk.
 
     Args:
         trainer: what is run.
         state: the state after `step` meta-updates.
         step: how many are behind it.
         spent: what those took.
-        log: where the metrics go.
+        log: where the metrics go; of several processes, the first one's.
         save: takes (step, state, what was spent) at the start, at every checkpoint and when the run is stopped.
         console: where progress is shown.
         live: metrics that are shown beside the reward, {name: format}.
@@ -71,7 +73,8 @@ def run_chunks(
     barren = 0  # meta-updates since the last one that a lifetime had a part in
     if step >= config.meta_updates:
         return Stopped(step)
-    with NotedSignals(stopped, told=not console.quiet), Progress(console, config.meta_updates, step, live) as progress:
+    signals = NotedSignals(stopped, told=not console.quiet, apart=1.0 if several() else 0.0)
+    with signals, Progress(console, config.meta_updates, step, live) as progress:
         progress.note(f"compiling for {trainer.mesh.size} device(s)")
         try:
             traced = trainer.run_chunk.trace(state)
@@ -82,7 +85,8 @@ def run_chunks(
         if step == 0:
             save(0, state, spent)
         chunk = traced.lower().compile()
-        while step < config.meta_updates and not stopped:
+        stop = first_signal(stopped)
+        while step < config.meta_updates and not stop:
             state, metrics, took = run_chunk(trainer, chunk, state)
             step += config.log_every
             spent = Spent(spent.seconds + took.seconds, spent.environment_steps + took.environment_steps)
@@ -90,13 +94,17 @@ def run_chunks(
             barren = barren + config.log_every if fruitful.size == 0 else config.log_every - 1 - int(fruitful[-1])
             over = barren >= PATIENCE or (barren > 0 and step == config.meta_updates)
             row = summarise(trainer, metrics, took) | spent._asdict()
+            stop = first_signal(stopped)
             at_checkpoint = step % config.checkpoint_every == 0 or step == config.meta_updates or over
             if at_checkpoint:
-                row["sampler"] = np.asarray(trainer.sampler.probabilities(state.sampler)).round(6).tolist()
-            log.write(step, row)
+                table = trainer.sampler.probabilities(jax.device_get(state.sampler))
+                row["sampler"] = np.asarray(table).round(6).tolist()
+            if log is not None:
+                log.write(step, row)
             progress.update(step, row)
-            if at_checkpoint or stopped:
-                log.sync()
+            if at_checkpoint or stop:
+                if log is not None:
+                    log.sync()
                 save(step, state, spent)
             if over:
                 raise MetaTrainingError(
@@ -104,7 +112,12 @@ def run_chunks(
                     f"{step}; what was learned by step {step - barren} is saved; try a smaller learning_rate"
                 )
     done = step >= config.meta_updates
-    return Stopped(step, stopped[0] if stopped and not done else None)
+    return Stopped(step, stop if stop and not done else None)
+
+
+def first_signal(noted: list[int]) -> int:
+    """The number of a signal that some process has had, the same in all of them; 0 where none has."""
+    return largest(noted[0] if noted else 0)
 
 
 def run_chunk(

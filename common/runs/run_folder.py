@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,9 +20,12 @@ from typing import Any
 
 from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, parse_json
+from metaobj.common.processes import agreed, firsts, is_first, process
 
 FORMAT_VERSION = 1
 CONFIG, LOCK = "config.json", "run.lock"
+SEEN_WITHIN = 30
+"""Seconds until all processes must see the folder."""
 
 
 def package_version() -> str:
@@ -46,8 +50,9 @@ class RunFolder:
     run_id: str
     """A name that no other run has; of a run from before there were such names, its folder's."""
     provenance: dict[str, Any]
-    """What was written down when it began, and since."""
-    _lock: int
+    """What was written down when it began, and since; of several processes, what the first one knows."""
+    _lock: int | None
+    """Of several processes, the first one's."""
     _made: tuple[Path, ...] = ()
     """Folders that were not there before, the innermost first."""
 
@@ -63,6 +68,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Start a run in a new or empty folder or, with `resume`, go on with the run that is in it.
 
+        Of several processes the first does so, and the others take part in it.
+
         Args:
             path: the folder.
             config: the resolved configuration: nested mappings of JSON data.
@@ -75,6 +82,25 @@ class RunFolder:
             UserError: the folder is in use, holds something else, or does not fit `resume` or `config`.
         """
         path = Path(path)
+        with agreed():
+            run = cls._taken(path, config, resume, may_differ, upgrade, provenance) if is_first() else None
+        run_id = firsts("" if run is None else run.run_id)
+        with agreed():
+            if run is None:
+                _wait_for(path, run_id)
+                run = cls(path, _as_json(config), resume, run_id, {}, None)
+        return run
+
+    @classmethod
+    def _taken(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        resume: bool,
+        may_differ: Collection[str],
+        upgrade: Callable[[dict[str, Any]], Mapping[str, Any]],
+        provenance: Callable[[dict[str, Any]], Mapping[str, Any]],
+    ) -> "RunFolder":
         wanted = _as_json(config)
         check_place(path, resume)
         made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
@@ -87,7 +113,7 @@ class RunFolder:
             check_place(path, resume)  # again: another process may have come first
             for leftover in path.glob(".*.tmp"):  # of an atomic write that was killed
                 leftover.unlink()
-            run_id, written = secrets.token_hex(6), {}
+            run_id, written = secrets.token_hex(6), dict[str, Any]()
             if resume:
                 found = check_same(path, wanted, may_differ, upgrade)
                 run_id = run_id if _is_copied(path, found) else _run_id(path, found)
@@ -123,7 +149,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others use the folder."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def abandon(self) -> None:
         """Take back what a start has made that failed before anything was learned, folders among it, so that it does
@@ -236,6 +263,33 @@ def _is_copied(path: Path, record: dict[str, Any]) -> bool:
 
 def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config, default=str))
+
+
+def check_same_everywhere(config: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: some process was given another configuration than the first.
+    """
+    first = json.loads(firsts(json.dumps(config, default=str)))
+    with agreed():
+        if (different := different_field(first, config)) is not None:
+            name, theirs, own = different
+            raise UserError(
+                f"{name}: process {process()} was given {own}, process 0 {theirs}; all must be given the same"
+            )
+
+
+def _wait_for(path: Path, run_id: str) -> None:
+    """A file system that hosts share may show a moment later what another one wrote."""
+    end = time.monotonic() + SEEN_WITHIN
+    while True:
+        try:
+            if _read_record(path / CONFIG).get("run_id") == run_id:
+                return
+        except UserError:  # not there yet
+            pass
+        if time.monotonic() > end:
+            raise UserError(f"run folder {path}: process {process()} does not see process 0's; hosts must share it")
+        time.sleep(0.1)
 
 
 def check_same(

@@ -2,20 +2,34 @@
 
 import os
 import signal
+import time
 from types import FrameType
 from typing import Any
 
 
 class NotedSignals:
-    """While it is open, SIGINT and SIGTERM are noted; a second one does what it did before."""
+    """While it is open, SIGINT and SIGTERM are noted; a second one does what it did before.
 
-    def __init__(self, stopped: list[int], told: bool) -> None:
+    Args:
+        stopped: takes the numbers.
+        told: whether a line says so.
+        apart: seconds within which another one is the same once more, of a launcher that signals every process and so
+            this one as well as the one that passes signals on to it.
+    """
+
+    def __init__(self, stopped: list[int], told: bool, apart: float = 0.0) -> None:
         self._stopped = stopped
         self._told = told
+        self._apart = apart
+        self._last = 0.0
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         def note(number: int, frame: FrameType | None) -> None:
+            now = time.monotonic()
+            if self._stopped and now - self._last < self._apart:
+                return
+            self._last = now
             if self._stopped:
                 signal.signal(number, self._old[number])
                 signal.raise_signal(number)

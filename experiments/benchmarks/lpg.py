@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from metaobj.common.devices import AXIS, make_mesh
+from metaobj.common.devices import AXIS, dividing_mesh, make_mesh
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
@@ -94,7 +94,7 @@ def lstm_products(
     rows = lifetimes x environments; per rollout one [T rows, 4H] x [4H, D], and per lifetime one [D + H, T B] x
     [T B, 4H] for the weights' gradient. Spread over the devices as the meta-update is.
     """
-    mesh = make_mesh([lifetimes])
+    mesh = dividing_mesh(lifetimes)
     key = jax.random.key(0)
     weights = jax.random.normal(key, (inputs + units, 4 * units)) / units
     read = jax.random.normal(key, (lifetimes, environments, inputs + units))
