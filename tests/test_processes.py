@@ -183,7 +183,6 @@ from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from metaobj.common.errors import UserError
-from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.processes import Cluster, agreed, everyones, firsts, is_first, join, largest, leave, process
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.run_folder import RunFolder, check_same_everywhere
