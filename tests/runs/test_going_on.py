@@ -19,7 +19,7 @@ from tests.runs.cases import TINY, At, checkpoints, rows, same, shared_trainer, 
 
 
 def test_a_run_leaves_its_parts(straight: Path) -> None:
-    names = "checkpoints config.json metrics.jsonl objective.safetensors objectives run.lock"
+    names = "checkpoints config.json metrics.jsonl objective.safetensors objectives run.html run.lock"
     assert sorted(os.listdir(straight)) == names.split()
     kept = sorted((straight / "objectives").iterdir(), key=lambda path: int(path.stem))
     assert [int(path.stem) for path in kept][-1] == TINY.meta_updates
