@@ -23,13 +23,13 @@ from metaobj.metagenrl.objective import MetaGenRLConfig
 
 HALF = 10
 RING, PAIR = (Entry(f"tests.worlds:{name}", 5, 2, 6, (0.1, 2.0)) for name in ("RING", "PAIR"))
-DISTRIBUTIONS["uneven"] = (RING,)
-DISTRIBUTIONS["uneven-families"] = (RING, replace(PAIR, lifetimes=3))
-DISTRIBUTIONS["uneven-pairs"] = (replace(RING, lifetimes=6), replace(PAIR, lifetimes=6))
-DISTRIBUTIONS["uneven-control"] = (Entry("tests.worlds_continuous:LINE", 5, 2, 8, (1e-3, 3e-3), ACTOR_CRITIC),)
+DISTRIBUTIONS["tiny-uneven"] = (RING,)
+DISTRIBUTIONS["tiny-uneven-families"] = (RING, replace(PAIR, lifetimes=3))
+DISTRIBUTIONS["tiny-uneven-pairs"] = (replace(RING, lifetimes=6), replace(PAIR, lifetimes=6))
+DISTRIBUTIONS["tiny-uneven-control"] = (Entry("tests.worlds_continuous:LINE", 5, 2, 8, (1e-3, 3e-3), ACTOR_CRITIC),)
 CONFIGS = {
     "lpg": LPGTraining(
-        distribution="uneven",
+        distribution="tiny-uneven",
         meta_updates=2 * HALF,
         log_every=HALF,
         checkpoint_every=HALF,
@@ -40,7 +40,7 @@ CONFIGS = {
     ),
     "metagenrl": replace(
         PRESETS["smoke"],
-        distribution="uneven-control",
+        distribution="tiny-uneven-control",
         meta_updates=2 * HALF,
         log_every=HALF,
         checkpoint_every=HALF,

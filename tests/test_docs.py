@@ -25,6 +25,8 @@ TOP = Path(__file__).parents[1]
 PAGES = {path.relative_to(TOP).as_posix(): path.read_text() for path in (TOP / "docs").rglob("*.md")}
 PAGES = {name: text for name, text in PAGES.items() if not name.startswith("docs/results/")}
 PAGES["README.md"] = (TOP / "README.md").read_text()
+COMMANDED = sorted(PAGES.keys() - {"docs/cluster.md"})
+"""Pages whose commands are tried here; those of many hosts are `test_processes.py`'s."""
 RUN = {
     "docs/how-to/agent.md": 2,
     "docs/how-to/disco.md": 1,
@@ -45,7 +47,7 @@ def blocks(page: str, language: str) -> list[str]:
 def commands() -> list[Any]:
     """Every line of a page that begins with the command, and follows its prompt."""
     lines = []
-    for page in sorted(PAGES):
+    for page in COMMANDED:
         for block in blocks(page, ""):
             joined = block.replace("\\\n", " ")
             shown = [line for line in joined.splitlines() if line.startswith("metaobj ")]

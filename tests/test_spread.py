@@ -51,8 +51,8 @@ def compare(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], what: s
 @pytest.mark.parametrize(
     "changes",
     [
-        {"distribution": "uneven-families", "family_adam": True},
-        {"distribution": "uneven-pairs", "estimator": "persistent-es"},
+        {"distribution": "tiny-uneven-families", "family_adam": True},
+        {"distribution": "tiny-uneven-pairs", "estimator": "persistent-es"},
     ],
     ids=["backprop", "pairs"],
 )
@@ -68,7 +68,7 @@ def test_lifetimes_that_make_up_for_others_count_for_nothing(float64: None, chan
 
 def test_devices_sum_once() -> None:
     """In the program as it is before it is compiled, for eight devices that are not there."""
-    trainer = trainer_of("lpg", 1, distribution="uneven-families")
+    trainer = trainer_of("lpg", 1, distribution="tiny-uneven-families")
     eight = replace(trainer, mesh=AbstractMesh((8,), (AXIS,), axis_types=(AxisType.Auto,)))
     state = jax.eval_shape(eight.first, jax.random.key(0))
     text = jax.jit(eight.step).trace(state).lower(lowering_platforms=("cpu",)).as_text()

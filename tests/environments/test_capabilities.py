@@ -80,7 +80,7 @@ def test_one_of_a_users_own_has_scores_and_a_picture() -> None:
         ("chain/short", (Varies, Solvable, Drawable)),
         ("unseen/key", (Varies, Solvable, Drawable)),
         ("CartPole-v1", (Varies, HasTimeLimit, Solvable, Drawable)),
-        ("control/point_mass", (Varies, HasTimeLimit)),
+        ("control/point_mass", (Varies, HasTimeLimit, Drawable)),
         ("control/swing/varied", (Varies, HasTimeLimit, Drawable)),
     ],
 )

@@ -52,9 +52,7 @@ class Case:
         self.program = self.family.program
         sampler = make_sampler(sampler_grids([entry], {"kl_weight": (0.7,)}), SamplerConfig())
         keys = jax.random.split(jax.random.key(3), 4)
-        population = jax.jit(partial(begin, self.family, sampler))(
-            sampler.init(), jax.random.split(keys[0], L), jnp.asarray(self.family.lifetimes)
-        )
+        population = jax.jit(partial(begin, self.family, sampler))(sampler.init(), jax.random.split(keys[0], L))
         params = perturbed(keys[1], population.learner.params, 1.0 if name == "tabular" else 0.5)
         self.population = population.replace(learner=population.learner.replace(params=params))
         self.lifetime = first(self.population)

@@ -39,9 +39,7 @@ def population(agent: AgentSettings = AGENT, meta: MetaSettings | None = None, e
     family = family_of(agent, meta, entry)
     sampler = make_sampler(sampler_grids([entry], GRIDS), SamplerConfig())
     keys = jax.random.split(jax.random.key(1), entry.lifetimes)
-    lifetimes = jax.jit(partial(begin, family, sampler, members=jnp.zeros(entry.lifetimes, jnp.int32)))(
-        sampler.init(), keys
-    )
+    lifetimes = jax.jit(partial(begin, family, sampler))(sampler.init(), keys)
     return family, lifetimes
 
 
