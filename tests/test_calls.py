@@ -50,6 +50,7 @@ def test_a_run_is_data(run: calls.Trained) -> None:
     assert config["network"]["units"] == 4 and config["inner_updates"] == 1
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_its_folder_says_and_only_with_modules_that_are_named(run: calls.Trained) -> None:
     with pytest.raises(UserError, match=r"names the Python module of 'tests.worlds:LESSON'.*pass distribution="):
         metaobj.train("lpg", run.folder, resume=True, meta_updates=6)
@@ -58,6 +59,7 @@ def test_it_goes_on_as_its_folder_says_and_only_with_modules_that_are_named(run:
     assert [row["step"] for row in longer.metrics] == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_data_and_leaves_nothing(
     run: calls.Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

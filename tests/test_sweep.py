@@ -8,6 +8,7 @@ from PIL import Image
 
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives.contestants import find_contestants
 from metaobj.common.objectives.sweep import parse_seeds, runs_of, sweep
 from metaobj.common.pictures.training import seeds_curve
@@ -16,8 +17,9 @@ from metaobj.lpg.objective import LPGConfig
 from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
 
+DISTRIBUTIONS["tiny-sweep"] = (Entry("tests.worlds:RING", lifetimes=2, num_environments=2, updates=3),)
 CONFIG = LPGTraining(
-    distribution="tests.worlds:LESSON",
+    distribution="tiny-sweep",
     meta_updates=2,
     log_every=1,
     checkpoint_every=1,
@@ -36,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_for_each_seed_and_one_picture(folder: Path) -> None:
     assert runs_of(folder) == [folder / "seed-9", folder / "seed-10"]
     for seed in (9, 10):
@@ -46,6 +49,7 @@ def test_a_run_for_each_seed_and_one_picture(folder: Path) -> None:
         image.load()
 
 
+@pytest.mark.slow
 def test_the_folder_is_one_contestant(folder: Path) -> None:
     suite = make_suite("grid/small_layouts")
     (named, other) = find_contestants([str(folder), f"twice={folder},{folder / 'seed-9'}"], suite).contestants
@@ -53,6 +57,7 @@ def test_the_folder_is_one_contestant(folder: Path) -> None:
     assert other.name == "twice" and len(other.methods) == 3
 
 
+@pytest.mark.slow
 def test_what_is_there_is_gone_on_with_only_if_asked(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = {run: (run / "objective.safetensors").stat().st_mtime_ns for run in runs_of(folder)}
     with pytest.raises(UserError, match="seed-9: holds a run; pass --resume"):

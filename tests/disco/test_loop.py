@@ -2,10 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
 from tests.test_docs import blocks
 
 
+@pytest.mark.slow
 def test_an_agent_of_ones_own_learns_and_is_remembered():
     scope: dict = {}
     (code,) = blocks("docs/how-to/disco.md", "python")
