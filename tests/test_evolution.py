@@ -100,6 +100,7 @@ def test_only_the_persistent_one_sees_what_comes_later(kind):
     np.testing.assert_allclose(found[1], slope + later, atol=noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["grown", "scar"])
 def test_a_pair_that_is_not_finite_is_left_out_whole(lost):
     """Whether what it earns shows it or not."""

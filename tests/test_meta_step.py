@@ -311,6 +311,7 @@ def test_all_lifetimes_broken_leaves_the_objective_finite(states):
     np.testing.assert_array_equal(after.sampler.trials, state.sampler.trials)
 
 
+@pytest.mark.slow
 def test_lifetimes_that_make_up_for_others_count_for_nothing(states):
     """Eight in equal chunks of at most three are nine on one device; `test_spread.py` has more, in float64."""
     trainer = make_trainer(chunk=3)

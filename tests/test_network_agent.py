@@ -18,6 +18,7 @@ from metaobj.common.lifetimes.distributions import CONTROL_DENSE, Entry
 from metaobj.common.types import Rollout
 
 
+@pytest.mark.slow
 def test_layers_over_patches_are_a_convolution() -> None:
     network = HeadedNetwork(observation_rank=3, channels=(5,), hidden=(), heads=(("policy", 2),))
     images = jax.random.normal(jax.random.key(0), (7, 6, 4, 3))

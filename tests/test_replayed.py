@@ -31,6 +31,7 @@ def start(family):
     return family.program.start(jax.random.key(0), birth)
 
 
+@pytest.mark.slow
 def test_the_latest_trajectories_are_kept_and_learned_from_once_there_are_enough():
     family = family_of(ReplayConfig(6, 5))
     program, eta = family.program, RULE.init(jax.random.key(0))

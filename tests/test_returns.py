@@ -117,6 +117,7 @@ def chain_of_states():
     return goes, reward, mu, pi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leak", [0.5, *(pytest.param(end, marks=pytest.mark.slow) for end in (0.0, 1.0))])
 def test_leaky_vtrace_contracts_to_its_fixed_point(leak):
     """The value of a policy between the truncated one and the target, at the rate that is stated (Zahavy et al. 2020):

@@ -45,6 +45,7 @@ def learn(program):
     return lifetime, *jax.lax.scan(one, lifetime, None, length=ROLLOUTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "accuracy"),
     [

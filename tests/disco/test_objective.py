@@ -95,6 +95,7 @@ def test_an_agent_of_ones_own_descends_the_same(batch):
     assert all(np.isfinite(value) for value in about.values())
 
 
+@pytest.mark.slow
 def test_heads_that_are_missing_or_of_another_size_are_told(batch):
     loaded = LoadedDisco(RULE, RULE.init(jax.random.key(3)), {})
     params = INIT(jax.random.key(1)).params
@@ -212,6 +213,7 @@ def published(eta):
     return {name: x.astype(np.float32) for name, x in found.items()}
 
 
+@pytest.mark.slow
 def test_the_command_converts(tmp_path, capsys):
     eta = Disco().init(jax.random.key(0))
     np.savez(tmp_path / "weights.npz", **published(eta))

@@ -173,6 +173,7 @@ def test_the_command_that_is_told_makes_the_same_comparison() -> None:
     assert odd.command == "metaobj compare 'a b' A2C --suite control --baseline A2C --seed 3 --trust"
 
 
+@pytest.mark.slow
 def test_a_suite_of_tasks_that_are_in_no_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is told by these tasks, page and all; beside others they choose no setting."""
     monkeypatch.setattr("metaobj.common.evaluation.protocol.APART", dict.fromkeys(TASKS, "exploration"))

@@ -35,8 +35,11 @@ def needs(name: str) -> None:
         pytest.importorskip(extra)
 
 
+LONG = {"minatar"} | {name for name, suite in SUITES.items() if suite.extras}  # transfer has two of MinAtar's games too
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if SUITES[name].extras else name for name in sorted(SUITES)]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in sorted(SUITES)]
 )
 def test_every_suite_has_a_kind_of_objective_whose_agents_can_live_there(name: str) -> None:
     for extra in SUITES[name].extras:

@@ -81,6 +81,7 @@ def test_what_is_cut_is_not_seen_and_what_is_not_is(channel):
     assert slopes(0.0) == [0.0] * len(slopes(0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [PLAIN, WITH_VALUES])
 def test_a_rule_that_sees_everything_is_the_rule(rule):
     eta, heads, next_heads, batch = seen(rule, {})

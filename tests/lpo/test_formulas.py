@@ -28,6 +28,7 @@ def points():
     return SAMPLES.draw()
 
 
+@pytest.mark.slow
 def test_dpo_is_found_again_from_its_slopes(points):
     found = fit(wanted_of(dpo_surrogate, *points), *points, terms=3)
     best, by_name = found[0], {one.name: one for one in found}

@@ -37,6 +37,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(plugin.distributions, "tiny-lpo", (ENTRY,))
 
 
+@pytest.mark.slow
 def test_meta_updates_change_the_drift():
     """As soon as agents that learn by other weights have come to act differently."""
     trainer = make_trainer(plugin, TINY, 1)
@@ -109,6 +110,7 @@ def test_rivals_differ_in_the_drift_alone(tmp_path):
     assert few[0] == few[1] and all(setting["entropy_weight"] == 0.01 for setting in few[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["discrete", pytest.param("continuous", marks=pytest.mark.slow)])
 def test_a_fresh_one_around_the_clip_is_ppo(kind):
     """An update by it changes an agent as PPO does, but for what lies within the margin; and other weights do not."""

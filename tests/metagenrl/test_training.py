@@ -166,6 +166,7 @@ def test_the_memory_of_a_replay_is_foreseen():
     assert size_of(life.replay.steps) == family.program.replay_bytes
 
 
+@pytest.mark.slow
 def test_updates_per_rollout_are_as_many_as_asked_for():
     agent = replace(AGENT, critic_updates=3, policy_updates=2)
     make = off_policy(rollout_steps=2, discount=0.9, agent=agent)

@@ -31,6 +31,7 @@ def test_a_run_leaves_its_parts(straight: Path) -> None:
     assert sum(row["ended"] for row in rows(straight)) > 2
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_says_so(straight: Path, tmp_path: Path) -> None:
     """And so does one that starts from that."""
     names = [str(straight)]
@@ -186,6 +187,7 @@ def test_a_kill_before_the_objective_was_written_is_mended(straight: Path, tmp_p
     assert same(folder, straight)
 
 
+@pytest.mark.slow
 def test_worlds_that_were_changed_in_their_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "worlds.toml"
     one = '[[entries]]\nenvironment = "grid/small_layouts"\nlifetimes = 2\nnum_environments = 2\nupdates = 3\n'

@@ -16,6 +16,7 @@ from metaobj.common.objectives.train import Outcome
 from tests.runs.cases import TINY, rows, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", pytest.param("constant", marks=pytest.mark.slow)])
 def test_a_finished_run_is_made_longer(schedule: Any, straight: Path, tmp_path: Path) -> None:
     """By its last checkpoint; with a learning rate that stays it is the run that was longer from the start."""

@@ -62,6 +62,7 @@ def test_the_meta_gradient_is_the_finite_difference(lifetime):
     assert loss(eta) > loose_loss(eta)
 
 
+@pytest.mark.slow
 def test_returns_end_with_episodes_and_read_what_follows(seen):
     heads, next_heads, batch = seen
     eta = RULE.init(jax.random.key(0))

@@ -101,6 +101,7 @@ def test_a_number_that_is_not_tuned_has_no_gradient(family, lifetime):
     assert gradient["discount"] == 0 and gradient["lambda_"] != 0
 
 
+@pytest.mark.slow
 def test_returns_are_differentiated_and_values_are_not(family, lifetime):
     """The classic fault is to stop both."""
     program = family.program
@@ -243,6 +244,7 @@ def test_a_trace_decays():
     np.testing.assert_allclose(second.estimator, 0.5 * first.estimator + fresh.estimator, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_lifetime_is_a_population_of_one():
     """The same agent, eta and Adam as meta-training would come to; what judged is then learned from."""
     program, family = online(inner_updates=K)
@@ -268,6 +270,7 @@ def test_one_lifetime_is_a_population_of_one():
     assert after.inner.steps == alone.steps == program.first_steps + program.steps_per_update
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MG", *(pytest.param(n, marks=pytest.mark.slow) for n in ("Mixed", "STACX", "BMG"))])
 def test_every_environment_step_is_counted(name):
     method = ONLINE[name]
@@ -309,6 +312,7 @@ def test_old_batches_teach_how_far_to_truncate():
     assert int(later.inner.steps) == program.first_steps + 3 * program.steps_per_update
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_begins_anew():
     program, family = online()
     lifetime = lives(program, start_of(program, family), 2)
