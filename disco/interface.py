@@ -8,10 +8,9 @@ from typing import Any, Self
 import jax
 
 from metaobj.common.agents.agent import Heads
-from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.own_agents import one_line
+from metaobj.common.objectives.own_agents import check_heads, check_rollout, one_line
 from metaobj.common.objectives.plugin import Loaded
 from metaobj.common.types import PyTree, Rollout
 from metaobj.disco.agent import BY_ACTION, before_and_after, of_taken, time_steps
@@ -68,11 +67,14 @@ class LoadedDisco:
             memory: from the update before.
 
         Raises:
-            UserError: a head is missing or of another size.
+            UserError: a head is missing or of another size, or a part of the rollout is of another shape or type.
         """
+        check_rollout(rollout, discrete=True)
         batch = Batch.of(rollout, behaviour=behaviour, memory=memory)
         online, of_target = (apply(each, time_steps(rollout)) for each in (params, target))
-        self._check(online, behaviour.shape[-1])
+        A, (T, B) = behaviour.shape[-1], rollout.reward.shape
+        sizes = self.heads(A)
+        check_heads(online, {n: (A, sizes[n]) if n in BY_ACTION else (sizes[n],) for n in sizes}, (T + 1, B))
         targets, _ = self.objective.targets(self.eta, *before_and_after(online, of_target), batch)
         constant = jax.lax.stop_gradient(targets)
 
@@ -80,14 +82,6 @@ class LoadedDisco:
             return self.objective.loss(of_taken(apply(params, rollout.observation), rollout.action), constant, batch)
 
         return jax.grad(loss)(params), constant.memory
-
-    def _check(self, heads: Heads, num_actions: int) -> None:
-        for name, size in self.heads(num_actions).items():
-            if name not in heads:
-                raise UserError(f"apply: gives {', '.join(heads) or 'nothing'}; the head {name} is missing")
-            shape = (num_actions, size) if name in BY_ACTION else (size,)
-            if heads[name].shape[2:] != shape:
-                raise UserError(f"apply: the head {name} is {heads[name].shape[2:]}; must be {shape} for each step")
 
 
 def load(path_or_name: str | Path) -> LoadedDisco:

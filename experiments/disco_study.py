@@ -26,7 +26,7 @@ from rich.table import Table
 from experiments.lpg_study import PLAIN, STARTED, VALUED
 from experiments.lpg_study import VARIANTS as OF_LPG
 from experiments.rows import Row, add, check_only, read
-from experiments.study import Task, Trained, in_tasks, meta_trained
+from experiments.study import Task, Trained, columns, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import A2C_RATES, a2c
 from metaobj.common.evaluation.method import Method
@@ -69,15 +69,7 @@ VARIANTS: dict[str, tuple[str, Any]] = {
 UNTRAINED = (PUBLISHED, STORED, A2C)
 
 GRIDS, CATCH = "grids", "catch"
-COLUMNS = (
-    "variant",
-    "seed",
-    "share",
-    "environment_steps",
-    *(f"{task}_{value}" for task in (GRIDS, CATCH) for value in ("final", "area", "rate")),
-    "policy_entropy",
-    "clipped",
-)
+COLUMNS = columns((GRIDS, CATCH))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import jax
 import tyro
 
 from experiments.rows import Row, add, check_only, read
-from experiments.study import Task, Trained, in_tasks, meta_trained
+from experiments.study import Task, Trained, columns, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.credit import KINDS, Variant
@@ -111,16 +111,7 @@ A2C = "A2C"
 TASKS = {"layouts": "held-out-layouts", "cartpole": "CartPole-v1"}
 """Suites of one task each."""
 _CHAINS = [f"{world}{cut}" for world in KINDS for cut in ("", ", no y")]
-COLUMNS = (
-    "variant",
-    "seed",
-    "share",
-    "environment_steps",
-    *_CHAINS,
-    *(f"{task}_{value}" for task in TASKS for value in ("final", "area", "rate")),
-    "policy_entropy",
-    "clipped",
-)
+COLUMNS = columns(TASKS, _CHAINS)
 
 
 @dataclass(frozen=True)

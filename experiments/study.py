@@ -3,7 +3,7 @@ how fresh agents do.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded, Plugin
 from metaobj.common.objectives.train import save_objective, started
+
+METRICS = ("policy_entropy", "clipped")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Task:
     """Whether uniform actions count 0 and the best policy 1, or returns as they are."""
 
 
+def columns(tasks: Iterable[str], more: Iterable[str] = ()) -> tuple[str, ...]:
+    """Of a study's table: what is judged, the judgements in `more` and in tasks, and metrics of meta-training."""
+    judged = (f"{task}_{value}" for task in tasks for value in ("final", "area", "rate"))
+    return ("variant", "seed", "share", "environment_steps", *more, *judged, *METRICS)
+
+
 def meta_trained(
     plugin: Plugin[Any, Any], variant: Trained, trainer: MetaTrainer, seed: int
 ) -> Iterator[tuple[float, Loaded[Any, Any], Row]]:
@@ -54,7 +62,7 @@ def meta_trained(
             yield share, frozen(plugin, seeded, state), metrics
         if share < 1:
             state, seen = trainer.run_chunk(state)
-            metrics = {name: float(np.mean(seen[name])) for name in ("policy_entropy", "clipped") if name in seen}
+            metrics = {name: float(np.mean(seen[name])) for name in METRICS if name in seen}
 
 
 def frozen(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState) -> Loaded[Any, Any]:

@@ -100,7 +100,7 @@ class LoadedLPG:
 
     def _check(self, heads: Any, rollout: Rollout, what: str) -> None:
         sizes = self.heads(0)
-        check_heads(heads, {name: sizes[name] or None for name in sizes}, rollout, what)
+        check_heads(heads, {name: (sizes[name] or None,) for name in sizes}, jnp.shape(rollout.reward), what)
 
     def _batch(
         self,

@@ -1,6 +1,7 @@
 """One configuration from several seeds: a folder for each, one picture, one contestant."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,14 @@ from metaobj.common.errors import UserError
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives.contestants import find_contestants
-from metaobj.common.objectives.sweep import parse_seeds, runs_of, sweep
+from metaobj.common.objectives.sweep import parse_seeds, runs_of, seeds_of, sweep
 from metaobj.common.pictures.training import seeds_curve
-from metaobj.lpg.config import LPGTraining
-from metaobj.lpg.objective import LPGConfig
 from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
+from tests.runs.cases import TINY
 
+CONFIG = replace(TINY, distribution="tiny-sweep", meta_updates=2)
 DISTRIBUTIONS["tiny-sweep"] = (Entry("tests.worlds:RING", lifetimes=2, num_environments=2, updates=3),)
-CONFIG = LPGTraining(
-    distribution="tiny-sweep",
-    meta_updates=2,
-    log_every=1,
-    checkpoint_every=1,
-    inner_updates=1,
-    rollout_steps=2,
-    network=LPGConfig(units=4, prediction_size=2, embedding_units=2),
-    kl_weights=(0.5,),
-)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +58,7 @@ def test_what_is_there_is_gone_on_with_only_if_asked(folder: Path, tmp_path_fact
         sweep(plugin, CONFIG, folder, (9, 11), resume=True)
     assert [run.name for run in runs_of(folder)] == ["seed-9", "seed-10", "seed-11"]
     assert (folder / "seed-10" / "objective.safetensors").stat().st_mtime_ns == before[folder / "seed-10"]
+    assert seeds_of(runs_of(folder)) == (9, 10, 11)  # which the command goes on with where none are named
     with pytest.raises(UserError, match="holds a run, not runs of several seeds"):
         sweep(plugin, CONFIG, folder / "seed-9", (1,))
 

@@ -44,7 +44,7 @@ class ConditionedAgent(NetworkAgent):
 
     def apply(self, params: PyTree, observation: jax.Array) -> Heads:
         told = jax.lax.stop_gradient(params["told"])
-        return self.network.apply(params["network"], observation, told)  # type: ignore[return-value]  # as above
+        return self.network.apply(params["network"], observation, told)  # type: ignore[return-value]  # Linen's apply is untyped
 
     def learn(
         self, learner: Learner, rule: TargetRule, weights: PyTree, batch: Batch, remat: bool = False

@@ -191,7 +191,7 @@ def _train(arguments: list[str], console: Console) -> int:
     from metaobj.common.environments.names import names_module
     from metaobj.common.objectives.plugin import get_plugin, plugins
     from metaobj.common.objectives.run_page import PAGE
-    from metaobj.common.objectives.sweep import parse_seeds, runs_of, sweep
+    from metaobj.common.objectives.sweep import parse_seeds, runs_of, seeds_of, sweep
     from metaobj.common.objectives.train import meta_train
     from metaobj.common.runs.run_folder import RunFolder
 
@@ -226,7 +226,8 @@ def _train(arguments: list[str], console: Console) -> int:
         return found
 
     how: dict[str, Any] = {"resume": run.resume, "devices": run.devices, "sinks": sinks, "console": console}
-    seeds = parse_seeds(run.seeds)
+    # A folder of several seeds goes on as a whole where none are named.
+    seeds = parse_seeds(run.seeds) or (seeds_of(standing) if goes_on and standing != [run.run_dir] else ())
     if seeds and last_value(rest, "--seed") is not None:
         raise UserError("seed: given with --seeds; leave one of them out")
     if seeds:
@@ -235,7 +236,7 @@ def _train(arguments: list[str], console: Console) -> int:
         outcome = meta_train(plugin, config, run.run_dir, **how)
     if outcome.signal is not None:
         command = f"metaobj train {plugin.kind} --run-dir {shlex.quote(str(run.run_dir))} --resume"
-        command += f" --seeds {shlex.join(run.seeds)}" if seeds else ""
+        command += f" --seeds {shlex.join(run.seeds)}" if run.seeds else ""
         for name in ("distribution", "selection"):
             if any(map(names_module, (value := getattr(config, name)).split("+"))):
                 command += f" --{name} {shlex.quote(value)}"

@@ -5,7 +5,7 @@ What is imported at the top must not use JAX, as in `cli.py`.
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,6 @@ from metaobj.common.runs.run_folder import read_config
 
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Plugin
-
-NAMING = ("distribution", "selection")  # as in objectives/modules.py
 
 
 def starting_configuration(plugin: "Plugin[Any, Any]", arguments: list[str], run_dir: Path | None = None) -> Any:
@@ -47,13 +45,13 @@ def starting_configuration(plugin: "Plugin[Any, Any]", arguments: list[str], run
     if run_dir is not None and named is None:
         record = run_dir / "config.json"
         config = from_json(type(config), read_config(run_dir), str(record))
-        _check_modules(record, config, NAMING, arguments)
+        _check_modules(record, config, arguments)
     if file is not None:
         try:
             config = overlaid(fitted(config, data), data)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
-        _check_modules(file, config, [name for name in NAMING if name in data], arguments)
+        _check_modules(file, config, arguments, said_by_file=data)
     return config
 
 
@@ -72,11 +70,15 @@ def _read(file: Path) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in read_toml(file).items()}
 
 
-def _check_modules(where: Path, config: Any, names: Sequence[str], arguments: list[str]) -> None:
-    from metaobj.common.objectives.modules import check_modules
+def _check_modules(
+    where: Path, config: Any, arguments: list[str], said_by_file: Mapping[str, Any] | None = None
+) -> None:
+    """With `said_by_file`, of the fields that it names alone."""
+    from metaobj.common.objectives.modules import NAMING, check_modules
 
-    said = {name: last_value(arguments, flag(name)) for name in NAMING}
-    check_modules(where, config, names, said, lambda name, value: f"{flag(name)} {shlex.quote(value)}")
+    names = [name for name in NAMING if said_by_file is None or name in said_by_file]
+    said = {name: last_value(arguments, flag(name)) for name in names}
+    check_modules(where, config, said, lambda name, value: f"{flag(name)} {shlex.quote(value)}")
 
 
 def as_toml(config: Any, path: str = "") -> Iterator[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from metaobj.common.command.arguments import flag, parse
 from metaobj.common.command.lines import say
 from metaobj.common.command.options import ShowArguments
+from metaobj.common.evaluation.wording import spaced
 
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Loaded, Plugin
@@ -50,7 +51,7 @@ def facts(loaded: "Loaded[Any, Any]") -> dict[str, str]:
         steps = metadata.get("environment_steps", 0)
         found["command"] = train_command(plugin, config)
         found["seed"] = str(config.seed)
-        found["steps"] = f"{metadata['meta_updates']} meta-updates, {f'{steps:,}'.replace(',', ' ')} environment steps"
+        found["steps"] = f"{metadata['meta_updates']} meta-updates, {spaced(steps)} environment steps"
     provenance = metadata.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
     own = ("command", "date", "versions", "hardware")

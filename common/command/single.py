@@ -5,7 +5,7 @@ What is imported at the top must not use JAX, as in `cli.py`.
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -98,11 +98,7 @@ def follow(arguments: list[str], console: Console) -> int:
     """What a rule says of itself as agents learn by it."""
     from metaobj.common.objectives.followed import Following, follow_method
 
-    chosen = parse(FollowArguments, arguments, "follow")
-    folder = chosen.out or _of_method("follow", chosen)
-    check_out(folder)
-    given = {field.name: getattr(chosen, field.name) for field in fields(Following)}
-    follow_method(Following(**given), folder, console)
+    follow_method(*_of_method(arguments, "follow", FollowArguments, Following), console)
     return 0
 
 
@@ -110,17 +106,24 @@ def watch(arguments: list[str], console: Console) -> int:
     """An agent's episodes at several ages."""
     from metaobj.common.objectives.watched import Watching, watch_method
 
-    chosen = parse(WatchArguments, arguments, "watch")
-    folder = chosen.out or _of_method("watch", chosen)
-    check_out(folder)
-    given = {field.name: getattr(chosen, field.name) for field in fields(Watching)}
-    watch_method(Watching(**given), folder, console)
+    watch_method(*_of_method(arguments, "watch", WatchArguments, Watching), console)
     return 0
 
 
-def _of_method(verb: str, chosen: FollowArguments | WatchArguments) -> Path:
-    """The folder for what is seen of a method in an environment."""
-    return Path("runs") / f"{verb}-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+def _of_method(arguments: list[str], verb: str, taken: Any, wanted: Any) -> tuple[Any, Path]:
+    """What is to be seen of a method in an environment, and the folder for it.
+
+    Args:
+        arguments: of the command.
+        verb: its name.
+        taken: the dataclass of its flags.
+        wanted: that of what it does; all its fields are flags.
+    """
+    chosen = parse(taken, arguments, verb)
+    named = f"{verb}-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
+    folder = chosen.out or Path("runs") / named
+    check_out(folder)
+    return wanted(**{field.name: getattr(chosen, field.name) for field in fields(wanted)}), folder
 
 
 def _tell(found: "Inspection", console: Console) -> None:

@@ -19,6 +19,7 @@ from metaobj.common.environments.scaled import ScaledActions
 from metaobj.common.environments.viewer import render
 from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.training import steps_after, summed
+from metaobj.common.evaluation.wording import spaced
 from metaobj.common.evaluation.worlds import draw_worlds
 from metaobj.common.experience.rollout import Episodes
 from metaobj.common.files import atomic_write
@@ -210,8 +211,7 @@ def _with_lines(frame: np.ndarray, width: int, height: int, lines: Sequence[str]
 
 
 def _age(episode: Episode) -> str:
-    steps = f"{episode.env_steps:,}".replace(",", " ")
-    return f"after {steps} steps ({episode.age:.0%} of its life)"
+    return f"after {spaced(episode.env_steps)} steps ({episode.age:.0%} of its life)"
 
 
 def _end(episode: Episode) -> str:

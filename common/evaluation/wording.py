@@ -14,6 +14,11 @@ def with_interval(point: float, low: float, high: float, sign: str = "", between
     return f"{digits(point, largest, sign)}{between}[{digits(low, largest, sign)}, {digits(high, largest, sign)}]"
 
 
+def spaced(number: int) -> str:
+    """A whole number in groups of three digits."""
+    return f"{number:,}".replace(",", " ")
+
+
 def duration(seconds: float) -> str:
     """As long as it takes to read."""
     if seconds < 100:

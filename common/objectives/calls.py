@@ -18,7 +18,7 @@ from metaobj.common.objectives.modules import NAMING, check_modules
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import meta_train
 from metaobj.common.runs.metrics import read_metrics
-from metaobj.common.runs.run_folder import CONFIG, read_config
+from metaobj.common.runs.run_folder import CONFIG, METRICS, read_config
 
 Row = dict[str, Any]
 """Metrics of a few meta-updates: {"step": 10, "reward": 0.5, ...}."""
@@ -37,7 +37,7 @@ class Trained:
     @property
     def metrics(self) -> list[Row]:
         """What was logged, a dictionary for each line of metrics.jsonl; `pandas.DataFrame(run.metrics)` is a table."""
-        return read_metrics(self.folder / "metrics.jsonl")
+        return read_metrics(self.folder / METRICS)
 
     def load(self) -> Any:
         """The objective, as `metaobj.load` gives it."""
@@ -91,7 +91,8 @@ def train(
     if resume and preset is None:
         record = Path(run_dir) / CONFIG
         start = from_json(type(start), read_config(Path(run_dir)), str(record))
-        check_modules(record, start, NAMING, settings, lambda name, value: f"{name}={value!r}")
+        said = {name: settings.get(name) for name in NAMING}
+        check_modules(record, start, said, lambda name, value: f"{name}={value!r}")
     data = _as_data(settings)
     config = overlaid(fitted(start, data), data)
     outcome = meta_train(

@@ -2,7 +2,7 @@
 file may be a stranger's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ NAMING = ("distribution", "selection")
 def check_modules(
     where: Path,
     config: Any,
-    names: Sequence[str],
     said: Mapping[str, Any],
     how: Callable[[str, str], str],
 ) -> None:
@@ -25,16 +24,15 @@ def check_modules(
     Args:
         where: the file, for the message.
         config: what it says.
-        names: the fields that it says of itself, among `NAMING`.
-        said: what the user gives for these fields.
+        said: by those of the fields `NAMING` that it says, what the user gives for them.
         how: (a field, its value) to what the user is to give.
 
     Raises:
         UserError: it names a module that the user does not.
     """
-    for name in names:
+    for name, given in said.items():
         value = getattr(config, name)
-        if value != said.get(name) and any(map(names_module, value.split("+"))):
+        if value != given and any(map(names_module, value.split("+"))):
             raise UserError(
                 f"{where}: names the Python module of {value!r}, which would be imported; pass {how(name, value)} too "
                 "if you know what it does"

@@ -40,28 +40,29 @@ def check_rollout(rollout: Rollout, *, discrete: bool) -> None:
             raise UserError(f"rollout: {name} is {dtype}; must be {told[kind]}")
 
 
-def check_heads(heads: Any, sizes: Mapping[str, int | None], rollout: Rollout, what: str = "apply") -> None:
-    """Whether an agent gives [T, B, size] by each name.
+def check_heads(
+    heads: Any, shapes: Mapping[str, tuple[int | None, ...]], leading: tuple[int, ...], what: str = "apply"
+) -> None:
+    """Whether an agent gives what an objective reads.
 
     Args:
         heads: what it gives.
-        sizes: by name; None is any size.
-        rollout: what it was given for.
+        shapes: of each of them at a step, by name; None is any number of actions.
+        leading: the axes before, such as [T, B].
         what: who gives it, for the message.
 
     Raises:
         UserError: one is missing, or of another shape.
     """
     if not isinstance(heads, Mapping):
-        raise UserError(f"{what}: gives {type(heads).__name__}; must be a dictionary with {', '.join(sizes)}")
-    T, B = jnp.shape(rollout.reward)
-    for name, size in sizes.items():
+        raise UserError(f"{what}: gives {type(heads).__name__}; must be a dictionary with {', '.join(shapes)}")
+    for name, shape in shapes.items():
         if name not in heads:
             raise UserError(f"{what}: gives {', '.join(map(str, heads)) or 'nothing'}; the head {name} is missing")
-        found = jnp.shape(heads[name])
-        if len(found) != 3 or found[:2] != (T, B) or (size is not None and found[2] != size):
-            wanted = f"[{T}, {B}, {'number of actions' if size is None else size}]"
-            raise UserError(f"{what}: the head {name} is {list(found)}; must be {wanted}")
+        wanted, found = (*leading, *shape), jnp.shape(heads[name])
+        if len(found) != len(wanted) or any(n not in (None, m) for n, m in zip(wanted, found, strict=True)):
+            told = ", ".join("number of actions" if n is None else str(n) for n in wanted)
+            raise UserError(f"{what}: the head {name} is {list(found)}; must be [{told}]")
 
 
 def check_values(values: Mapping[str, jax.Array], rollout: Rollout) -> None:

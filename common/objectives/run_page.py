@@ -12,7 +12,7 @@ from metaobj.common.evaluation.page.markup import Markup, folded, joined, scroll
 from metaobj.common.evaluation.wording import duration
 from metaobj.common.files import atomic_write, parse_json
 from metaobj.common.runs.metrics import read_metrics
-from metaobj.common.runs.run_folder import CONFIG
+from metaobj.common.runs.run_folder import CONFIG, METRICS
 
 PAGE = "run.html"
 PICTURES = {
@@ -24,23 +24,24 @@ LINKED = ("*/report.html", "*/*.png")
 """What was made of the run's objective."""
 LARGEST = 1 << 23
 """Bytes of a picture that is put into the page."""
-_TOLD = ("command", "date", "hardware", "versions", "seed")
+_TOLD = ("date", "hardware", "versions")
 
 
 def write_run_page(folder: Path) -> Path | None:
-    """Write the page of the run in a folder, from what lies there; None where there is no run.
-
-    Raises:
-        UserError: the page cannot be written.
+    """Write the page of the run in a folder, from what lies there; None where there is no run, or no page can be
+    written: it tells of what is there without it.
     """
     try:
         record = parse_json((folder / CONFIG).read_bytes())
-        rows = read_metrics(folder / "metrics.jsonl")
+        rows = read_metrics(folder / METRICS)
     except (OSError, ValueError, UserError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
         return None
-    atomic_write(folder / PAGE, run_page(folder, record, rows))
+    try:
+        atomic_write(folder / PAGE, run_page(folder, record, rows))
+    except (OSError, UserError):
+        return None
     return folder / PAGE
 
 

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from metaobj.common.errors import MOST, UserError
 from metaobj.common.objectives.plugin import Config, Plugin
-from metaobj.common.objectives.train import REWARD, Outcome, by_environment, meta_train
-from metaobj.common.pictures.training import seeds_curve
+from metaobj.common.objectives.run_pictures import draw_seeds
+from metaobj.common.objectives.train import Outcome, meta_train
 from metaobj.common.processes import is_first
-from metaobj.common.runs.metrics import Sink, read_metrics
+from metaobj.common.runs.metrics import Sink
 from metaobj.common.runs.run_folder import CONFIG, RunFolder
 
 PREFIX = "seed-"
@@ -49,7 +49,12 @@ def runs_of(folder: Path) -> list[Path]:
         return []
     runs = [path.parent for path in folder.glob(f"{PREFIX}*/{CONFIG}")]
     numbered = [run for run in runs if run.name.removeprefix(PREFIX).isdecimal()]
-    return sorted(numbered, key=lambda run: int(run.name.removeprefix(PREFIX)))
+    return sorted(numbered, key=lambda run: seeds_of([run]))
+
+
+def seeds_of(runs: Sequence[Path]) -> tuple[int, ...]:
+    """The seeds of runs in a sweep's folder."""
+    return tuple(int(run.name.removeprefix(PREFIX)) for run in runs)
 
 
 def sweep(
@@ -97,17 +102,8 @@ def sweep(
     if not is_first():
         return replace(outcome, objective=folder)
     try:
-        draw(plugin, runs, folder / "training.png")
+        draw_seeds(plugin, runs, folder / "training.png")
         console.print(Text(str(folder / "training.png"), style="dim"), soft_wrap=True)
     except (OSError, UserError) as error:  # the runs themselves are safe
         console.print(Text(f"warning: no picture of the runs: {error}", style="yellow"), soft_wrap=True)
     return replace(outcome, objective=folder)
-
-
-def draw(plugin: Plugin[Any, Any], runs: Sequence[Path], path: Path) -> None:
-    """The runs' metrics, as means and ranges over seeds."""
-    rows = [read_metrics(run / "metrics.jsonl") for run in runs]
-    keys = {key for run in rows for row in run for key in row}
-    returns = sorted(key for key in keys if key.startswith("episode_return/"))
-    names = {**REWARD, **plugin.charts, **by_environment(returns)}
-    seeds_curve(path, rows, [key for key in names if key in keys], names)

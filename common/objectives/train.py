@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -23,8 +22,8 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.provenance import begun
 from metaobj.common.objectives.run_page import write_run_page
+from metaobj.common.objectives.run_pictures import draw
 from metaobj.common.objectives.selection import LAST, Selection, selection_entries
-from metaobj.common.pictures import training as pictures
 from metaobj.common.processes import agreed, is_first
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
@@ -37,11 +36,6 @@ from metaobj.common.runs.run_folder import (
     different_field,
 )
 from metaobj.common.types import PyTree
-
-SELECTION = "score on the worlds of selection"
-REWARD = {"reward": "reward per step"}
-MOST_ENVIRONMENTS = 15
-"""Panels for single environments in that picture; all are in metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -328,39 +322,3 @@ def save_objective(
         **({"provenance": provenance} if provenance else {}),
     }
     file.save(path, jax.device_get(state.eta), metadata)
-
-
-def by_environment(keys: Sequence[str]) -> dict[str, str]:
-    """What pictures call metrics of single environments."""
-    kinds = {"episode_return": "return", "reward": "reward per step"}
-    return {key: f"{key.partition('/')[2]}: {kinds[key.partition('/')[0]]}" for key in keys}
-
-
-def draw(plugin: Plugin[Any, Any], trainer: MetaTrainer, run: RunFolder) -> None:
-    """Pictures of the run so far: the curves of the plugin's charts, and what the hyperparameter sampler came to."""
-    rows = read_metrics(run.metrics)
-    if not rows:
-        return
-    charts = {**REWARD, **plugin.charts}
-    if trainer.config.selection:
-        scores = Selection(plugin, trainer.config, run.path).known()
-        rows = [{**row, SELECTION: scores[row["step"]]["score"]} if row["step"] in scores else row for row in rows]
-        charts = {SELECTION: SELECTION, **charts}
-    keys = {key for row in rows for key in row}
-    returns = [f"episode_return/{entry.environment}" for entry in trainer.entries]
-    # An environment whose episodes have not ended yet is shown by its reward per step.
-    returns = [key if key in keys else key.replace("episode_return", "reward") for key in returns]
-    told = charts | by_environment(returns[:MOST_ENVIRONMENTS])
-    pictures.training_curve(run.path / "training.png", rows, [key for key in told if key in keys], names=told)
-    tables = [row["sampler"] for row in rows if "sampler" in row]
-    if not tables:
-        return
-    by_grid: dict[Any, list[int]] = {}
-    for at, grid in enumerate(trainer.sampler.grids):
-        by_grid.setdefault(grid, []).append(at)
-    for number, (grid, tasks) in enumerate(by_grid.items()):
-        sizes = [len(values) for _, values in grid]
-        probabilities = np.array(tables[-1])[tasks][:, : int(np.prod(sizes))].reshape(len(tasks), *sizes)
-        names = [trainer.entries[task].environment for task in tasks]
-        path = run.path / ("sampler.png" if number == 0 else f"sampler_{number + 1}.png")
-        pictures.sampler_table(path, probabilities, axes=list(grid), tasks=names)

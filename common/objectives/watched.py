@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from metaobj.common.errors import UserError, check_numbers
 from metaobj.common.evaluation import watch
+from metaobj.common.evaluation.wording import spaced
 from metaobj.common.files import make_folder
 from metaobj.common.objectives.followed import chosen, told
 
@@ -51,7 +52,7 @@ def watch_method(watching: Watching, folder: Path, console: Console) -> tuple[wa
     watch.film(folder / FILM, episodes, title)
     watch.sheet(folder / SHEET, episodes, f"{title} ({told(setting)})")
     for episode in episodes:
-        steps = f"{episode.env_steps:,}".replace(",", " ")
+        steps = spaced(episode.env_steps)
         console.print(f"after {steps:>11} steps  return {episode.total:.4g} in {episode.length} steps", highlight=False)
     console.print(escape(f"{folder / FILM}, {folder / SHEET}"), highlight=False, soft_wrap=True)
     return episodes

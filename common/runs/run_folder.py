@@ -23,7 +23,7 @@ from metaobj.common.files import atomic_write, parse_json
 from metaobj.common.processes import agreed, firsts, is_first, process
 
 FORMAT_VERSION = 1
-CONFIG, LOCK = "config.json", "run.lock"
+CONFIG, METRICS, LOCK = "config.json", "metrics.jsonl", "run.lock"
 SEEN_WITHIN = 30
 """Seconds until all processes must see the folder."""
 
@@ -135,7 +135,7 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """Where the run's metrics go."""
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def checkpoints(self) -> Path:
