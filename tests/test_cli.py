@@ -226,6 +226,7 @@ WRONG: dict[str, str] = {
     "export": "OBJECTIVE: missing",
     "export run": "--to: missing",
     "export run --to tensorflow": "--to: 'tensorflow' given; choose from 'numpy', 'torch'",
+    "export run --to jax": "--to: 'jax' given; choose from 'numpy', 'torch'",
     "export nowhere --to numpy": "nowhere: no such file",
     "export pretrained:disco103 --to numpy": "is of kind disco; what can be exported is of kind lpg, lpo, metagenrl",
     "export run --to numpy --out rule.txt": "out: rule.txt given; must be the name of a Python module",
