@@ -42,6 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> calls.Trained:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_is_data(run: calls.Trained) -> None:
     assert run.finished and run.step == 4
     assert [row["step"] for row in run.metrics] == [2, 4]

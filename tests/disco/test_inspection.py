@@ -60,6 +60,7 @@ def seen(sees: dict[str, float]) -> tuple[dict, Batch]:
     return {"online": online, "target": target}, batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_what_is_cut_is_not_seen_and_what_is_not_is(eta, channel):
     def with_targets(rule):

@@ -86,6 +86,7 @@ def test_all_settings_in_one_program_are_each_alone(method: Method) -> None:
         np.testing.assert_array_equal(record.env_steps, alone.env_steps)
 
 
+@pytest.mark.slow
 def test_on_the_suite_itself_the_same_few_rates_for_everyone(method: Method) -> None:
     """And the agents that are reported are others than those a rate was chosen by."""
     protocol = replace(PROTOCOL, tuning="suite")

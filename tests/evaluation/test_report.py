@@ -38,6 +38,7 @@ def test_files_hold_the_rows_and_the_curves(methods, tmp_path):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_files_are_named_and_restarts_are_told(methods, tmp_path):
     for reference, profiles, restarts in ((methods[0].reference, ", profiles.png", 0), (None, "", 3)):
         stream = io.StringIO()

@@ -71,6 +71,7 @@ def test_the_front_loads_any_kind() -> None:
     assert isinstance(metaobj.load("pretrained:metagenrl-demo"), metagenrl.LoadedMetaGenRL)
 
 
+@pytest.mark.slow
 def test_a_loaded_loss_sends_a_policy_towards_rewarded_actions() -> None:
     """In windows in which the actions above the policy's were followed by high rewards."""
     objective = metaobj.load("pretrained:metagenrl-demo")

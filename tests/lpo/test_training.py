@@ -203,6 +203,7 @@ def test_the_command_tells_in_one_line(line, says, tmp_path, monkeypatch, capfd)
     assert [path.name for path in tmp_path.iterdir()] == ["random.safetensors"]
 
 
+@pytest.mark.slow
 def test_the_command_distils(tmp_path, monkeypatch, capfd):
     saved(tmp_path)
     monkeypatch.chdir(tmp_path)

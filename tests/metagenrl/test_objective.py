@@ -67,6 +67,7 @@ def test_the_order_of_action_dimensions_does_not_matter(config):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_one_set_of_weights_for_any_number_of_dimensions(config):
     objective = MetaGenRL(config)

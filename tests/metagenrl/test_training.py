@@ -209,6 +209,7 @@ def test_settings_that_would_be_ignored_are_refused(make, wrong, line):
         make(**wrong)
 
 
+@pytest.mark.slow
 def test_a_time_limit_that_counts_as_an_end_has_no_value_after_it():
     @partial(jax.jit, static_argnums=0)
     def lived(program, key):

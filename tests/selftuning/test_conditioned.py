@@ -167,6 +167,7 @@ class Telling(SelfTuning):
         return jnp.asarray([0.7, -0.4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("updates", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_meta_gradient_does_not_go_through_what_is_told(family, lifetime, updates):
     """It is the finite difference in eta with the same numbers told."""
