@@ -64,8 +64,11 @@ class MetaUpdate:
         self.trainer = trainer
         self.state = trainer.init()
         begun = time.perf_counter()
-        self.compiled = trainer.run_chunk.lower(self.state).compile()
+        traced = trainer.run_chunk.trace(self.state)
+        self.trace_seconds = time.perf_counter() - begun
+        self.compiled = traced.lower().compile()
         self.compile_seconds = time.perf_counter() - begun
+        """Tracing included."""
 
     def __call__(self) -> Any:
         self.state, metrics = self.compiled(self.state)
