@@ -141,7 +141,8 @@ def waiting(arguments: Arguments) -> Iterator[str]:
 def run_all(arguments: Arguments) -> None:
     """A process for each case, some at once, until time is up."""
     end = time.monotonic() + arguments.seconds
-    left, running = list(waiting(arguments)), {}
+    left = list(waiting(arguments))
+    running: dict[str, subprocess.Popen[bytes]] = {}
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # others wait beside the one that runs
     command = [sys.executable, "-m", "experiments.benchmarks.scale", "--out", str(arguments.out)]
     command += ["--meta-updates", str(arguments.meta_updates), "--case"]
