@@ -23,8 +23,6 @@ _TITLE, LABEL, _TICK = 11.5, 9.5, 8.5  # font sizes in points
 _DPI = 150
 _METADATA = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """By form: what would make two files of the same picture differ is left out."""
-_VECTOR = {"svg.hashsalt": "metaobj", "pdf.fonttype": 42}
-"""Identifiers that do not differ from time to time, and fonts that publishers take (Type 3 they do not)."""
 MAX_PANELS = 24
 
 
@@ -141,7 +139,8 @@ def remove_figure(path: str | Path) -> None:
 
 def _encoded(figure: Figure, form: str) -> bytes:
     image = io.BytesIO()
-    with rc_context(_VECTOR):
+    # Identifiers that do not differ from time to time, and fonts that publishers take (Type 3 they do not).
+    with rc_context({"svg.hashsalt": "metaobj", "pdf.fonttype": 42}):
         FigureCanvasAgg(figure).print_figure(
             image, dpi=_DPI, facecolor="white", format=form, metadata=dict(_METADATA[form])
         )
