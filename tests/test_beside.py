@@ -89,7 +89,7 @@ def test_training_on_a_world_of_the_users(place: Place) -> None:
 
 
 def test_quick_commands_of_the_pages(place: Place) -> None:
-    lines = {tuple(shlex.split(param.values[0], comments=True)) for param in commands()}
+    lines = sorted({tuple(shlex.split(param.values[0], comments=True)) for param in commands()})
     quick = [line for line in lines if line[1] in QUICK and "runs/mine" not in line]
     assert {line[1] for line in quick} == set(QUICK)
     for line in quick:
