@@ -8,8 +8,14 @@ STAMP := $(VENV)/.installed
 DOCS := .venv-docs
 UV ?= uv
 
+# Sets $found to $(PYTHON), or else to the first of these, that is new enough.
+find_python = found=; for python in $(PYTHON) $(1); do \
+  if $$python -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
+  done; \
+  if [ -z "$$found" ]; then echo "metaobj needs Python 3.11 or newer; none found (set PYTHON=/path/to/python)" >&2; exit 1; fi
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow test-torch lint format bench docs dist lock clean
+.PHONY: help setup demo smoke test test-slow test-torch test-newest test-lowest lint format bench docs dist lock clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 14
@@ -31,11 +37,7 @@ $(READY): $(BASE) pyproject.toml
 
 # The stamps are written last: an interrupted install is done again from the start.
 $(BASE): requirements.base.lock
-	@set -e; found=; \
-	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
-	  if $$python -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
-	done; \
-	if [ -z "$$found" ]; then echo "metaobj needs Python 3.11 or newer; none found (set PYTHON=/path/to/python)" >&2; exit 1; fi; \
+	@set -e; $(call find_python,python3 python3.13 python3.12 python3.11 python); \
 	echo "making $(VENV) with what running needs (requirements.base.lock), about a minute"; \
 	$$found -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.base.lock
@@ -64,6 +66,30 @@ test-torch: $(STAMP)  ## The tests of what is exported to PyTorch, which goes in
 	  > $$(.venv-torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/under.pth
 	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check 'torch>=2.4'
 	.venv-torch/bin/python -m pytest tests/test_export.py -k torch
+
+# Lanes of dependencies: fresh environments with other versions than the lock's, and in them the tests of training,
+# checkpoints, evaluation, export and the command.
+LANE_TESTS := tests/test_cli.py tests/test_checkpoint.py tests/test_export.py tests/runs/test_going_on.py \
+  tests/evaluation/test_protocol.py tests/evaluation/test_pictures.py
+LANE_SAYS := import sys; from importlib.metadata import version as v; print("with Python", sys.version.split()[0], \
+  *[f"{n} {v(n)}" for n in ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")])
+
+# $(1): the environment, $(2): Pythons, the one to be preferred first, $(3): of the installer, $(4): of pytest.
+define lane
+@set -e; $(call find_python,$(2)); $$found -m venv --clear $(1)
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv
+@$(1)/bin/uv pip install --quiet --python $(1)/bin/python $(3) -e '.[gymnasium,build]' pytest pytest-xdist
+@$(1)/bin/python -c '$(LANE_SAYS)'
+@$(1)/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile -m "not slow" $(4) $(LANE_TESTS)
+endef
+
+test-newest:  ## Some tests with the newest versions that pyproject.toml allows (jax 0.11 needs Python 3.12).
+	$(call lane,.venv-newest,python3.13 python3.12 python3.11 python3 python,,)
+
+# What an old version does that a newer one announced the end of is no news.
+test-lowest:  ## Some tests with the lowest versions that pyproject.toml allows.
+	@set -e; $(call find_python,python3.11 python3); mkdir -p runs; $$found -m tests.lowest > runs/lowest.txt
+	$(call lane,.venv-lowest,python3.11 python3 python,--constraints runs/lowest.txt,-W default::DeprecationWarning)
 
 lint: $(STAMP)  ## ruff check, ruff format --check, mypy.
 	$(BIN)/ruff check .
@@ -102,5 +128,5 @@ lock:  ## Resolve requirements.lock, requirements.base.lock and docs/requirement
 	  --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file docs/requirements.lock
 
 clean:  ## Remove the virtual environments and caches, not the runs.
-	rm -rf $(VENV) $(DOCS) .venv-torch .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS) .venv-torch .venv-newest .venv-lowest .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -371,16 +371,21 @@ def test_a_finished_run_is_left_as_it_is(place: Path, capfd: pytest.CaptureFixtu
 
 @pytest.mark.slow
 def test_evaluate(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    line = "evaluate run --suite tiny-cli --seeds 2 --tuning-seeds 2 --no-baselines"
+    line = "evaluate run --suite tiny-cli --seeds 2 --tuning-seeds 2 --no-baselines --figures svg"
     assert run(*line.split()) == 0
-    assert "learning_rate 40" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "learning_rate 40" in told and "; pictures as SVG too" in told
+    assert (place / "run" / "evaluation-tiny-cli" / "learning_curves.svg").exists()
     record = json.loads((place / "run" / "evaluation-tiny-cli" / "evaluation.json").read_text())
     assert record["inputs"]["suite"] == "tiny-cli@1" and record["inputs"]["protocol"]["seeds"] == 2
 
 
 @pytest.mark.slow
 def test_inspect(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run("inspect", "run/objective.safetensors", "--out", "pictures") == 0
+    assert run("inspect", "run/objective.safetensors", "--out", "pictures", "--figures", "pdf") == 0
+    assert {path.stem for path in Path("pictures").glob("*.png")} == {
+        path.stem for path in Path("pictures").glob("*.pdf")
+    }
     *files, verdict = capfd.readouterr().out.splitlines()
     assert len(files) == 6 and all(Path(file).is_file() for file in files)
     assert "bootstrap" in verdict and "of optimal on chains of 4 to 32 steps" in verdict

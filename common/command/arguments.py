@@ -17,7 +17,7 @@ _TRANSLATIONS = (
     (r"Error parsing (\S+): could not convert string to float: (.*)", r"\1: \2 given; must be a number"),
     (r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", r"\1: \2 given; must be numbers"),
     (r"Error parsing (\S+): (.*)", r"\1: \2"),
-    (r"Missing value for argument '(\S+)'.*", r"\1: no value given"),
+    (r"Missing value for argument '(?:\(')?([^\s',]+).*", r"\1: no value given"),  # older ones name a tuple of flags
     (r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*?),?\) ?\.", r"\2: \1 given; choose from \3"),
     (r"Missing from .*?: (\S+) (.*?) \(required\)", r"\1: missing: \2"),
 )

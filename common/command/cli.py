@@ -38,6 +38,7 @@ from metaobj.common.command.single import convert_file, distil, follow, inspect,
 from metaobj.common.command.supervised import LOST, gone, is_loss, open_channel, supervise
 from metaobj.common.devices import use_all_cores
 from metaobj.common.errors import UserError
+from metaobj.common.pictures.forms import figures_as
 from metaobj.common.processes import Cluster, find_cluster, is_first, join
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
 from metaobj.common.runs.run_folder import package_version
@@ -230,10 +231,11 @@ def _train(arguments: list[str], console: Console) -> int:
     seeds = parse_seeds(run.seeds) or (seeds_of(standing) if goes_on and standing != [run.run_dir] else ())
     if seeds and last_value(rest, "--seed") is not None:
         raise UserError("seed: given with --seeds; leave one of them out")
-    if seeds:
-        outcome = sweep(plugin, config, run.run_dir, seeds, **how)
-    else:
-        outcome = meta_train(plugin, config, run.run_dir, **how)
+    with figures_as(run.figures):
+        if seeds:
+            outcome = sweep(plugin, config, run.run_dir, seeds, **how)
+        else:
+            outcome = meta_train(plugin, config, run.run_dir, **how)
     if outcome.signal is not None:
         command = f"metaobj train {plugin.kind} --run-dir {shlex.quote(str(run.run_dir))} --resume"
         command += f" --seeds {shlex.join(run.seeds)}" if run.seeds else ""
@@ -296,7 +298,8 @@ def _matrix(arguments: list[str], console: Console) -> int:
     )
     check_out(matrix.run_dir)
     sizes = Sizes(matrix.seeds, matrix.tuning_seeds, matrix.steps, matrix.tuning)
-    train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)
+    with figures_as(matrix.figures):
+        train_and_test(plugin, config, matrix.families, matrix.run_dir, sizes, console)
     return 0
 
 
@@ -321,7 +324,8 @@ def _run_comparison(
         overwrite=chosen.overwrite,
         page=chosen.report,
     )
-    compare(comparison, folder, console)
+    with figures_as(chosen.figures):
+        compare(comparison, folder, console)
     write_run_page(folder.parent)  # where the results lie in a run's folder, its page tells of them
     return 0
 

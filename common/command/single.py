@@ -21,6 +21,7 @@ from metaobj.common.command.options import (
 from metaobj.common.command.places import beside, check_out
 from metaobj.common.errors import UserError
 from metaobj.common.files import is_there
+from metaobj.common.pictures.forms import figures_as
 
 if TYPE_CHECKING:
     from metaobj.common.objectives.plugin import Inspection
@@ -40,7 +41,7 @@ def inspect(arguments: list[str], console: Console) -> int:
     folder = chosen.out or beside(chosen.objective, "inspection")
     check_out(folder)
     make_folder(folder)
-    with console.status("inspecting"):
+    with console.status("inspecting"), figures_as(chosen.figures):
         found = loaded.plugin.inspect(loaded, folder)
     write_run_page(folder.parent)
     _tell(found, console)
@@ -98,7 +99,9 @@ def follow(arguments: list[str], console: Console) -> int:
     """What a rule says of itself as agents learn by it."""
     from metaobj.common.objectives.followed import Following, follow_method
 
-    follow_method(*_of_method(arguments, "follow", FollowArguments, Following), console)
+    chosen = parse(FollowArguments, arguments, "follow")
+    with figures_as(chosen.figures):
+        follow_method(*_of_method(chosen, "follow", Following), console)
     return 0
 
 
@@ -106,20 +109,19 @@ def watch(arguments: list[str], console: Console) -> int:
     """An agent's episodes at several ages."""
     from metaobj.common.objectives.watched import Watching, watch_method
 
-    watch_method(*_of_method(arguments, "watch", WatchArguments, Watching), console)
+    chosen = parse(WatchArguments, arguments, "watch")
+    watch_method(*_of_method(chosen, "watch", Watching), console)
     return 0
 
 
-def _of_method(arguments: list[str], verb: str, taken: Any, wanted: Any) -> tuple[Any, Path]:
+def _of_method(chosen: Any, verb: str, wanted: Any) -> tuple[Any, Path]:
     """What is to be seen of a method in an environment, and the folder for it.
 
     Args:
-        arguments: of the command.
+        chosen: the command's flags.
         verb: its name.
-        taken: the dataclass of its flags.
-        wanted: that of what it does; all its fields are flags.
+        wanted: the dataclass of what it does; all its fields are flags.
     """
-    chosen = parse(taken, arguments, verb)
     named = f"{verb}-{Path(chosen.method).name}-{chosen.environment}".replace("/", "-")
     folder = chosen.out or Path("runs") / named
     check_out(folder)

@@ -12,7 +12,8 @@ from metaobj.common.evaluation.curves_file import save_curves
 from metaobj.common.evaluation.notes import general_notes, restart_notes, task_notes
 from metaobj.common.evaluation.summary import SummaryRow, save_summary, summary_table
 from metaobj.common.evaluation.tables import comparison_table, group_table, statistics_table, task_table
-from metaobj.common.files import remove
+from metaobj.common.pictures.forms import asked
+from metaobj.common.pictures.style import remove_figure
 
 NARROWEST = 80
 """Columns that the tables need."""
@@ -60,7 +61,9 @@ def write(
         pictures.profiles(folder / "profiles.png", curves, min(repetitions, 500), seed, confidence)
         names += ", profiles.png"
     else:
-        remove(folder / "profiles.png")  # that of other results
+        remove_figure(folder / "profiles.png")  # that of other results
+    if asked() != "png":
+        names += f"; pictures as {asked().upper()} too"
     if console is not None:
         console.print(Text(f"\nFiles in {folder}: {names}", style="dim"), soft_wrap=True)
     return rows

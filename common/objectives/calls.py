@@ -17,6 +17,7 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.modules import NAMING, check_modules
 from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import meta_train
+from metaobj.common.pictures.forms import Form, figures_as
 from metaobj.common.runs.metrics import read_metrics
 from metaobj.common.runs.run_folder import CONFIG, METRICS, read_config
 
@@ -62,6 +63,7 @@ def train(
     preset: str | None = None,
     resume: bool = False,
     devices: int | None = None,
+    figures: Form = "png",
     on_progress: Callable[[int, Mapping[str, float]], None] | None = None,
     **settings: Any,
 ) -> Trained:
@@ -73,6 +75,7 @@ def train(
         preset: a named configuration; the kind's usual one by default, or with `resume` the folder's.
         resume: go on with the run in the folder.
         devices: over how many devices lifetimes are spread; all that fit by default.
+        figures: "svg" or "pdf" writes the pictures in that form too.
         on_progress: told (meta-updates done, {metric: value}) after each `log_every` of them; what it raises ends the
             run, whose checkpoints stay.
         settings: fields of the configuration by name, such as `meta_updates=100`, `network={"units": 16}`; they may be
@@ -95,14 +98,15 @@ def train(
         check_modules(record, start, said, lambda name, value: f"{name}={value!r}")
     data = _as_data(settings)
     config = overlaid(fitted(start, data), data)
-    outcome = meta_train(
-        plugin,
-        config,
-        run_dir,
-        resume=resume,
-        devices=devices,
-        sinks=lambda run, step: [] if on_progress is None else [_Told(on_progress)],
-    )
+    with figures_as(figures):
+        outcome = meta_train(
+            plugin,
+            config,
+            run_dir,
+            resume=resume,
+            devices=devices,
+            sinks=lambda run, step: [] if on_progress is None else [_Told(on_progress)],
+        )
     return Trained(Path(run_dir), outcome.step, outcome.finished)
 
 
@@ -116,6 +120,7 @@ def evaluate(
     baseline: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    figures: Form = "png",
     trust: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -133,6 +138,7 @@ def evaluate(
         seed: of worlds, agents and actions.
         out: a folder for tables, pictures, the page, and what is computed, which an evaluation that was interrupted
             goes on from; nothing is left without it.
+        figures: "svg" or "pdf" leaves the pictures there in that form too.
         trust: import modules that an objective's file names as what it was trained on.
         on_progress: told a line when a part is done.
 
@@ -158,7 +164,8 @@ def evaluate(
     )
     say = on_progress or (lambda line: None)
     if out is not None:
-        return compare(comparison, Path(out), say=say)
+        with figures_as(figures):
+            return compare(comparison, Path(out), say=say)
     with tempfile.TemporaryDirectory(prefix="metaobj-") as folder:
         return compare(comparison, Path(folder), say=say)
 

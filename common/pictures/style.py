@@ -1,4 +1,4 @@
-"""One style for all pictures: PNG files, drawn by matplotlib on a canvas without a window or global state."""
+"""One style for all pictures: drawn by matplotlib on a canvas without a window, and written as files."""
 
 import io
 import math
@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from metaobj.common.files import atomic_write, make_folder
+from metaobj.common.files import atomic_write, make_folder, remove
+from metaobj.common.pictures.forms import VECTORS, asked
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's, no yellow
 INK, MUTED, GRID = "#262626", "#6b6b6b", "#e4e4e4"
 _TITLE, LABEL, _TICK = 11.5, 9.5, 8.5  # font sizes in points
 _DPI = 150
+_METADATA = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""By form: what would make two files of the same picture differ is left out."""
 MAX_PANELS = 24
 
 
@@ -104,12 +108,41 @@ def wrapped(text: str, width: int) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write the PNG, atomically; its folder is made if missing.
+    """Write the PNG, atomically, and beside it the form that `figures_as` asks for; the folder is made if missing.
+
+    Vector files of an earlier picture are removed, so that no two of one name tell different things.
+
+    Args:
+        figure: what is drawn.
+        path: of the PNG.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: a file cannot be written.
     """
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(image, dpi=_DPI, facecolor="white", format="png")
     make_folder(Path(path).parent)
-    atomic_write(path, image.getvalue())
+    for form in ("png", *VECTORS):
+        beside = Path(path).with_suffix(f".{form}")
+        if form in ("png", asked()):
+            atomic_write(beside, _encoded(figure, form))
+        else:
+            remove(beside)
+
+
+def remove_figure(path: str | Path) -> None:
+    """Remove a picture in all of its forms, where there is one.
+
+    Args:
+        path: of the PNG.
+    """
+    for form in ("png", *VECTORS):
+        remove(Path(path).with_suffix(f".{form}"))
+
+
+def _encoded(figure: Figure, form: str) -> bytes:
+    image = io.BytesIO()
+    # Identifiers that do not differ from time to time, and fonts that publishers take (Type 3 they do not).
+    with rc_context({"svg.hashsalt": "metaobj", "pdf.fonttype": 42}):
+        FigureCanvasAgg(figure).print_figure(
+            image, dpi=_DPI, facecolor="white", format=form, metadata=dict(_METADATA[form])
+        )
+    return image.getvalue()
