@@ -79,9 +79,10 @@ def test_more_devices_do_not_help_below_one_lifetime_of_each_family() -> None:
 
     def parts(devices: int) -> dict[str, float]:
         fixed, each = Work(operations=3.0), Work(operations=2.0)
-        return on_devices(devices, (8, 2), prices, fixed, each, link, size=1e6, host_seconds=0.5)
+        return on_devices(devices, (8, 2), prices, fixed, each, link, 1e6, 2e6, host_seconds=0.5)
 
     assert parts(1) == {"lifetimes": 20.0, "uneven": 0.0, "fixed": 3.0, "exchange": 0.0, "host": 0.5}
+    assert parts(2)["exchange"] == pytest.approx(3e-5 + 2e-3)  # three messages, half of each size
     assert parts(2)["lifetimes"] == 10.0 and parts(2)["uneven"] == 0.0
     assert parts(4)["lifetimes"] + parts(4)["uneven"] == 2.0 * (2 + 1)
     assert [parts(n)["lifetimes"] + parts(n)["uneven"] for n in (8, 64)] == [4.0, 4.0]

@@ -125,10 +125,14 @@ class Link:
     """Seconds until a message's first byte is there."""
 
     def all_reduce(self, devices: int, size: float) -> float:
-        """Seconds to sum so many bytes over all devices: 2 (D - 1) messages of a D-th part each, which no all-reduce
-        undercuts in bytes (Patarasuk and Yuan 2009).
+        """Seconds to sum so many bytes over all devices: twice what it takes to collect them, a D-th part each, and no
+        all-reduce sends fewer (Patarasuk and Yuan 2009).
         """
-        return 2 * (devices - 1) * (self.latency + size / devices / self.bandwidth)
+        return 2 * self.all_gather(devices, size)
+
+    def all_gather(self, devices: int, size: float) -> float:
+        """Seconds until all devices have so many bytes, of which each has had a D-th part: D - 1 messages."""
+        return (devices - 1) * (self.latency + size / devices / self.bandwidth)
 
 
 def on_devices(
@@ -138,7 +142,8 @@ def on_devices(
     fixed: Work,
     each: Work,
     link: Link,
-    size: float,
+    summed: float,
+    gathered: float,
     host_seconds: float,
 ) -> dict[str, float]:
     """Seconds of a meta-update over so many devices, by what they are spent on; they add up.
@@ -150,7 +155,8 @@ def on_devices(
         fixed: work that does not grow with the lifetimes.
         each: work of one further lifetime.
         link: what devices tell each other over.
-        size: bytes that are summed over all devices.
+        summed: bytes of the sum over all devices, see `exchange` in `together.py`.
+        gathered: bytes that all tell each other beside it.
         host_seconds: between chunks, for each meta-update of a chunk.
 
     Returns:
@@ -162,6 +168,6 @@ def on_devices(
         "lifetimes": equal * prices.seconds(each),
         "uneven": (share - equal) * prices.seconds(each),
         "fixed": prices.seconds(fixed),
-        "exchange": link.all_reduce(devices, size) if devices > 1 else 0.0,
+        "exchange": link.all_reduce(devices, summed) + link.all_gather(devices, gathered),
         "host": host_seconds,
     }

@@ -46,7 +46,8 @@ def measured_rates(devices: int, size: int = 1024, length: int = 1 << 24) -> Rat
         parts = PartitionSpec(AXIS)
         run = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=parts, out_specs=parts), donate_argnums=0)
         array = jax.jit(lambda: jnp.ones((devices, *shape)), out_shardings=spread(mesh))()
-        array, took, end = jax.block_until_ready(run(array)), [], time.perf_counter() + SECONDS
+        array, end = jax.block_until_ready(run(array)), time.perf_counter() + SECONDS
+        took: list[float] = []
         while not took or time.perf_counter() < end:
             begun = time.perf_counter()
             array = jax.block_until_ready(run(array))

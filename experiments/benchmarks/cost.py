@@ -101,10 +101,12 @@ def measured(case: str, seconds: float) -> Row:
 
     use_all_cores()
     name, _, scale = case.partition("@")
-    run, beside = MetaUpdate(trainer := single_updates(*name.split("/"), scale=int(scale), devices=1)), reference()
+    kind, preset = name.split("/")
+    run, beside = MetaUpdate(trainer := single_updates(kind, preset, int(scale), devices=1)), reference()
     warm_up(run)
     warm_up(beside)
-    pairs, end = [], time.monotonic() + seconds
+    pairs: list[tuple[float, float]] = []  # CPU seconds of a meta-update and of the reference
+    end = time.monotonic() + seconds
     while len(pairs) < 3 or (len(pairs) < PAIRS and time.monotonic() < end):
         pairs.append((timed(run)[1], timed(beside)[1]))
     middle = len(pairs) // 2
