@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from metaobj.common.devices import AXIS, make_mesh
+from experiments.benchmarks.cost import WORK, with_predictions
+from experiments.benchmarks.cost_devices import PARTS, Arguments, over_devices
+from experiments.benchmarks.cost_devices import counted as counted_update
+from metaobj.common.devices import AXIS
 from metaobj.common.meta.cost import Link, Prices, Work, fitted, on_devices, work_of
 from metaobj.common.meta.machine import Rates, measured_rates
+from metaobj.common.objectives.benchmark import single_updates
 
 
 def counted(function: object, *shapes: tuple[int, ...]) -> Work:
@@ -101,4 +105,31 @@ def test_floors_are_told_by_rates_of_this_machine() -> None:
     assert rates.floor(Work(products=2e9, bytes=1e12, stacked=1e8), state=5e7) == (2.0, 2.0)
     here = measured_rates(1, size=64, length=1 << 16)
     assert 1e6 < here.products < 1e15 and 1e6 < here.bytes < 1e14
-    assert make_mesh([1], 1).size == 1
+
+
+def test_a_preset_is_predicted_by_others_alone() -> None:
+    prices = Prices(product=1e-10, byte=1e-10, dear=5e-9, operation=1e-6)
+    random = np.random.default_rng(0)
+    rows = []
+    for case in ("a@1", "a@2", "b@1", "c@1", "d@1", "e@1"):
+        work = Work(*(10 ** random.uniform(5, 8, 5)))
+        slowed = random.uniform(1, 3)  # by other work on the machine, which slows the reference too
+        references = prices.seconds(work) / 0.01 * (5 if case[0] == "a" else 1)
+        known = dict(zip(WORK, astuple(work), strict=True))
+        rows.append({"case": case, **known, "references": references, "reference_seconds": 0.01 * slowed})
+    rows[2]["reference_seconds"] = 0.01
+    told = with_predictions(rows)
+    assert [row["ratio"] for row in told[:2]] == pytest.approx([0.2, 0.2])
+    assert all("predicted" not in row for row in with_predictions(rows[:3]))
+
+
+@pytest.mark.slow
+def test_a_preset_over_devices() -> None:
+    arguments = Arguments("selftuning/smoke@4", most=8)
+    prices = Prices(0.0, 0.0, 0.0, 1.0)
+    rows = over_devices(arguments, prices, host_seconds=0.0)
+    assert [row["devices"] for row in rows] == [1, 2, 4, 8]
+    whole = counted_update(single_updates("selftuning", "smoke", 4, 1, chunk=4096))
+    assert rows[0]["seconds"] == pytest.approx(whole.operations, rel=1e-3)
+    for row in rows:
+        assert row["seconds"] == pytest.approx(sum(row[part] for part in PARTS))
