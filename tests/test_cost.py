@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import astuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,10 @@ from jax.sharding import PartitionSpec
 
 from experiments.benchmarks.cost import WORK, with_predictions
 from experiments.benchmarks.cost_devices import PARTS, Arguments, over_devices
-from experiments.benchmarks.cost_devices import counted as counted_update
 from metaobj.common.devices import AXIS
 from metaobj.common.meta.cost import Link, Prices, Work, fitted, on_devices, work_of
+from metaobj.common.meta.kernels import executed
 from metaobj.common.meta.machine import Rates, measured_rates
-from metaobj.common.objectives.benchmark import single_updates
 
 
 def counted(function: object, *shapes: tuple[int, ...]) -> Work:
@@ -72,6 +72,12 @@ def test_prices_are_found_again() -> None:
     assert prices.seconds(Work(products=1e10, stacked=1e12)) == pytest.approx(1.0)
 
 
+def test_what_has_no_price_is_free() -> None:
+    works = [Work(products=1e9, bytes=1e9 * number, dear=1e9) for number in range(1, 5)]
+    found = fitted(works, [1.0 + 0.5 * number for number in range(1, 5)], of=("byte", "product"))
+    assert astuple(found) == pytest.approx((1e-9, 5e-10, 0.0, 0.0))
+
+
 def test_no_price_is_negative() -> None:
     works = [Work(products=1e9, dear=float(number)) for number in range(1, 6)]
     found = fitted(works, [1.0 - 0.1 * work.dear for work in works])
@@ -107,29 +113,101 @@ def test_floors_are_told_by_rates_of_this_machine() -> None:
     assert 1e6 < here.products < 1e15 and 1e6 < here.bytes < 1e14
 
 
-def test_a_preset_is_predicted_by_others_alone() -> None:
-    prices = Prices(product=1e-10, byte=1e-10, dear=5e-9, operation=1e-6)
+def rows_of(prices: Prices, cases: str) -> list[dict[str, Any]]:
+    """As `cost.csv` has them, of made-up programs: work grows with the scale behind the @."""
     random = np.random.default_rng(0)
-    rows = []
-    for case in ("a@1", "a@2", "b@1", "c@1", "d@1", "e@1"):
+    made = []
+    for case in cases.split():
+        scale = int(case.partition("@")[2])
         work = Work(*(10 ** random.uniform(5, 8, 5)))
-        slowed = random.uniform(1, 3)  # by other work on the machine, which slows the reference too
-        references = prices.seconds(work) / 0.01 * (5 if case[0] == "a" else 1)
+        if case.startswith("a@"):
+            work = Work(products=1e7, bytes=2e7) + Work(products=1e8, bytes=3e8) * scale
         known = dict(zip(WORK, astuple(work), strict=True))
-        rows.append({"case": case, **known, "references": references, "reference_seconds": 0.01 * slowed})
-    rows[2]["reference_seconds"] = 0.01
+        sizes = {"lifetimes": 10.0 * scale, "eta_bytes": 1e4, "host_seconds": 1e-3}
+        seconds = {"references": prices.seconds(work) / 0.01, "reference_seconds": 0.01}
+        made.append({"case": case, **known, **sizes, **seconds, "seconds": prices.seconds(work)})
+    return made
+
+
+PRICES = Prices(product=1e-10, byte=1e-10, dear=0.0, operation=0.0)
+
+
+def test_a_preset_is_predicted_by_others_alone() -> None:
+    rows = rows_of(PRICES, "a@1 a@2 b@1 c@1 d@1")
+    for row in rows[:2]:
+        row["references"] *= 5
+    for row in rows[:-1]:  # a busy machine slows the reference as well
+        row["reference_seconds"] *= 3
     told = with_predictions(rows)
-    assert [row["ratio"] for row in told[:2]] == pytest.approx([0.2, 0.2])
+    assert [row["ratio"] for row in told] == pytest.approx([0.2, 0.2, *[row["ratio"] for row in told[2:]]])
+    assert told[0]["seconds"] == pytest.approx(5 * PRICES.seconds(Work(*(rows[0][name] for name in WORK))))
     assert all("predicted" not in row for row in with_predictions(rows[:3]))
 
 
-@pytest.mark.slow
 def test_a_preset_over_devices() -> None:
-    arguments = Arguments("selftuning/smoke@4", most=8)
-    prices = Prices(0.0, 0.0, 0.0, 1.0)
-    rows = over_devices(arguments, prices, host_seconds=0.0)
-    assert [row["devices"] for row in rows] == [1, 2, 4, 8]
-    whole = counted_update(single_updates("selftuning", "smoke", 4, 1, chunk=4096))
-    assert rows[0]["seconds"] == pytest.approx(whole.operations, rel=1e-3)
-    for row in rows:
+    rows = rows_of(PRICES, "a@1 a@4 b@1 c@1")
+    told = over_devices(Arguments("a@6", most=64), rows, families=(40, 20))
+    assert [row["devices"] for row in told] == [1, 2, 4, 8, 16, 32, 64]
+    whole = Work(products=1e7, bytes=2e7) + Work(products=1e8, bytes=3e8) * 6
+    assert told[0]["seconds"] == pytest.approx(PRICES.seconds(whole) + 1e-3)
+    for row in told:
         assert row["seconds"] == pytest.approx(sum(row[part] for part in PARTS))
+    assert told[-1]["lifetimes"] + told[-1]["uneven"] == pytest.approx(2 * PRICES.seconds(Work(1e7, 3e7)))
+    with pytest.raises(SystemExit, match="must hold its preset at two scales"):
+        over_devices(Arguments("b@6"), rows, families=(40,))
+
+
+def test_kernels_of_a_compiled_program_are_counted_as_often_as_they_run() -> None:
+    def step(x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return jnp.tanh(x @ x) * 2 + 1, None
+
+    compiled = jax.jit(lambda x: jax.lax.scan(step, x, None, length=9)[0]).lower(jnp.zeros((64, 64))).compile()
+    text = compiled.as_text()
+    work = executed(Work(products=1.0), text)
+    assert work.products == 1.0
+    # A product, a fused elementwise kernel, what counts the steps and compares: from two to six a step.
+    assert 9 * 2 <= work.operations <= 9 * 6 + 4
+    assert 9 * 4 * 4 * 64**2 <= work.bytes <= 9 * 8 * 4 * 64**2
+    told = compiled.cost_analysis()
+    assert told["bytes accessed"] < work.bytes / 4  # where the loop's body counts once
+
+
+KERNELS = """HloModule made_up
+
+%changed (p.0: f32[100,8], p.1: f32[1,8], p.2: s32[]) -> f32[100,8] {
+  %p.0 = f32[100,8]{1,0} parameter(0)
+  %p.1 = f32[1,8]{1,0} parameter(1)
+  %p.2 = s32[] parameter(2)
+  ROOT %d = f32[100,8]{1,0} dynamic-update-slice(%p.0, %p.1, %p.2, %p.2)
+}
+
+%body (b: (s32[], f32[100,8])) -> (s32[], f32[100,8]) {
+  %b = (s32[], f32[100,8]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%b), index=0
+  %a = f32[100,8]{1,0} get-tuple-element(%b), index=1
+  %row = f32[1,8]{1,0} dynamic-slice(%a, %i, %i), dynamic_slice_sizes={1,8}
+  %f = f32[100,8]{1,0} fusion(%a, %row, %i), kind=kLoop, calls=%changed
+  ROOT %t = (s32[], f32[100,8]{1,0}) tuple(%i, %f)
+}
+
+%condition (c: (s32[], f32[100,8])) -> pred[] {
+  %c = (s32[], f32[100,8]{1,0}) parameter(0)
+  ROOT %less = pred[] constant(true)
+}
+
+ENTRY %main (x: f32[100,8]) -> f32[100,8] {
+  %x = f32[100,8]{1,0} parameter(0)
+  %zero = s32[] constant(0)
+  %begin = (s32[], f32[100,8]{1,0}) tuple(%zero, %x)
+  %w = (s32[], /*index=1*/f32[100,8]{1,0}) while(%begin), condition=%condition, body=%body, backend_config={TIMES}
+  %last = f32[100,8]{1,0} get-tuple-element(%w), index=1
+  ROOT %copy = f32[100,8]{1,0} copy(%last)
+}
+"""
+
+
+@pytest.mark.parametrize(("told", "times"), [('{"known_trip_count":{"n":"7"}}', 7), ("{}", 1)])
+def test_of_a_slice_the_slice_alone_moves(told: str, times: int) -> None:
+    work = executed(Work(), KERNELS.replace("{TIMES}", told))
+    assert work.operations == 2 * times + 1
+    assert work.bytes == times * (2 * 32 + 2 * 32) + 2 * 3200

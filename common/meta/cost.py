@@ -1,13 +1,13 @@
-"""What a program costs, from what is counted in its jaxpr: for how long it runs here, and how long over many devices.
+"""What a program costs, from what is counted in it: for how long it runs here, and how long over many devices.
 
 A model of four rates: every floating-point operation of a matrix product, every byte that an operation reads or writes,
-every result of a dear function and every operation that is started takes its time, and times add up. Compilers fuse
-operations, so counted bytes and operations are upper bounds; rates that are fitted to measured programs take that in.
+every result of a dear function and every operation that is started takes its time, and times add up. In a jaxpr bytes
+and operations are upper bounds, since compilers fuse operations; `kernels.py` counts what they make of them.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,21 @@ class Prices:
         return float(np.dot(_counts(work), astuple(self)))
 
 
-def fitted(works: Sequence[Work], seconds: Sequence[float]) -> Prices:
-    """The prices, none of them negative, with the least squares of relative errors."""
-    relative = np.array([_counts(work) for work in works]) / np.array(seconds)[:, None]
+def fitted(
+    works: Sequence[Work], seconds: Sequence[float], of: Sequence[str] = ("product", "byte", "dear", "operation")
+) -> Prices:
+    """The prices, none of them negative, with the least squares of relative errors.
+
+    Args:
+        works: of measured programs.
+        seconds: that they took.
+        of: what has a price; few programs tell few apart. All else is free.
+    """
+    priced = np.array([field.name in of for field in fields(Prices)])
+    relative = priced * np.array([_counts(work) for work in works]) / np.array(seconds)[:, None]
     scale = np.maximum(relative.max(0), np.finfo(float).tiny)  # of what no program does, any price fits: it is 0
     found, _ = nnls(relative / scale, np.ones(len(works)))
-    return Prices(*(found / scale))
+    return Prices(*map(float, found / scale))
 
 
 def _counts(work: Work) -> tuple[float, float, float, float]:

@@ -32,7 +32,7 @@ class Rates:
         return work.products / self.products, (2 * state + work.stacked) / self.bytes
 
 
-def measured_rates(devices: int, size: int = 1024, length: int = 1 << 24) -> Rates:
+def measured_rates(devices: int, size: int = 512, length: int = 1 << 24) -> Rates:
     """The best of some tries on each device.
 
     Args:

@@ -46,8 +46,12 @@ CASES = (
 WORK = tuple(field.name for field in fields(Work))
 MEASURED = ("cpu_seconds", "references", "reference_seconds", "seconds")
 ABOUT = ("trace_seconds", "compile_seconds", "meta_updates", "hardware", "jax", "date", "command")
-SIZES = ("state_bytes", "eta_bytes", "host_seconds")
+SIZES = ("traced_bytes", "traced_operations", "state_bytes", "eta_bytes", "host_seconds")
 COLUMNS = ("case", "seed", "lifetimes", "steps", *WORK, *MEASURED, "predicted", "ratio", *SIZES, *ABOUT)
+PRICED = ("product", "byte")
+"""More prices than these cannot be told apart by a handful of presets."""
+LEAST = 2
+"""Presets that prices are fitted to."""
 PAIRS = 40
 """Meta-updates that are timed at most, each beside a reference program; three at least."""
 
@@ -96,6 +100,7 @@ def measured(case: str, seconds: float) -> Row:
 
     from metaobj.common.devices import hardware, use_all_cores
     from metaobj.common.meta.cost import work_of
+    from metaobj.common.meta.kernels import executed
     from metaobj.common.meta.timed import MetaUpdate, timed, warm_up
     from metaobj.common.objectives.benchmark import single_updates
 
@@ -110,6 +115,7 @@ def measured(case: str, seconds: float) -> Row:
     while len(pairs) < 3 or (len(pairs) < PAIRS and time.monotonic() < end):
         pairs.append((timed(run)[1], timed(beside)[1]))
     middle = len(pairs) // 2
+    traced = work_of(run.jaxpr)
     # A call whose program does nothing: what the host does for each chunk before and after it.
     idle = jax.jit(lambda state: state.step + 1, keep_unused=True).lower(run.state).compile()
     warm_up(nothing := lambda: idle(run.state))
@@ -119,7 +125,9 @@ def measured(case: str, seconds: float) -> Row:
         "seed": trainer.config.seed,
         "lifetimes": trainer.lifetimes,
         "steps": trainer.steps_per_update,
-        **asdict(work_of(run.jaxpr)),
+        "traced_bytes": traced.bytes,
+        "traced_operations": traced.operations,
+        **asdict(executed(traced, run.compiled.as_text())),
         "cpu_seconds": sorted(own for own, _ in pairs)[middle],
         "references": sorted(own / other for own, other in pairs)[middle],
         "reference_seconds": sorted(other for _, other in pairs)[middle],
@@ -141,15 +149,20 @@ def work_in(row: Row) -> Work:
     return Work(*(row[name] for name in WORK))
 
 
+def prices_of(rows: Sequence[Row]) -> Prices:
+    """That suit measured rows."""
+    return fitted([work_in(row) for row in rows], [row["seconds"] for row in rows], PRICED)
+
+
 def with_predictions(rows: Sequence[Row]) -> list[Row]:
     """Each with its seconds on a quiet machine, and what prices of all other presets make of its work."""
     quiet = min(row["reference_seconds"] for row in rows)
     told = [{**row, "seconds": row["references"] * quiet} for row in rows]
     for row in told:
         others = [other for other in told if preset_of(other["case"]) != preset_of(row["case"])]
-        if len(others) < len(fields(Prices)):
+        if len({preset_of(other["case"]) for other in others}) < LEAST:
             continue
-        prices = fitted([work_in(other) for other in others], [other["seconds"] for other in others])
+        prices = prices_of(others)
         row["predicted"] = prices.seconds(work_in(row))
         row["ratio"] = row["predicted"] / row["seconds"]
     return told
@@ -191,8 +204,8 @@ def main() -> None:
     write_csv(arguments.out, COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows))
     console = Console(width=100)
     console.print(table(rows))
-    prices = fitted([work_in(row) for row in rows], [row["seconds"] for row in rows])
-    console.print(f"prices: {prices}")
+    prices = prices_of(rows)
+    console.print(f"prices: product {prices.product:.3g} s a flop, {prices.byte:.3g} s a byte")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
 """What a meta-update would take over many devices such as the one that `cost.csv` was measured on; on paper.
 
-    python -m experiments.benchmarks.cost_devices [--case lpg/lpg-paper@64] [--bandwidth 1.25e9] [--latency 3e-5]
+    python -m experiments.benchmarks.cost_devices [--case lpg/lpg-demo@64] [--bandwidth 1.25e9] [--latency 3e-5]
 
-Prices are those of all rows of `cost.csv`; work is counted in the preset's program, which is not run.
+Prices are those of all rows of `cost.csv`. What does not grow with the lifetimes, and what each of them adds, is told
+by the two rows there of the preset at its least and its largest scale.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.benchmarks.cost import work_in
-from experiments.rows import read
+from experiments.benchmarks.cost import preset_of, prices_of, work_in
+from experiments.rows import Row, read
 from metaobj.common.files import write_csv
-from metaobj.common.memory import size_of
-from metaobj.common.meta.cost import Link, Prices, Work, fitted, on_devices, work_of
-from metaobj.common.meta.trainer import MetaTrainer
+from metaobj.common.meta.cost import Link, Work, on_devices
 from metaobj.common.objectives.benchmark import single_updates
 
 SCALARS = 19
@@ -34,7 +32,7 @@ PARTS = ("lifetimes", "uneven", "fixed", "exchange", "host")
 class Arguments:
     """A preset over 1, 2, 4, ... devices."""
 
-    case: str = "lpg/lpg-paper@64"
+    case: str = "lpg/lpg-demo@64"
     """KIND/PRESET@SCALE."""
     most: int = 1024
     """Devices."""
@@ -48,39 +46,37 @@ class Arguments:
     out: Path = Path("experiments/results/benchmarks/cost-devices.csv")
 
 
-def counted(trainer: MetaTrainer) -> Work:
-    """Of one meta-update."""
-    state = jax.eval_shape(trainer.first, jax.random.key(0))
-    return work_of(trainer.run_chunk.trace(state).jaxpr.jaxpr)
+def fixed_and_each(rows: Sequence[Row]) -> tuple[Work, Work]:
+    """Work that does not grow with the lifetimes, and that of each.
+
+    Raises:
+        SystemExit: the rows are not of two scales.
+    """
+    few, *_, many = sorted(rows, key=lambda row: row["lifetimes"]) if len(rows) > 1 else (None, None)
+    if few is None or many is None or few["lifetimes"] == many["lifetimes"]:
+        raise SystemExit("case: the table of costs must hold its preset at two scales")
+    more = many["lifetimes"] - few["lifetimes"]
+    each = (work_in(many) + work_in(few) * -1.0) * (1 / more)
+    return work_in(few) + each * -few["lifetimes"], each
 
 
-def fixed_and_each(smaller: MetaTrainer, larger: MetaTrainer) -> tuple[Work, Work]:
-    """Work that does not grow with the lifetimes, and that of each: what two numbers of them tell."""
-    few, many = counted(smaller), counted(larger)
-    each = (many + few * -1.0) * (1 / (larger.lifetimes - smaller.lifetimes))
-    return few + each * -float(smaller.lifetimes), each
-
-
-def over_devices(arguments: Arguments, prices: Prices, host_seconds: float) -> list[dict[str, float]]:
+def over_devices(arguments: Arguments, rows: Sequence[Row], families: Sequence[int]) -> list[Row]:
     """A row for each number of devices: seconds by what they go to, their sum, the part of it that is of use."""
-    name, _, scale = arguments.case.partition("@")
-    kind, preset = name.split("/")
-    one, two = (single_updates(kind, preset, times, 1, chunk=4096) for times in (1, 2))  # in one piece each
-    fixed, each = fixed_and_each(one, two)
-    families = [family.lifetimes.size * int(scale) for family in one.families]
-    summed = size_of(jax.eval_shape(one.objective.init, jax.random.key(0))) + 4 * SCALARS
-    link, rows, devices = Link(arguments.bandwidth, arguments.latency), [], 1
+    own = [row for row in rows if preset_of(row["case"]) == preset_of(arguments.case)]
+    fixed, each = fixed_and_each(own)
+    prices, link = prices_of(rows), Link(arguments.bandwidth, arguments.latency)
+    summed, gathered = own[0]["eta_bytes"] + 4 * SCALARS, REPORT * sum(families)
+    host = max(row["host_seconds"] for row in own) / arguments.log_every
+    told, devices = [], 1
     while devices <= arguments.most:
-        gathered = REPORT * sum(families)
-        host = host_seconds / arguments.log_every
         parts = on_devices(devices, families, prices, fixed, each, link, summed, gathered, host)
         total = sum(parts.values())
-        rows.append({"devices": devices, **parts, "seconds": total, "useful": parts["lifetimes"] / total})
+        told.append({"devices": devices, **parts, "seconds": total, "useful": parts["lifetimes"] / total})
         devices *= 2
-    return rows
+    return told
 
 
-def table(rows: Sequence[dict[str, float]], title: str) -> Table:
+def table(rows: Sequence[Row], title: str) -> Table:
     """What a person reads."""
     made = Table(title=title, box=box.SIMPLE_HEAD)
     for head in ("devices", *(f"{part}, ms" for part in PARTS), "all, ms", "useful", "most of it"):
@@ -95,10 +91,11 @@ def table(rows: Sequence[dict[str, float]], title: str) -> Table:
 def main() -> None:
     """Count, tell, keep."""
     arguments = tyro.cli(Arguments)
-    measured = read(arguments.costs)
-    prices = fitted([work_in(row) for row in measured], [row["seconds"] for row in measured])
-    rows = over_devices(arguments, prices, max(row["host_seconds"] for row in measured))
-    Console(width=100).print(table(rows, f"{arguments.case}, a meta-update"))
+    name, _, scale = arguments.case.partition("@")
+    kind, preset = name.split("/")
+    families = [family.lifetimes.size for family in single_updates(kind, preset, int(scale), 1).families]
+    rows = over_devices(arguments, read(arguments.costs), families)
+    Console(width=100).print(table(rows, f"{arguments.case}, {sum(families)} lifetimes: a meta-update"))
     write_csv(arguments.out, rows[0], (row.values() for row in rows))
 
 
