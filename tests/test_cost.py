@@ -85,17 +85,20 @@ def test_no_price_is_negative() -> None:
 
 
 def test_more_devices_do_not_help_below_one_lifetime_of_each_family() -> None:
-    prices, link = Prices(0.0, 0.0, 0.0, 1.0), Link(bandwidth=1e9, latency=1e-5)
+    prices, link = Prices(0.0, 0.0, 1.0, 1.0), Link(bandwidth=1e9, latency=1e-5)
 
     def parts(devices: int) -> dict[str, float]:
-        fixed, each = Work(operations=3.0), Work(operations=2.0)
-        return on_devices(devices, (8, 2), prices, fixed, each, link, 1e6, 2e6, host_seconds=0.5)
+        fixed, piece, each = Work(operations=3.0), Work(operations=7.0), Work(dear=2.0)
+        return on_devices(devices, (8, 2), prices, fixed, piece, each, 4, link, 1e6, 2e6, host_seconds=0.5)
 
-    assert parts(1) == {"lifetimes": 20.0, "uneven": 0.0, "fixed": 3.0, "exchange": 0.0, "host": 0.5}
+    alone = {"lifetimes": 20.0, "uneven": 0.0, "pieces": 21.0, "fixed": 3.0, "exchange": 0.0, "host": 0.5}
+    assert parts(1) == alone
     assert parts(2)["exchange"] == pytest.approx(3e-5 + 2e-3)  # three messages, half of each size
     assert parts(2)["lifetimes"] == 10.0 and parts(2)["uneven"] == 0.0
     assert parts(4)["lifetimes"] + parts(4)["uneven"] == 2.0 * (2 + 1)
-    assert [parts(n)["lifetimes"] + parts(n)["uneven"] for n in (8, 64)] == [4.0, 4.0]
+    for devices in (8, 64):
+        assert parts(devices)["lifetimes"] + parts(devices)["uneven"] == 4.0
+        assert parts(devices)["pieces"] == 14.0
 
 
 def test_a_ring_sends_every_byte_twice_at_most() -> None:
@@ -121,7 +124,7 @@ def rows_of(prices: Prices, cases: str) -> list[dict[str, Any]]:
         scale = int(case.partition("@")[2])
         work = Work(*(10 ** random.uniform(5, 8, 5)))
         if case.startswith("a@"):
-            work = Work(products=1e7, bytes=2e7) + Work(products=1e8, bytes=3e8) * scale
+            work = Work(1e7, 2e7, operations=30.0) + Work(1e8, 3e8, operations=5e4) * scale
         known = dict(zip(WORK, astuple(work), strict=True))
         sizes = {"lifetimes": 10.0 * scale, "eta_bytes": 1e4, "host_seconds": 1e-3}
         seconds = {"references": prices.seconds(work) / 0.01, "reference_seconds": 0.01}
@@ -129,7 +132,7 @@ def rows_of(prices: Prices, cases: str) -> list[dict[str, Any]]:
     return made
 
 
-PRICES = Prices(product=1e-10, byte=1e-10, dear=0.0, operation=0.0)
+PRICES = Prices(product=1e-10, byte=1e-10, dear=0.0, operation=1e-6)
 
 
 def test_a_preset_is_predicted_by_others_alone() -> None:
@@ -145,16 +148,17 @@ def test_a_preset_is_predicted_by_others_alone() -> None:
 
 
 def test_a_preset_over_devices() -> None:
-    rows = rows_of(PRICES, "a@1 a@4 b@1 c@1")
-    told = over_devices(Arguments("a@6", most=64), rows, families=(40, 20))
+    rows = rows_of(PRICES, "a@1 a@4 b@1 c@1 d@1")
+    told = over_devices(Arguments("a@6", most=64), rows, families=(40, 20), chunk=10)
     assert [row["devices"] for row in told] == [1, 2, 4, 8, 16, 32, 64]
-    whole = Work(products=1e7, bytes=2e7) + Work(products=1e8, bytes=3e8) * 6
+    whole = Work(1e7, 2e7, operations=30.0) + Work(1e8, 3e8, operations=5e4) * 6
     assert told[0]["seconds"] == pytest.approx(PRICES.seconds(whole) + 1e-3)
     for row in told:
         assert row["seconds"] == pytest.approx(sum(row[part] for part in PARTS))
     assert told[-1]["lifetimes"] + told[-1]["uneven"] == pytest.approx(2 * PRICES.seconds(Work(1e7, 3e7)))
+    assert told[-1]["pieces"] == pytest.approx(2 * 5e-2)
     with pytest.raises(SystemExit, match="must hold its preset at two scales"):
-        over_devices(Arguments("b@6"), rows, families=(40,))
+        over_devices(Arguments("b@6"), rows, families=(40,), chunk=10)
 
 
 def test_kernels_of_a_compiled_program_are_counted_as_often_as_they_run() -> None:

@@ -149,7 +149,9 @@ def on_devices(
     families: Sequence[int],
     prices: Prices,
     fixed: Work,
+    piece: Work,
     each: Work,
+    chunk: int,
     link: Link,
     summed: float,
     gathered: float,
@@ -162,7 +164,9 @@ def on_devices(
         families: lifetimes of each, whose shares every device runs one family after the other.
         prices: of a device.
         fixed: work that does not grow with the lifetimes.
+        piece: work of every chunk of lifetimes, however few it holds, such as to start its operations.
         each: work of one further lifetime.
+        chunk: lifetimes of a family that go through the program at once, at most.
         link: what devices tell each other over.
         summed: bytes of the sum over all devices, see `exchange` in `together.py`.
         gathered: bytes that all tell each other beside it.
@@ -170,12 +174,13 @@ def on_devices(
 
     Returns:
         "lifetimes": an equal share of their work; "uneven": what a device's share is larger than that, since of each
-        family it has a whole number of lifetimes, and one at least; "fixed"; "exchange"; "host".
+        family it has a whole number of lifetimes, and one at least; "pieces"; "fixed"; "exchange"; "host".
     """
-    share, equal = sum(-(-lifetimes // devices) for lifetimes in families), sum(families) / devices
+    shares, equal = [-(-lifetimes // devices) for lifetimes in families], sum(families) / devices
     return {
         "lifetimes": equal * prices.seconds(each),
-        "uneven": (share - equal) * prices.seconds(each),
+        "uneven": (sum(shares) - equal) * prices.seconds(each),
+        "pieces": sum(-(-share // chunk) for share in shares) * prices.seconds(piece),
         "fixed": prices.seconds(fixed),
         "exchange": link.all_reduce(devices, summed) + link.all_gather(devices, gathered),
         "host": host_seconds,

@@ -48,9 +48,9 @@ MEASURED = ("cpu_seconds", "references", "reference_seconds", "seconds")
 ABOUT = ("trace_seconds", "compile_seconds", "meta_updates", "hardware", "jax", "date", "command")
 SIZES = ("traced_bytes", "traced_operations", "state_bytes", "eta_bytes", "host_seconds")
 COLUMNS = ("case", "seed", "lifetimes", "steps", *WORK, *MEASURED, "predicted", "ratio", *SIZES, *ABOUT)
-PRICED = ("product", "byte")
-"""More prices than these cannot be told apart by a handful of presets."""
-LEAST = 2
+PRICED = ("product", "byte", "operation")
+"""Dear functions are left out: a handful of presets cannot tell them from bytes."""
+LEAST = 3
 """Presets that prices are fitted to."""
 PAIRS = 40
 """Meta-updates that are timed at most, each beside a reference program; three at least."""
@@ -204,8 +204,8 @@ def main() -> None:
     write_csv(arguments.out, COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows))
     console = Console(width=100)
     console.print(table(rows))
-    prices = prices_of(rows)
-    console.print(f"prices: product {prices.product:.3g} s a flop, {prices.byte:.3g} s a byte")
+    for name, price in asdict(prices_of(rows)).items():
+        console.print(f"a {name}: {price:.3g} s")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
     python -m experiments.benchmarks.cost_devices [--case lpg/lpg-demo@64] [--bandwidth 1.25e9] [--latency 3e-5]
 
-Prices are those of all rows of `cost.csv`. What does not grow with the lifetimes, and what each of them adds, is told
-by the two rows there of the preset at its least and its largest scale.
+Prices are those of all rows of `cost.csv`. What does not grow with the lifetimes, what each chunk and what
+each of them adds is told by the two rows there of the preset at its least and its largest scale.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -25,7 +25,7 @@ SCALARS = 19
 """Sums beside the gradient, 4 bytes each; by environment there are some more."""
 REPORT = 20
 """Bytes that every lifetime tells the sampler of all devices."""
-PARTS = ("lifetimes", "uneven", "fixed", "exchange", "host")
+PARTS = ("lifetimes", "uneven", "pieces", "fixed", "exchange", "host")
 
 
 @dataclass(frozen=True)
@@ -46,30 +46,33 @@ class Arguments:
     out: Path = Path("experiments/results/benchmarks/cost-devices.csv")
 
 
-def fixed_and_each(rows: Sequence[Row]) -> tuple[Work, Work]:
-    """Work that does not grow with the lifetimes, and that of each.
+def parts_of(rows: Sequence[Row], chunk: int) -> tuple[Work, Work, Work]:
+    """Work that does not grow with the lifetimes, that of each chunk of them, and that of each lifetime: operations
+    are started once for a chunk, all else grows with the lifetimes. Of presets of one family.
 
     Raises:
-        SystemExit: the rows are not of two scales.
+        SystemExit: the rows do not tell.
     """
-    few, *_, many = sorted(rows, key=lambda row: row["lifetimes"]) if len(rows) > 1 else (None, None)
-    if few is None or many is None or few["lifetimes"] == many["lifetimes"]:
-        raise SystemExit("case: the table of costs must hold its preset at two scales")
-    more = many["lifetimes"] - few["lifetimes"]
-    each = (work_in(many) + work_in(few) * -1.0) * (1 / more)
-    return work_in(few) + each * -few["lifetimes"], each
+    few, many = min(rows, key=lambda row: row["lifetimes"]), max(rows, key=lambda row: row["lifetimes"])
+    chunks = [-(-int(row["lifetimes"]) // chunk) for row in (few, many)]
+    if chunks[0] == chunks[1]:
+        raise SystemExit("case: the table of costs must hold its preset at two scales, in more chunks at one of them")
+    more = work_in(many) + work_in(few) * -1.0
+    piece = Work(operations=more.operations / (chunks[1] - chunks[0]))
+    each = replace(more * (1 / (many["lifetimes"] - few["lifetimes"])), operations=0.0)
+    return work_in(few) + piece * -chunks[0] + each * -few["lifetimes"], piece, each
 
 
-def over_devices(arguments: Arguments, rows: Sequence[Row], families: Sequence[int]) -> list[Row]:
+def over_devices(arguments: Arguments, rows: Sequence[Row], families: Sequence[int], chunk: int) -> list[Row]:
     """A row for each number of devices: seconds by what they go to, their sum, the part of it that is of use."""
     own = [row for row in rows if preset_of(row["case"]) == preset_of(arguments.case)]
-    fixed, each = fixed_and_each(own)
+    works = parts_of(own, chunk)
     prices, link = prices_of(rows), Link(arguments.bandwidth, arguments.latency)
     summed, gathered = own[0]["eta_bytes"] + 4 * SCALARS, REPORT * sum(families)
     host = max(row["host_seconds"] for row in own) / arguments.log_every
     told, devices = [], 1
     while devices <= arguments.most:
-        parts = on_devices(devices, families, prices, fixed, each, link, summed, gathered, host)
+        parts = on_devices(devices, families, prices, *works, chunk, link, summed, gathered, host)
         total = sum(parts.values())
         told.append({"devices": devices, **parts, "seconds": total, "useful": parts["lifetimes"] / total})
         devices *= 2
@@ -78,9 +81,9 @@ def over_devices(arguments: Arguments, rows: Sequence[Row], families: Sequence[i
 
 def table(rows: Sequence[Row], title: str) -> Table:
     """What a person reads."""
-    made = Table(title=title, box=box.SIMPLE_HEAD)
-    for head in ("devices", *(f"{part}, ms" for part in PARTS), "all, ms", "useful", "most of it"):
-        made.add_column(head, justify="right")
+    made = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("devices", *(f"{part}\nms" for part in PARTS), "all\nms", "useful", "most of it"):
+        made.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         largest = max(PARTS, key=lambda part: row[part])
         parts = (f"{1e3 * row[part]:.3g}" for part in (*PARTS, "seconds"))
@@ -93,9 +96,10 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     name, _, scale = arguments.case.partition("@")
     kind, preset = name.split("/")
-    families = [family.lifetimes.size for family in single_updates(kind, preset, int(scale), 1).families]
-    rows = over_devices(arguments, read(arguments.costs), families)
-    Console(width=100).print(table(rows, f"{arguments.case}, {sum(families)} lifetimes: a meta-update"))
+    trainer = single_updates(kind, preset, int(scale), 1)
+    families = [family.lifetimes.size for family in trainer.families]
+    rows = over_devices(arguments, read(arguments.costs), families, trainer.config.chunk)
+    Console(width=110).print(table(rows, f"{arguments.case}, {sum(families)} lifetimes: a meta-update"))
     write_csv(arguments.out, rows[0], (row.values() for row in rows))
 
 
