@@ -4,7 +4,7 @@ how fresh agents do.
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def meta_trained(
 ) -> Iterator[tuple[float, Loaded[Any, Any], Row]]:
     """What there is to be judged, by the share of the meta-updates done."""
     config: MetaTrainingConfig = trainer.config
-    seeded = replace(trainer, config=replace(config, seed=seed))
+    seeded = trainer.seeded(seed)
     state = started(plugin, seeded, seeded.init(), Console(quiet=True))
     metrics: Row = {}
     for at in range(config.meta_updates // config.log_every + 1):
@@ -61,7 +61,7 @@ def meta_trained(
         if share in variant.judged:
             yield share, frozen(plugin, seeded, state), metrics
         if share < 1:
-            state, seen = trainer.run_chunk(state)
+            state, seen = seeded.run_chunk(state)
             metrics = {name: float(np.mean(seen[name])) for name in METRICS if name in seen}
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, DISTRIBUTIONS, Entry
 from metaobj.common.meta.trainer import MetaTrainer
@@ -16,6 +17,7 @@ from metaobj.common.objectives.plugin import get_plugin
 from metaobj.common.objectives.train import make_trainer
 from metaobj.common.processes import is_first
 from metaobj.common.runs.checkpoint import Checkpoints
+from metaobj.disco.config import PRESETS as OF_DISCO
 from metaobj.lpg.config import LPGTraining
 from metaobj.lpg.objective import LPGConfig
 from metaobj.metagenrl.config import PRESETS
@@ -27,6 +29,9 @@ DISTRIBUTIONS["tiny-uneven"] = (RING,)
 DISTRIBUTIONS["tiny-uneven-families"] = (RING, replace(PAIR, lifetimes=3))
 DISTRIBUTIONS["tiny-uneven-pairs"] = (replace(RING, lifetimes=6), replace(PAIR, lifetimes=6))
 DISTRIBUTIONS["tiny-uneven-control"] = (Entry("tests.worlds_continuous:LINE", 5, 2, 8, (1e-3, 3e-3), ACTOR_CRITIC),)
+DISTRIBUTIONS["tiny-uneven-networks"] = (
+    Entry("tests.worlds:OBSERVED_RING", 5, 2, 6, (1e-2,), AgentConfig("dense", hidden=(4,))),
+)
 CONFIGS = {
     "lpg": LPGTraining(
         distribution="tiny-uneven",
@@ -48,6 +53,15 @@ CONFIGS = {
         agent=AgentSettings(
             hidden=(4,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2
         ),
+    ),
+    "disco": replace(
+        OF_DISCO["smoke"],
+        distribution="tiny-uneven-networks",
+        meta_updates=2 * HALF,
+        log_every=HALF,
+        checkpoint_every=HALF,
+        rollout_steps=4,
+        chunk=4,
     ),
 }
 

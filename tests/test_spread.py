@@ -18,7 +18,7 @@ from metaobj.common.objectives.file import flatten
 from tests.cluster import end, start, together
 from tests.spread import run, summed, trainer_of
 
-KINDS = ("lpg", "metagenrl")
+KINDS = ("lpg", "metagenrl", "disco")
 
 
 def test_shares_are_equal_and_so_are_their_chunks() -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
 from metaobj.common.objectives.contestants import find_contestants
 from metaobj.common.objectives.sweep import parse_seeds, runs_of, seeds_of, sweep
+from metaobj.common.objectives.train import make_trainer, meta_train
 from metaobj.common.pictures.training import seeds_curve
 from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
@@ -38,6 +40,23 @@ def test_a_run_for_each_seed_and_one_picture(folder: Path) -> None:
     assert len(bytes_of) == 2
     with Image.open(folder / "training.png") as image:
         image.load()
+
+
+@pytest.mark.slow
+def test_a_seed_alone_comes_to_the_same(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    alone = tmp_path_factory.mktemp("alone") / "run"
+    with quick_programs(tmp_path_factory.mktemp("programs")):
+        meta_train(plugin, replace(CONFIG, seed=9), alone)
+    assert len({(run / "objective.safetensors").read_bytes() for run in (alone, folder / "seed-9")}) == 1
+
+
+def test_seeds_share_what_is_traced() -> None:
+    trainer = make_trainer(plugin, CONFIG, devices=1)
+    other = trainer.seeded(9)
+    assert other.config == replace(CONFIG, seed=9) and trainer.config == CONFIG
+    assert other.run_chunk is trainer.run_chunk
+    own = make_trainer(plugin, replace(CONFIG, seed=9), devices=1)
+    assert jax.tree.all(jax.tree.map(jax.numpy.array_equal, other.init().eta, own.init().eta))
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """One meta-update, and compiled chunks of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -88,6 +88,15 @@ class MetaTrainer:
         together = 2 if config.paired else 1
         mesh = make_mesh([family.lifetimes.size // together for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
+
+    def seeded(self, seed: int) -> Self:
+        """The same with another seed, which is in the first state alone: both share what is traced. Worlds that are
+        drawn once from the seed need a trainer of their own.
+        """
+        assert not self.config.worlds
+        other = replace(self, config=replace(self.config, seed=seed))
+        other.__dict__["run_chunk"] = self.run_chunk  # where a cached property keeps its value
+        return other
 
     @property
     def steps_per_update(self) -> int:

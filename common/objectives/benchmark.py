@@ -77,7 +77,7 @@ def _full(plugin: Plugin[Any, Any]) -> list[str]:
     return [f"{plugin.kind}/{preset}" for preset in plugin.presets]
 
 
-def single_updates(kind: str, preset: str, scale: int, devices: int | None = None) -> MetaTrainer:
+def single_updates(kind: str, preset: str, scale: int, devices: int | None = None, **changes: Any) -> MetaTrainer:
     """The trainer of a preset whose compiled chunks are one meta-update each, from fresh weights.
 
     Args:
@@ -85,13 +85,14 @@ def single_updates(kind: str, preset: str, scale: int, devices: int | None = Non
         preset: of that kind.
         scale: multiplies the lifetimes.
         devices: over how many lifetimes are spread; all that are of use by default.
+        changes: other fields of the configuration.
 
     Raises:
         UserError: it cannot be run, or memory cannot hold its state.
     """
     plugin = get_plugin(kind)
     once = {"init": "", "meta_updates": 1, "log_every": 1, "checkpoint_every": 1}
-    trainer = make_trainer(plugin, replace(plugin.presets[preset], scale=scale, **once), devices)
+    trainer = make_trainer(plugin, replace(plugin.presets[preset], scale=scale, **once, **changes), devices)
     check_memory(trainer)
     return trainer
 

@@ -69,6 +69,7 @@ def meta_train(
     devices: int | None = None,
     sinks: Callable[[RunFolder, int], Sequence[Sink]] = lambda run, step: (),
     console: Console | None = None,
+    trainer: MetaTrainer | None = None,
 ) -> Outcome:
     """Meta-train, from the start or from where a run folder stands, and leave the objective in the folder.
 
@@ -83,6 +84,7 @@ def meta_train(
         devices: over how many devices lifetimes are spread; all that are of use by default.
         sinks: further places that metrics go to, made from (the folder, the step resumed at).
         console: where progress is shown; None shows nothing.
+        trainer: of this configuration and these devices, where there is one already.
 
     Raises:
         UserError: the folder or the configuration does not fit.
@@ -94,7 +96,7 @@ def meta_train(
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))
 
     with agreed():
-        trainer = make_trainer(plugin, config, devices)
+        trainer = trainer or make_trainer(plugin, config, devices)
         selection_entries(plugin, config)
         if is_first():
             check_place(Path(run_dir), resume)

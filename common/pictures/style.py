@@ -68,12 +68,13 @@ def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
 
 def add_legend(figure: Figure, names: Sequence[str]) -> None:
     """Names of the first colours, below the panels, where they cover no data."""
+    rows = max(-(-len(names) // 5), 1)
     handles = [Line2D([], [], color=colour, linewidth=3) for colour in colours(len(names))]
     figure.legend(
         handles,
         [plain(name) for name in names],
         loc="outside lower center",
-        ncols=min(len(names), 5),
+        ncols=max(-(-len(names) // rows), 1),  # rows of equal lengths
         frameon=False,
         fontsize=LABEL,
         labelcolor=INK,
