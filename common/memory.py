@@ -1,9 +1,13 @@
 """How much memory there is, and how much a program needs at least, told before it is compiled."""
 
+import contextlib
 import math
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +25,17 @@ def memory() -> float:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * jax.process_count())
     told = jax.local_devices()[0].memory_stats() or {}
     return float(told.get("bytes_limit", np.inf)) * len(devices)
+
+
+def peak_memory() -> float:
+    """Bytes of the most that this process has held in memory so far. What a process was started from counts in what
+    `getrusage` tells, and not in this where /proc is.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024.0 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(told if sys.platform == "darwin" else 1024 * told)
 
 
 def size_of(tree: PyTree) -> int:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from metaobj.common.command.arguments import last_value, parse, with_configuration
+from metaobj.common.command.benchmark import benchmark
 from metaobj.common.command.configured import as_toml, starting_configuration, suited
 from metaobj.common.command.exporting import export
 from metaobj.common.command.lines import say
@@ -72,6 +73,8 @@ usage: metaobj COMMAND ...
   show OBJECTIVE         where it comes from, what it was trained on, what it does
   list [WHAT] [--discrete]
                          objectives, presets, distributions, suites, environments
+  benchmark [PRESET ...] [--scale N] [--out FILE]
+                         time and memory of presets on this machine
   demo KIND [--run-dir DIR]
                          train, evaluate and inspect a small objective
 
@@ -151,6 +154,7 @@ def _run(arguments: list[str], console: Console, supervised: bool) -> int:
         "watch": watch,
         "show": show,
         "list": list_all,
+        "benchmark": benchmark,
         "demo": _demo,
     }
     command, *rest = arguments

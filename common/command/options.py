@@ -217,6 +217,23 @@ class WatchArguments:
 
 
 @dataclass(frozen=True)
+class BenchmarkArguments:
+    """Measure what presets cost on this machine, each in a process of its own, beside what they cannot do without."""
+
+    presets: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[PRESET ...]")] = ()
+    """Each KIND/PRESET, or PRESET where one kind alone has it; by default the one of each kind that `metaobj demo`
+    runs."""
+    scale: int = 1
+    """Multiplies the lifetimes."""
+    meta_updates: int = 5
+    """That are timed of each, after three that are not; the median counts."""
+    devices: Annotated[int | None, _called("INT")] = None
+    """Over how many devices lifetimes are spread; by default all that are of use."""
+    out: Annotated[Path | None, _called("FILE")] = None
+    """A JSON file of all figures."""
+
+
+@dataclass(frozen=True)
 class RunArguments:
     """Where and how a run goes on."""
 

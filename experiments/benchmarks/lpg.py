@@ -1,6 +1,5 @@
 """Speed and memory of LPG's meta-update."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,50 +41,6 @@ def trainer(
     families = make_families(entries, plugin.programs(config, objective))
     sampler = make_sampler(sampler_grids(entries, {"kl_weight": (0.1, 0.5, 1.0)}), config.sampler)
     return MetaTrainer(objective, entries, families, sampler, config, make_mesh([lifetimes]))
-
-
-def timed(function: Callable[[], Any]) -> tuple[float, float]:
-    """(wall seconds, CPU seconds) of a call, its result awaited."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    jax.block_until_ready(function())
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    """The medians of wall and CPU seconds."""
-    walls, cpus = zip(*pairs, strict=True)
-    return sorted(walls)[len(walls) // 2], sorted(cpus)[len(cpus) // 2]
-
-
-class MetaUpdate:
-    """A compiled meta-update that keeps its state."""
-
-    def __init__(self, trainer: MetaTrainer) -> None:
-        self.trainer = trainer
-        self.state = trainer.init()
-        begun = time.perf_counter()
-        traced = trainer.run_chunk.trace(self.state)
-        self.trace_seconds = time.perf_counter() - begun
-        self.compiled = traced.lower().compile()
-        self.compile_seconds = time.perf_counter() - begun
-        """Tracing included."""
-
-    def __call__(self) -> Any:
-        self.state, metrics = self.compiled(self.state)
-        return self.state.step, metrics
-
-    @property
-    def state_megabytes(self) -> float:
-        """Of the training state, on all devices together."""
-        leaves = [x for x in jax.tree.leaves(self.state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)]
-        return sum(x.nbytes for x in leaves) / 1e6
-
-    @property
-    def temporary_megabytes(self) -> float:
-        """What the compiled program allocates beside its arguments and results, on all devices together."""
-        analysis = self.compiled.memory_analysis()
-        assert analysis is not None
-        return analysis.temp_size_in_bytes * self.trainer.mesh.size / 1e6
 
 
 def lstm_products(

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmarks.lpg import MetaUpdate, median, timed
 from metaobj.common.agents.settings import AgentSettings
 from metaobj.common.devices import make_mesh
 from metaobj.common.evaluation.baselines import td3
@@ -15,6 +14,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.off_policy import OffPolicyLifetime
 from metaobj.common.lifetimes.population import make_families, sampler_grids
 from metaobj.common.lifetimes.sampler import make_sampler
+from metaobj.common.meta.timed import MetaUpdate, median, timed
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.rules.off_policy import HYPERPARAMETERS
 from metaobj.metagenrl.config import PRESETS

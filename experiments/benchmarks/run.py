@@ -10,7 +10,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -42,15 +41,10 @@ class Arguments:
     """Meta-updates per row."""
 
 
-def warm_up(run: Callable[[], Any]) -> None:
-    """The first calls find memory that the system has not handed out yet, and take twice as long."""
-    for _ in range(3):
-        run()
-
-
 def published(repetitions: int, lifetimes: int = 8, chunk: int = 1) -> dict[str, Any]:
     """The size of a public implementation, against the matrix products that it cannot do without."""
-    from experiments.benchmarks.lpg import MetaUpdate, lstm_products, median, timed, trainer
+    from experiments.benchmarks.lpg import lstm_products, trainer
+    from metaobj.common.meta.timed import MetaUpdate, median, timed, warm_up
 
     run = MetaUpdate(trainer(**PUBLISHED, lifetimes=lifetimes, chunk=chunk))
     products = lstm_products(units=256, lifetimes=lifetimes, environments=64, steps=20, updates=5)
@@ -74,7 +68,8 @@ def published(repetitions: int, lifetimes: int = 8, chunk: int = 1) -> dict[str,
 
 def small(repetitions: int, inner_updates: int = 5, chunk: int = 32, remat: bool = False) -> dict[str, Any]:
     """LSTM 32, 16 lifetimes x 16 environments."""
-    from experiments.benchmarks.lpg import MetaUpdate, median, timed, trainer
+    from experiments.benchmarks.lpg import trainer
+    from metaobj.common.meta.timed import MetaUpdate, median, timed, warm_up
 
     run = MetaUpdate(trainer(**SMALL, lifetimes=16, inner_updates=inner_updates, chunk=chunk, remat=remat))
     warm_up(run)
@@ -129,10 +124,11 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     if arguments.row is not None:
         from metaobj.common.devices import use_all_cores
+        from metaobj.common.memory import peak_memory
 
         use_all_cores()
         row = (LPG_ROWS | METAGENRL_ROWS)[arguments.row](arguments.repetitions)
-        row["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        row["peak_megabytes"] = peak_memory() / 1e6
         print(json.dumps(row))
         return
     console = Console()

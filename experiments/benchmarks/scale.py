@@ -13,9 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tyro
 from filelock import FileLock
@@ -85,22 +84,20 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
     """One case, in this process."""
     import jax
 
-    from experiments.benchmarks.lpg import MetaUpdate, timed
     from metaobj.common.devices import hardware, use_all_cores
-    from metaobj.common.objectives.plugin import get_plugin, plugins
-    from metaobj.common.objectives.train import make_trainer
+    from metaobj.common.errors import UserError
+    from metaobj.common.meta.timed import MetaUpdate, timed
+    from metaobj.common.objectives.benchmark import find_preset, single_updates
 
     preset, scale, precision = parsed(case)
     jax.config.update("jax_default_matmul_precision", None if precision == "default" else precision)
     use_all_cores()
-    kinds = [name for name, plugin in plugins().items() if preset in plugin.presets]
-    if not kinds:
-        raise SystemExit(f"cases: {preset!r} given; not a preset")
-    plugin = get_plugin(kinds[0])
-    config: Any = plugin.presets[preset]
+    try:
+        plugin, preset = find_preset(preset)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
     many = {"chunk": 4096} if jax.default_backend() != "cpu" else {}
-    config = replace(config, init="", scale=scale, meta_updates=1, log_every=1, checkpoint_every=1, **many)
-    trainer = make_trainer(plugin, config)
+    trainer = single_updates(plugin.kind, preset, scale, **many)
     run = MetaUpdate(trainer)
     with lock:
         jax.block_until_ready(run())
