@@ -21,6 +21,7 @@ def _called(metavar: str) -> Any:
 
 Objective: TypeAlias = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OBJECTIVE")]
 Folder: TypeAlias = Annotated[Path | None, _called("DIR")]
+Figures: TypeAlias = Annotated[Form, _called("FORM")]
 Switch: TypeAlias = Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(help_behavior_hint="")]
 
 
@@ -56,8 +57,8 @@ class ComparisonArguments:
     """Seed of the worlds, agents and actions."""
     report: bool = True
     """Leave a page, report.html, that tells it all to someone who was not there."""
-    figures: Form = "png"
-    """Also write the pictures in this form, for papers; they are PNG files in any case."""
+    figures: Figures = "png"
+    """Also write the pictures as svg or pdf, for papers; they are PNG files in any case."""
     out: Folder = None
     """Where tables, pictures and the page go; by default evaluation-SUITE beside the first objective."""
     overwrite: Switch = False
@@ -111,8 +112,8 @@ class MatrixArguments:
     """Environment steps of every agent on every task."""
     tuning: Literal["training", "suite"] = "suite"
     """What settings are chosen on, as for `metaobj compare`."""
-    figures: Form = "png"
-    """Also write the pictures in this form, for papers; they are PNG files in any case."""
+    figures: Figures = "png"
+    """Also write the pictures as svg or pdf, for papers; they are PNG files in any case."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ class InspectArguments:
     """A file, a run folder, or pretrained:NAME."""
     out: Folder = None
     """Where the pictures go; by default inspection beside the objective."""
-    figures: Form = "png"
-    """Also write the pictures in this form, for papers; they are PNG files in any case."""
+    figures: Figures = "png"
+    """Also write the pictures as svg or pdf, for papers; they are PNG files in any case."""
     trust: Switch = False
     """Import the Python modules that the objective's file names as what it was trained on."""
 
@@ -188,8 +189,8 @@ class FollowArguments:
     """Seed of the worlds, agents and actions."""
     out: Folder = None
     """Where follow.png and follow.csv go; by default runs/follow-METHOD-ENVIRONMENT."""
-    figures: Form = "png"
-    """Also write the pictures in this form, for papers; they are PNG files in any case."""
+    figures: Figures = "png"
+    """Also write the pictures as svg or pdf, for papers; they are PNG files in any case."""
     trust: Switch = False
     """Import the Python modules that an objective's file names as what it was trained on."""
 
@@ -252,8 +253,8 @@ class RunArguments:
     folder as one."""
     devices: Annotated[int | None, _called("INT")] = None
     """Over how many devices lifetimes are spread; by default all that are of use."""
-    figures: Form = "png"
-    """Also write the pictures in this form, for papers; they are PNG files in any case."""
+    figures: Figures = "png"
+    """Also write the pictures as svg or pdf, for papers; they are PNG files in any case."""
     coordinator: Annotated[str | None, _called("HOST:PORT")] = None
     """Of a run in several processes, where the first of them is reached. Each is started by the same command; Slurm,
     Open MPI and Kubernetes tell these three themselves."""
