@@ -113,6 +113,7 @@ def test_a_pair_that_is_not_finite_is_left_out_whole(lost):
     assert np.isfinite(total["w"]).all()
 
 
+@pytest.mark.slow
 def test_each_pair_may_have_an_adam_of_its_own():
     """Its first step is 1 in each weight, whatever the pair's estimate."""
     family = Family(Bowl(), (0,), (), np.array([9]), np.zeros(6, int))

@@ -244,6 +244,7 @@ leave()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_agree_and_save_together(tmp_path: Path) -> None:
     for done in together(["-W", "error", "-c", MEETING, str(tmp_path / "run")], 2):
         assert done.status == 0, done.err

@@ -40,6 +40,7 @@ class Growing(SelfTuning):
 NETWORK = pytest.param(AgentConfig("dense", (4,), apart=("value",)), marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", [None, NETWORK], ids=["table", "network"])
 def test_gradients_go_through_what_is_remembered(agent):
     rule = Growing(replace(STILL, policy_weight=Bounded(1.0, 0.0, 2.0)), OUTER)

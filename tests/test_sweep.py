@@ -50,6 +50,7 @@ def test_a_seed_alone_comes_to_the_same(folder: Path, tmp_path_factory: pytest.T
     assert len({(run / "objective.safetensors").read_bytes() for run in (alone, folder / "seed-9")}) == 1
 
 
+@pytest.mark.slow
 def test_seeds_share_what_is_traced() -> None:
     trainer = make_trainer(plugin, CONFIG, devices=1)
     other = trainer.seeded(9)

@@ -78,6 +78,7 @@ def test_a_step_by_hand():
     assert environment.step(jax.random.key(0), high, 1, params)[3]
 
 
+@pytest.mark.slow
 def test_held_out_physics_are_not_those_of_training():
     for name in TORQUE_NAMES:
         training, held_out = (np.asarray(drawn(name, split).gravity) / 9 for split in ("training", "held_out"))

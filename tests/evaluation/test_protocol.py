@@ -135,6 +135,7 @@ def test_usual_values_are_the_middle_of_the_grid(method: Method) -> None:
     assert {setting["critic_learning_rate"] for setting in networks} == {0.03}
 
 
+@pytest.mark.slow
 def test_a_setting_on_the_edge_is_followed_and_told(method: Method) -> None:
     low = replace(method, grid=lambda agent: {"learning_rate": (1e-6, 2e-6), "entropy_weight": (0.0,)})
     choice = tune(Trials(PROTOCOL), contest(low), [LESSON])

@@ -30,6 +30,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[tuple[watch
         yield watch_method(TINY, folder / "out", Console(quiet=True)), folder / "out"
 
 
+@pytest.mark.slow
 def test_the_agent_is_older_each_time(seen: tuple[tuple[watch.Episode, ...], Path]) -> None:
     episodes, _ = seen
     assert [episode.env_steps for episode in episodes] == [0, 12_800, 25_600]

@@ -32,6 +32,7 @@ def loss_of(objective: MetaGenRL, weights, actions, known) -> jax.Array:
     return objective.loss(weights, actions, known, jnp.zeros(actions.shape[:-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_short_window_is_its_valid_steps_alone(config):
     objective = MetaGenRL(config)

@@ -101,6 +101,7 @@ def test_a_diverged_agent_is_restarted_alone_and_counted():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.populations[0].learner.critic))
 
 
+@pytest.mark.slow
 def test_the_steps_that_a_run_reports_are_all_that_were_taken(straight):
     """The random first steps of every lifetime are among them, those of renewed ones too."""
     trainer = make_trainer(plugin, TINY)

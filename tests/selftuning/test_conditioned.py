@@ -118,6 +118,7 @@ def test_without_an_embedding_it_is_the_unconditioned(family, lifetime, batch):
     )
 
 
+@pytest.mark.slow
 def test_the_embedding_is_learnt(family, lifetime, batch):
     """Down the agent's loss, by its slope; there is none where nothing is told."""
     agent, params = family.program.agent, lifetime.learner.params

@@ -185,6 +185,7 @@ def lives(program, lifetime, updates):
     return lifetime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "agents"),
     [
