@@ -89,6 +89,7 @@ def test_a_rule_that_sees_everything_is_the_rule(rule):
     jax.tree.map(np.testing.assert_array_equal, same, rule.targets(eta, heads, next_heads, batch))
 
 
+@pytest.mark.slow
 def test_what_is_told_stands_in_for_y():
     eta, heads, next_heads, batch = seen(PLAIN, {"sees_prediction": 0.0}, told=1.0)
     told, steps = batch.hyperparameters["told"], batch.rollout

@@ -38,6 +38,7 @@ def test_dpo_is_found_again_from_its_slopes(points):
     assert by_name["PPO's clip"].r2 < best.r2
 
 
+@pytest.mark.slow
 def test_ppo_is_found_again_from_its_slopes(points):
     found = {one.name: one for one in fit(wanted_of(clipped_surrogate, *points), *points, terms=2)}
     assert found["PPO's clip"].r2 > 0.99 and found["DPO's form"].r2 < 0.9
@@ -72,6 +73,7 @@ def test_what_is_flat_everywhere_is_no_formula(points):
         fit(jnp.zeros(SAMPLES.samples), *points, terms=2)
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_what_was_fitted(tmp_path: Path):
     """The best formula, as NumPy would read it."""
     loaded = saved(tmp_path)

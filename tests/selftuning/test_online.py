@@ -94,6 +94,7 @@ def test_off_policy_truncation_is_tuned(family, lifetime):
     assert gradient != 0
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_tuned_has_no_gradient(family, lifetime):
     rule = replace(RULE, inner=replace(RULE.inner, discount=Bounded(0.8, tuned=False)))
     eta, _, both = gradient_of(Last(), family.program, lifetime, rule=rule)
