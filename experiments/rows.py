@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
-TEXT = ("variant", "case", "hardware", "jax", "date", "command")
+TEXT = ("variant", "case", "precision", "device", "hardware", "jax", "date", "command")
 """Columns that hold no numbers."""
 
 

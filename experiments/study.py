@@ -20,7 +20,7 @@ from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.plugin import Loaded, Plugin
-from metaobj.common.objectives.train import save_objective, started
+from metaobj.common.objectives.train import reseeded, save_objective, started
 
 METRICS = ("policy_entropy", "clipped")
 
@@ -53,7 +53,7 @@ def meta_trained(
 ) -> Iterator[tuple[float, Loaded[Any, Any], Row]]:
     """What there is to be judged, by the share of the meta-updates done."""
     config: MetaTrainingConfig = trainer.config
-    seeded = trainer.seeded(seed)
+    seeded = reseeded(plugin, trainer, seed)
     state = started(plugin, seeded, seeded.init(), Console(quiet=True))
     metrics: Row = {}
     for at in range(config.meta_updates // config.log_every + 1):

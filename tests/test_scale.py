@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.scale import CASES, COLUMNS, Arguments, parsed, rows, table, waiting
-from experiments.rows import add
+from experiments.benchmarks.scale import CASES, COLUMNS, Arguments, parsed, table, waiting
+from experiments.rows import add, read
 from metaobj.common.objectives.plugin import plugins
 
 
@@ -27,4 +27,4 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
     row = dict.fromkeys(COLUMNS, 1.0) | {"case": "smoke@1", "precision": "default"}
     add(arguments.out, COLUMNS, row)
     assert list(waiting(arguments)) == ["smoke@2", "smoke@1:highest"]
-    assert table(rows(arguments.out)).row_count == 1
+    assert table(read(arguments.out)).row_count == 1

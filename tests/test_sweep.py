@@ -11,9 +11,10 @@ from PIL import Image
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.suites import make_suite
 from metaobj.common.lifetimes.distributions import DISTRIBUTIONS, Entry
+from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.contestants import find_contestants
 from metaobj.common.objectives.sweep import parse_seeds, runs_of, seeds_of, sweep
-from metaobj.common.objectives.train import make_trainer, meta_train
+from metaobj.common.objectives.train import make_trainer, meta_train, reseeded
 from metaobj.common.pictures.training import seeds_curve
 from metaobj.lpg.plugin import plugin
 from tests.quick import quick_programs
@@ -58,6 +59,20 @@ def test_seeds_share_what_is_traced() -> None:
     assert other.run_chunk is trainer.run_chunk
     own = make_trainer(plugin, replace(CONFIG, seed=9), devices=1)
     assert jax.tree.all(jax.tree.map(jax.numpy.array_equal, other.init().eta, own.init().eta))
+
+
+def test_worlds_that_are_drawn_from_the_seed_are_the_seeds_own() -> None:
+    config = replace(CONFIG, distribution="grid/small_layouts", worlds=3)
+    trainer = make_trainer(plugin, config, devices=1)
+    other = reseeded(plugin, trainer, 9)
+    assert other.config == replace(config, seed=9) and other.run_chunk is not trainer.run_chunk
+    own = make_trainer(plugin, other.config, devices=1)
+
+    def pools(one: MetaTrainer) -> list[jax.Array]:
+        return [jax.random.key_data(family.pool) for family in one.families]
+
+    assert jax.tree.all(jax.tree.map(jax.numpy.array_equal, pools(other), pools(own)))
+    assert not jax.tree.all(jax.tree.map(jax.numpy.array_equal, pools(other), pools(trainer)))
 
 
 @pytest.mark.slow

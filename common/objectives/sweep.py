@@ -11,10 +11,9 @@ from rich.rule import Rule
 from rich.text import Text
 
 from metaobj.common.errors import MOST, UserError
-from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.plugin import Config, Plugin
 from metaobj.common.objectives.run_pictures import draw_seeds
-from metaobj.common.objectives.train import Outcome, make_trainer, meta_train
+from metaobj.common.objectives.train import Outcome, make_trainer, meta_train, reseeded
 from metaobj.common.processes import agreed, is_first
 from metaobj.common.runs.metrics import Sink
 from metaobj.common.runs.run_folder import CONFIG, RunFolder
@@ -94,14 +93,12 @@ def sweep(
     begun = [(run / CONFIG).exists() for run in runs]
     if any(begun) and not resume:
         raise UserError(f"run folder {runs[begun.index(True)]}: holds a run; pass --resume to go on with it")
-    shared: MetaTrainer | None = None
-    if not config.worlds:  # else every seed has worlds of its own
-        with agreed():
-            shared = make_trainer(plugin, config, devices)
+    with agreed():
+        shared = make_trainer(plugin, config, devices)
     for seed, run, there in zip(seeds, runs, begun, strict=True):
         console.print(Rule(f"seed {seed}"))
         own = replace(config, seed=seed)
-        trainer = shared.seeded(seed) if shared is not None else None
+        trainer = reseeded(plugin, shared, seed)
         outcome = meta_train(
             plugin, own, run, resume=there, devices=devices, sinks=sinks, console=console, trainer=trainer
         )

@@ -60,6 +60,12 @@ def make_trainer(plugin: Plugin[Config, Any], config: Config, devices: int | Non
     return MetaTrainer.of(objective, entries, make(config, objective), plugin.hyperparameters(config), config, devices)
 
 
+def reseeded(plugin: Plugin[Any, Any], trainer: MetaTrainer, seed: int) -> MetaTrainer:
+    """The trainer of the same with another seed; both share what is traced, unless worlds are drawn from the seed."""
+    config: Any = replace(trainer.config, seed=seed)
+    return make_trainer(plugin, config, trainer.mesh.size) if config.worlds else trainer.seeded(seed)
+
+
 def meta_train(
     plugin: Plugin[Config, Any],
     config: Config,
@@ -91,6 +97,7 @@ def meta_train(
         CheckpointError: a checkpoint cannot be written; the earlier ones are whole.
     """
     console = console if console is not None and is_first() else Console(quiet=True)
+    assert trainer is None or trainer.config == config
 
     def upgrade(stored: dict[str, Any]) -> dict[str, Any]:
         return asdict(from_json(type(config), stored, str(Path(run_dir) / "config.json")))

@@ -7,7 +7,6 @@ Lines are added to the table as they come, and a case that stands there is not r
 in pieces: after `--seconds` what is under way is ended.
 """
 
-import csv
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.rows import Row, add
+from experiments.rows import Row, add, read
 
 CASES = (
     *(f"lpg-paper@{scale}" for scale in (1, 4, 16, 64)),
@@ -96,6 +95,7 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
         plugin, preset = find_preset(preset)
     except UserError as error:
         raise SystemExit(str(error)) from None
+    # Not the preset's chunks: they bound memory, of which an accelerator is to be given all.
     many = {"chunk": 4096} if jax.default_backend() != "cpu" else {}
     trainer = single_updates(plugin.kind, preset, scale, **many)
     run = MetaUpdate(trainer)
@@ -118,17 +118,9 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
     }
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    """The table so far."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def waiting(arguments: Arguments) -> Iterator[str]:
     """Cases that the table does not hold."""
-    done = {(row["case"], row["precision"]) for row in rows(arguments.out)}
+    done = {(row["case"], row["precision"]) for row in read(arguments.out)}
     for case in arguments.cases:
         preset, scale, precision = parsed(case)
         if (f"{preset}@{scale}", precision) not in done:
@@ -158,7 +150,7 @@ def run_all(arguments: Arguments) -> None:
         print(f"{case}: time is up")
 
 
-def table(found: list[dict[str, str]]) -> Table:
+def table(found: list[Row]) -> Table:
     """What a person reads."""
     shown = Table("", "products", "lifetimes", "compile, s", "a meta-update, s", "M steps/s", "state, MB", "temp, MB")
     shown.box = box.SIMPLE_HEAD
@@ -166,12 +158,12 @@ def table(found: list[dict[str, str]]) -> Table:
         shown.add_row(
             row["case"],
             row["precision"],
-            row["lifetimes"],
-            row["compile_seconds"],
-            f"{float(row['seconds']):.3g}",
-            f"{float(row['steps_per_second']) / 1e6:.3g}",
-            row["state_megabytes"],
-            row["temporary_megabytes"],
+            f"{row['lifetimes']:.0f}",
+            f"{row['compile_seconds']:.0f}",
+            f"{row['seconds']:.3g}",
+            f"{row['steps_per_second'] / 1e6:.3g}",
+            f"{row['state_megabytes']:.1f}",
+            f"{row['temporary_megabytes']:.0f}",
         )
     return shown
 
@@ -187,7 +179,7 @@ def main() -> None:
     for case in arguments.cases:
         parsed(case)
     run_all(arguments)
-    Console(width=120).print(table(rows(arguments.out)))
+    Console(width=120).print(table(read(arguments.out)))
 
 
 if __name__ == "__main__":
