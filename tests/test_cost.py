@@ -12,9 +12,10 @@ from jax.sharding import PartitionSpec
 
 from experiments.benchmarks.cost import WORK, with_predictions
 from experiments.benchmarks.cost_devices import PARTS, Arguments, over_devices
+from experiments.benchmarks.cost_model import Link, Prices, fitted, on_devices
+from experiments.benchmarks.kernels import executed
 from metaobj.common.devices import AXIS
-from metaobj.common.meta.cost import Link, Prices, Work, fitted, on_devices, work_of
-from metaobj.common.meta.kernels import executed
+from metaobj.common.meta.cost import Work, work_of
 from metaobj.common.meta.machine import Rates, measured_rates
 
 

@@ -1,4 +1,4 @@
-"""How well the model of `common/meta/cost.py` tells what a meta-update costs, and what it tells of many devices.
+"""How well the model of `cost_model.py` tells what a meta-update costs, and what it tells of many devices.
 
     taskset -c 1 python -m experiments.benchmarks.cost [--cases KIND/PRESET@SCALE ...] [--seconds 540]
 
@@ -23,11 +23,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.benchmarks.cost_model import Prices, fitted
 from experiments.rows import Row, add, read
 from metaobj.common.errors import UserError
 from metaobj.common.files import write_csv
 from metaobj.common.memory import size_of
-from metaobj.common.meta.cost import Prices, Work, fitted
+from metaobj.common.meta.cost import Work
 
 CASES = (
     "metagenrl/metagenrl-demo@1",
@@ -98,9 +99,9 @@ def measured(case: str, seconds: float) -> Row:
     """One case, in this process."""
     import jax
 
+    from experiments.benchmarks.kernels import executed
     from metaobj.common.devices import hardware, use_all_cores
     from metaobj.common.meta.cost import work_of
-    from metaobj.common.meta.kernels import executed
     from metaobj.common.meta.timed import MetaUpdate, timed, warm_up
     from metaobj.common.objectives.benchmark import single_updates
 

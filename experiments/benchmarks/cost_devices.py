@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.benchmarks.cost import preset_of, prices_of, work_in
+from experiments.benchmarks.cost_model import Link, on_devices
 from experiments.rows import Row, read
 from metaobj.common.files import write_csv
-from metaobj.common.meta.cost import Link, Work, on_devices
+from metaobj.common.meta.cost import Work
 from metaobj.common.objectives.benchmark import single_updates
 
 SCALARS = 19
