@@ -24,6 +24,7 @@ from metaobj.metagenrl.config import PRESETS
 from metaobj.metagenrl.objective import MetaGenRLConfig
 
 HALF = 10
+LENGTHS: dict[str, Any] = {"meta_updates": 2 * HALF, "log_every": HALF, "checkpoint_every": HALF}
 RING, PAIR = (Entry(f"tests.worlds:{name}", 5, 2, 6, (0.1, 2.0)) for name in ("RING", "PAIR"))
 DISTRIBUTIONS["tiny-uneven"] = (RING,)
 DISTRIBUTIONS["tiny-uneven-families"] = (RING, replace(PAIR, lifetimes=3))
@@ -35,9 +36,7 @@ DISTRIBUTIONS["tiny-uneven-networks"] = (
 CONFIGS = {
     "lpg": LPGTraining(
         distribution="tiny-uneven",
-        meta_updates=2 * HALF,
-        log_every=HALF,
-        checkpoint_every=HALF,
+        **LENGTHS,
         inner_updates=2,
         rollout_steps=3,
         learning_rate=0.01,
@@ -46,9 +45,7 @@ CONFIGS = {
     "metagenrl": replace(
         PRESETS["smoke"],
         distribution="tiny-uneven-control",
-        meta_updates=2 * HALF,
-        log_every=HALF,
-        checkpoint_every=HALF,
+        **LENGTHS,
         network=MetaGenRLConfig(units=4),
         agent=AgentSettings(
             hidden=(4,), replay_steps=160, random_steps=32, windows=2, window_steps=5, test_environments=2
@@ -57,9 +54,7 @@ CONFIGS = {
     "disco": replace(
         OF_DISCO["smoke"],
         distribution="tiny-uneven-networks",
-        meta_updates=2 * HALF,
-        log_every=HALF,
-        checkpoint_every=HALF,
+        **LENGTHS,
         rollout_steps=4,
         chunk=4,
     ),
