@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -43,9 +43,6 @@ from metaobj.common.pictures.forms import figures_as
 from metaobj.common.processes import Cluster, find_cluster, is_first, join
 from metaobj.common.runs.checkpoint import CheckpointError, quiet_checkpoints
 from metaobj.common.runs.run_folder import package_version
-
-if TYPE_CHECKING:
-    pass
 
 USAGE = """\
 usage: metaobj COMMAND ...

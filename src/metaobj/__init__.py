@@ -9,10 +9,9 @@ and a bare `common` would be hidden by, or hide, a `common` of the user's.)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metaobj.common.types import Rollout
-
 if TYPE_CHECKING:
     from metaobj.common.objectives.calls import evaluate, train
+    from metaobj.common.types import Rollout
 
 __all__ = ["Rollout", "evaluate", "load", "train"]
 
@@ -33,7 +32,11 @@ def load(path_or_name: str | Path) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """What needs more than agents of one's own do is imported when it is asked for."""
+    """Imported when it is asked for: JAX takes its time, and the command begins with this package."""
+    if name == "Rollout":
+        from metaobj.common.types import Rollout
+
+        return Rollout
     if name in ("evaluate", "train"):
         from metaobj.common.objectives import calls
 

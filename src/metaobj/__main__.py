@@ -1,5 +1,5 @@
 """`python -m metaobj`: the command."""
 
-from metaobj.common.command.cli import main
+from metaobj.common.command.start import main
 
 main()
