@@ -1,6 +1,7 @@
 """Disco's configuration and presets."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
@@ -8,7 +9,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
 from metaobj.common.lifetimes.sampler import SamplerConfig
-from metaobj.common.meta.config import MetaTrainingConfig
+from metaobj.common.meta.config import MetaTrainingConfig, check_start
 from metaobj.disco.agent import ModelConfig
 from metaobj.disco.objective import DiscoConfig, DiscoMetaLoss
 
@@ -19,6 +20,12 @@ class DiscoTraining(MetaTrainingConfig):
 
     network: DiscoConfig = field(default_factory=DiscoConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    start: Literal["none", "muesli"] = "none"
+    """Distil a policy improvement that people wrote into the network before the first meta-update, see
+    `disco/start.py`.
+    """
+    start_updates: int = 600
+    """How long that takes, in updates of eta."""
     meta_loss: DiscoMetaLoss = field(default_factory=DiscoMetaLoss)
     discount: float = 0.99
     """gamma of the value function that judges agents; their own action values have `network.discount`."""
@@ -31,6 +38,7 @@ class DiscoTraining(MetaTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_start(self)
         if self.replay.trajectories and self.value.scale_rewards:
             raise UserError("value.scale_rewards: true given; must be false where trajectories of all ages are stored")
 
@@ -68,6 +76,7 @@ PRESETS: dict[str, DiscoTraining] = {
         model=ModelConfig(8, 8),
     ),
     "disco-demo": _SMALL,
+    "disco-cpu": replace(_SMALL, start="muesli"),
     # As in the published evaluation, but for rollouts of 20 steps, which all suites here have, and the value function.
     "disco103": DiscoTraining(
         distribution="disco-worlds",
@@ -83,7 +92,8 @@ PRESETS: dict[str, DiscoTraining] = {
 }
 ABOUT = {
     "smoke": "trains, checkpoints and ends in a few minutes",
-    "disco-demo": "a small network from scratch, on small worlds with networks",
+    "disco-demo": "a small network from noise, on small worlds with networks",
+    "disco-cpu": "likewise from a policy improvement that people wrote, learnt first",
     "disco103": "the published sizes, to go on from with --init pretrained:disco103",
     "disco-worlds": "small grids and pendulums of varied physics, seen by networks",
 }

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 from metaobj.common.agents.value_function import ValueConfig
-from metaobj.common.errors import MOST, UserError, check_numbers
+from metaobj.common.errors import UserError
 from metaobj.common.lifetimes.distributions import (
     DENSE,
     MOVING_GRIDS,
@@ -15,7 +15,7 @@ from metaobj.common.lifetimes.distributions import (
     Entry,
 )
 from metaobj.common.lifetimes.sampler import SamplerConfig
-from metaobj.common.meta.config import MetaTrainingConfig, check_interval
+from metaobj.common.meta.config import MetaTrainingConfig, check_start
 from metaobj.common.meta.objectives import Bootstrapped, MetaObjective
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -42,10 +42,9 @@ class LPGTraining(MetaTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start not in (known := get_args(get_type_hints(LPGTraining)["start"])):
-            raise UserError(f"start: {self.start!r} given; choose from {', '.join(known)}")
+        check_start(self)
         if self.start != "none":
-            self._check_start()
+            self._check_rule(f"start: {self.start} given; must be none")
         if self.meta_loss.anchor:
             given = f"meta_loss.anchor: {self.meta_loss.anchor:g} given; must be 0"
             self._check_rule(given)
@@ -65,17 +64,6 @@ class LPGTraining(MetaTrainingConfig):
         if self.mix:
             raise UserError(f"mix: {self.mix:g} given; must be 0 where meta_loss.look_ahead is not")
         return Bootstrapped(self.meta_loss.look_ahead)
-
-    def _check_start(self) -> None:
-        """Raises:
-        UserError: this run cannot start from a hand-written rule.
-        """
-        given = f"start: {self.start} given; must be none"
-        if self.init:
-            raise UserError(f"{given} where init ({self.init}) tells what is started from")
-        self._check_rule(given)
-        check_numbers(self, "start_updates", at_least=self.log_every, at_most=MOST)
-        check_interval(self, "meta_updates checkpoint_every start_updates")
 
     def _check_rule(self, given: str) -> None:
         """Raises:

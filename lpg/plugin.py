@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 
 from metaobj.common.configuration import from_json
-from metaobj.common.errors import UserError
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
+from metaobj.common.objectives.teaching import check_not_told
 from metaobj.common.types import PyTree
 from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.exported import export
@@ -50,8 +50,7 @@ def _start(trainer: MetaTrainer, console: Console) -> PyTree | None:
     config = trainer.config
     assert isinstance(config, LPGTraining)
     if config.start == "none":
-        if config.start_updates != LPGTraining.start_updates:
-            raise UserError(f"start_updates: {config.start_updates} given; start says that nothing is distilled")
+        check_not_told(config.start_updates, LPGTraining.start_updates)
         return None
     return distil(config, console, trainer.mesh.size)
 

@@ -34,6 +34,22 @@ def fitted(config: Any, given: Mapping[str, Any]) -> Any:
     return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
 
 
+def check_start(config: Any) -> None:
+    """Of a configuration with `start` and `start_updates`.
+
+    Raises:
+        UserError: no such start is known, something else is started from, or it has no such length.
+    """
+    if config.start not in (known := get_args(get_type_hints(type(config))["start"])):
+        raise UserError(f"start: {config.start!r} given; choose from {', '.join(known)}")
+    if config.start != "none":
+        if config.init:
+            told = f"where init ({config.init}) tells what is started from"
+            raise UserError(f"start: {config.start} given; must be none {told}")
+        check_numbers(config, "start_updates", at_least=config.log_every, at_most=MOST)
+        check_interval(config, "meta_updates checkpoint_every start_updates")
+
+
 def check_interval(config: "MetaTrainingConfig", names: str) -> None:
     """Raises:
     UserError: `log_every` does not divide all fields of these names.

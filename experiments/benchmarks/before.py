@@ -14,12 +14,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-
-from experiments.rows import add
 
 COLUMNS = (
     "variant",
@@ -46,14 +45,16 @@ class Arguments:
 
     before: Annotated[Path, tyro.conf.Positional]
     """The other checkout."""
-    presets: tuple[str, ...] = ("lpg/lpg-demo", "metagenrl/metagenrl-demo", "lpg/lpg-cpu", "lpg/lpg-paper")
-    """KIND/PRESET each."""
+    presets: tuple[str, ...] = ("lpg/lpg-demo", "metagenrl/metagenrl-demo", "lpg/lpg-paper")
+    """KIND/PRESET each; of the same work in both, which is not checked."""
     chunk: int = 5
     """Meta-updates of a chunk."""
     rounds: int = 1
     """How often all of it is measured."""
     out: Path = Path("experiments/results/benchmarks/before.csv")
     """Table that lines are added to."""
+    case: str | None = None
+    """Measure one in this process."""
 
 
 def measured(case: str, chunk: int) -> dict[str, Any]:
@@ -102,40 +103,34 @@ def measured(case: str, chunk: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure both, or one case in this process."""
     arguments = tyro.cli(Arguments)
+    if arguments.case is not None:
+        print(json.dumps(measured(arguments.case, arguments.chunk)))
+        return
+    from experiments.rows import add
     from metaobj.common.command.start import HUGE_PAGES, TUNABLES
     from metaobj.common.devices import hardware
 
     here = Path(__file__).parents[2]
-    program = "import json, sys; exec(sys.argv[1]); print(json.dumps(measured(sys.argv[2], int(sys.argv[3]))))"
-    for _ in range(arguments.rounds):
-        for preset in arguments.presets:
-            for variant, folder in (("before", arguments.before), ("now", here)):
-                environment = {k: v for k, v in os.environ.items() if k != TUNABLES}
-                environment |= {"PYTHONPATH": f"{folder / 'src'}", "JAX_ENABLE_COMPILATION_CACHE": "false"}
-                if (folder / "src/metaobj/common/command/start.py").exists():
-                    environment[TUNABLES] = HUGE_PAGES
-                command = [sys.executable, "-c", program, _source(), preset, str(arguments.chunk)]
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder, env=environment)
-                row = {
-                    "variant": variant,
-                    **json.loads(done.stdout.splitlines()[-1]),
-                    "hardware": hardware(),
-                    "date": time.strftime("%Y-%m-%d"),
-                    "command": "python -m experiments.benchmarks.before",
-                }
-                add(arguments.out, COLUMNS, row)
-                print(row, flush=True)
-
-
-def _source() -> str:
-    """Of `measured` and what it needs: the other checkout may not have this file."""
-    import inspect
-
-    return (
-        "import time\nfrom dataclasses import replace\nfrom typing import Any\n"
-        f"CHUNKS = {CHUNKS}\n{inspect.getsource(measured)}"
-    )
+    for _, preset in product(range(arguments.rounds), arguments.presets):
+        for variant, folder in (("before", arguments.before.absolute()), ("now", here)):
+            environment = {k: v for k, v in os.environ.items() if k != TUNABLES}
+            environment |= {"PYTHONPATH": str(folder / "src"), "JAX_ENABLE_COMPILATION_CACHE": "false"}
+            if (folder / "src/metaobj/common/command/start.py").exists():
+                environment[TUNABLES] = HUGE_PAGES
+            # By its path: the other checkout may not have this file.
+            command = [sys.executable, __file__, str(folder), "--chunk", str(arguments.chunk), "--case", preset]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+            row = {
+                "variant": variant,
+                **json.loads(done.stdout.splitlines()[-1]),
+                "hardware": hardware(),
+                "date": time.strftime("%Y-%m-%d"),
+                "command": "python -m experiments.benchmarks.before",
+            }
+            add(arguments.out, COLUMNS, row)
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

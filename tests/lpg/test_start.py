@@ -15,6 +15,7 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.rollout import Rollout
 from metaobj.common.meta.objectives import Bootstrapped, Last
 from metaobj.common.objectives.loading import load_objective
+from metaobj.common.objectives.teaching import BY_STUDENT, Distillation
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train, started
 from metaobj.lpg import start
 from metaobj.lpg.actor_critic import ENTROPY_WEIGHT, ActorCritic
@@ -81,10 +82,10 @@ def test_a_learned_rule_makes_no_errors_against_itself():
     rule = LPG(LPGConfig(units=4, prediction_size=5))
     eta = rule.init(jax.random.key(0))
     batch = batch_of(np.array([[1.0], [0.5]], np.float32), np.array([[False], [True]]))
-    batch = batch._replace(hyperparameters={**batch.hyperparameters, start.BY_STUDENT: jnp.float32(0.0)})
+    batch = batch._replace(hyperparameters={**batch.hyperparameters, BY_STUDENT: jnp.float32(0.0)})
     heads = {"policy": jnp.zeros((2, 1, 4)), "prediction": jnp.zeros((2, 1, 5))}
     other, _ = rule.targets(eta, heads, heads, batch)
-    distillation = start.Distillation(rule, Frozen(rule, eta))
+    distillation = Distillation(rule, start.Targets(Frozen(rule, eta)))
     targets, same = distillation.targets(eta, heads, heads, batch)
     assert same["policy_error"] == 0 and abs(same["prediction_error"]) < 1e-6
     jax.tree.map(np.testing.assert_array_equal, targets, other)
@@ -146,10 +147,10 @@ def test_distillation_does_not_look_ahead():
     """Nor does it count steps of what it does not do."""
     config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
     plain = replace(config, meta_loss=MetaLossConfig(), estimator="persistent-es")
-    teacher = start._actor_critic(config)
-    trainer = start._trainer(config, start._LAYOUTS, 1, teacher)
+    lessons = start.lessons(ActorCritic(config.network.prediction_size), config)
+    trainer = lessons.trainer(start.way(config), start._LAYOUTS, 1)
     assert trainer.config.meta_objective == Last()
-    paired = start._trainer(plain, start._LAYOUTS, 1, teacher)
+    paired = lessons.trainer(start.way(plain), start._LAYOUTS, 1)
     assert not paired.config.paired, "a teacher is learnt from by its targets, and not by what is earned"
     assert make_trainer(plugin, config).config.meta_objective == Bootstrapped(5)
 
