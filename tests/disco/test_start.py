@@ -50,15 +50,17 @@ def test_it_moves_the_targets_policy_towards_better_actions_and_no_further_than_
     @jax.jit
     def told(eta, batch, heads, after):
         seen, _ = see(heads, after, batch, 0.9)
-        return rule.targets(eta, heads, after, batch), RULE.targets(eta, heads, after, batch)[0], seen.advantages
+        return rule.targets(eta, heads, after, batch), RULE.targets(eta, heads, after, batch)[0], seen
 
     batch, heads, after = lived(student=0.0)
-    (targets, about), given, moments = told(eta, batch, heads, after)
+    (targets, about), given, seen = told(eta, batch, heads, after)
     moved = targets.said.policy - heads["target_policy"]
     values = expected(heads["q"])  # the policy is uniform
-    relative = (values - values.mean(-1, keepdims=True) - moments.mean) / moments.deviation
-    np.testing.assert_allclose(moved, np.clip(relative, -1.0, 1.0), rtol=1e-5, atol=1e-6)
-    assert (moved[..., 0] > -1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
+    advantages = np.array(values - values.mean(-1, keepdims=True))
+    advantages[..., 0] = seen.values.returns - values.mean(-1)  # of the action taken
+    advantages = (advantages - seen.advantages.mean) / seen.advantages.deviation
+    np.testing.assert_allclose(moved, np.clip(advantages, -1.0, 1.0), rtol=1e-5, atol=1e-6)
+    assert (abs(moved[..., 0]) < 1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
     log_wanted, log_given = (jax.nn.log_softmax(x.said.policy) for x in (targets, given))
     kl = jnp.mean(jnp.sum(jnp.exp(log_wanted) * (log_wanted - log_given), -1))
     np.testing.assert_allclose(about["policy_error"], kl, rtol=1e-5)
