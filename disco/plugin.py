@@ -5,18 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from metaobj.common.configuration import from_json
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import make_distribution
-from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives import file
 from metaobj.common.objectives.plugin import META_GRADIENT, Plugin
-from metaobj.common.objectives.teaching import check_not_told
-from metaobj.common.types import PyTree
 from metaobj.disco.config import ABOUT, DISTRIBUTIONS, PRESETS, DiscoTraining
 from metaobj.disco.convert import CARD, PUBLISHED, convert
 from metaobj.disco.inspection import inspect
@@ -57,15 +52,6 @@ def _convert(path: Path, out: Path) -> Sequence[str]:
     return (f"SHA-256 {checksum}, {known}", CARD["paper"], CARD["licence"])
 
 
-def _start(trainer: MetaTrainer, console: Console) -> PyTree | None:
-    config = trainer.config
-    assert isinstance(config, DiscoTraining)
-    if config.start == "none":
-        check_not_told(config.start_updates, DiscoTraining.start_updates)
-        return None
-    return distil(config, console, trainer.mesh.size)
-
-
 plugin = Plugin(
     kind="disco",
     title="Disco",
@@ -77,7 +63,7 @@ plugin = Plugin(
     build=lambda config: Disco(config.network, config.meta_loss),
     programs=programs,
     trials=trials,
-    start=_start,
+    start=distil,
     baselines=_baselines,
     hyperparameters=lambda config: {},
     describe=_describe,

@@ -19,7 +19,9 @@ from rich.console import Console
 from experiments.intervals import told
 from experiments.rows import Row
 from metaobj.common.devices import hardware
+from metaobj.common.evaluation.curves import final_score
 from metaobj.common.evaluation.protocol import Trials
+from metaobj.common.evaluation.statistics import area_under_curve
 from metaobj.common.files import write_csv
 from metaobj.common.objectives.compare import Comparison, prepare
 
@@ -72,8 +74,7 @@ def main() -> None:
         for contestant in field.contestants:
             lives = [trials.train(contestant.methods[0], entry, [settings], "evaluation")[0] for entry in entries]
             returns.append(np.concatenate([life.returns for life in lives]))
-        last = max(returns[0].shape[1] // 10, 1)
-        scores = {"area": [r.mean(1) for r in returns], "final": [r[:, -last:].mean(1) for r in returns]}
+        scores = {"area": [area_under_curve(r) for r in returns], "final": [final_score(r) for r in returns]}
         row: Row = {**settings, "agents": arguments.seeds, "environment_steps": arguments.steps}
         for what, (tuned, start) in scores.items():
             row |= {f"{what}_tuned": f"{tuned.mean():.3f}", f"{what}_start": f"{start.mean():.3f}"}

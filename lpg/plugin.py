@@ -4,16 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
 from metaobj.common.configuration import from_json
 from metaobj.common.evaluation.baselines import on_policy_baselines
 from metaobj.common.evaluation.method import Method
 from metaobj.common.evaluation.protocol import EvaluationProtocol
-from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.plugin import META_GRADIENT, Distilling, Plugin
-from metaobj.common.objectives.teaching import check_not_told
-from metaobj.common.types import PyTree
 from metaobj.lpg.config import ABOUT, DISTRIBUTIONS, PRESETS, LPGTraining
 from metaobj.lpg.exported import export
 from metaobj.lpg.inspection import inspect
@@ -46,15 +41,6 @@ def _rebuild(description: Mapping[str, Any]) -> LPG:
     return LPG(network, from_json(MetaLossConfig, description["meta_loss"], "meta_loss"))
 
 
-def _start(trainer: MetaTrainer, console: Console) -> PyTree | None:
-    config = trainer.config
-    assert isinstance(config, LPGTraining)
-    if config.start == "none":
-        check_not_told(config.start_updates, LPGTraining.start_updates)
-        return None
-    return distil(config, console, trainer.mesh.size)
-
-
 plugin = Plugin(
     kind="lpg",
     title="LPG",
@@ -75,7 +61,7 @@ plugin = Plugin(
     inspect=inspect,
     export=export,
     yardstick=True,
-    start=_start,
+    start=distil,
     distil=Distilling(Smaller(), smaller),
     elsewhere=("pretrained:lpg-value-cpu", "CartPole-v1"),
     demo_seconds=(75, 111, 55, 44),

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from rich.console import Console
 
 from metaobj.common.agents.agent import Heads, TargetRule
-from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.objectives.teaching import Distillation, Lessons
@@ -45,7 +44,7 @@ class Targets:
     """A rule of LPG's heads as a teacher, whose weights are its own."""
 
     rule: TargetRule
-    errors: tuple[str, ...] = ("policy_error", "prediction_error")
+    errors: ClassVar[tuple[str, ...]] = ("policy_error", "prediction_error")
 
     def wanted(self, given: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> PyTree:
         return self.rule.targets((), heads, next_heads, batch)[0]
@@ -68,10 +67,7 @@ def distil(config: LPGTraining, console: Console, devices: int | None = None) ->
     entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS, config.life)
     doing = "learning the start from actor-critic"
     teacher = ActorCritic(config.network.prediction_size, config.value.lambda_)
-    try:
-        learnt = learn(teacher, config, entries, console, devices, doing)
-    except UserError as error:
-        raise UserError(f"start: {error}") from error
+    learnt = learn(teacher, config, entries, console, devices, doing)
     console.print(f"started from actor-critic: {learnt.told}", highlight=False, soft_wrap=True)
     return learnt.eta
 

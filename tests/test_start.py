@@ -37,7 +37,6 @@ def test_the_command_begins_once_more_with_the_same_arguments_and_flags(given: s
         "from types import SimpleNamespace\n"
         f"told = lambda: print(os.getpid(), os.environ.get('{TUNABLES}'), sys.argv[1:], sys.warnoptions)\n"
         "sys.modules['metaobj.common.command.cli'] = SimpleNamespace(main=told)\n"
-        "__import__('metaobj.common.command').common.command.cli = SimpleNamespace(main=told)\n"
         "start.main()"
     )
     environment = {name: value for name, value in os.environ.items() if name != TUNABLES}

@@ -15,8 +15,8 @@ OFFERED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def main() -> None:
-    """The command, in huge pages where that takes starting this process anew. Meta-updates take a tenth to a fifth
-    less time so: a program's arrays come and go with each of its calls, and every page of them is cleared and entered.
+    """The command, in huge pages where that takes starting this process anew. Meta-updates take up to a fifth less
+    time so: a program's arrays come and go with each of its calls, and every page of them is cleared and entered.
     """
     if wants_huge_pages(os.environ):
         command = [sys.executable, *sys.orig_argv[1:]]

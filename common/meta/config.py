@@ -50,6 +50,17 @@ def check_start(config: Any) -> None:
         check_interval(config, "meta_updates checkpoint_every start_updates")
 
 
+def wants_start(config: Any) -> bool:
+    """Whether such a configuration asks for one, as a run begins: an older file may tell what was the default then.
+
+    Raises:
+        UserError: it asks for none, and tells how long it is to take.
+    """
+    if config.start == "none" and config.start_updates != type(config).start_updates:
+        raise UserError(f"start_updates: {config.start_updates} given; start says that nothing is distilled")
+    return bool(config.start != "none")
+
+
 def check_interval(config: "MetaTrainingConfig", names: str) -> None:
     """Raises:
     UserError: `log_every` does not divide all fields of these names.

@@ -18,7 +18,6 @@ from metaobj.common.evaluation.protocol import EvaluationProtocol
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.lifetimes.lifetime import MetaProgram, Program, ProgramMaker
 from metaobj.common.meta.config import MetaTrainingConfig
-from metaobj.common.meta.trainer import MetaTrainer
 from metaobj.common.objectives.exported import Exported, Library
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import PyTree
@@ -96,9 +95,9 @@ class Plugin(Generic[Config, Rule]):
     """Of this kind, what learns without having been meta-trained, by the steps of a rollout; any comparison may name
     them.
     """
-    start: Callable[[MetaTrainer, Console], PyTree | None] | None = None
-    """Weights that a trainer's configuration asks to begin with, None for fresh ones. May take long, and then shows how
-    far it is.
+    start: Callable[[Config, Console, int], PyTree] | None = None
+    """Weights that a configuration begins with whose `start` is not "none", over so many devices. May take long, and
+    shows how far it is. Configurations of a kind that has this have `start` and `start_updates`, see `check_start`.
     """
     trials: Callable[[Config, Rule], ProgramMaker[MetaProgram[Any, Rule]]] | None = None
     """Likewise while updates are differentiated, where that leaves out something of how they live."""

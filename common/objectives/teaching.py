@@ -102,7 +102,7 @@ class Lessons:
     hyperparameters: Mapping[str, tuple[float, ...]]
     """Of agents, beside `BY_STUDENT` and the learning rate."""
     live: Mapping[str, str]
-    """Errors that are shown meanwhile, {name: format}."""
+    """The teacher's errors and how they are shown meanwhile, {name: format}."""
 
     def learn(
         self,
@@ -118,7 +118,7 @@ class Lessons:
         Args:
             config: of the student; `meta_updates` tells how long it learns.
             entries: where agents live by either's targets.
-            test: worlds that no training can draw.
+            test: where it is told how near; worlds that no training can draw.
             console: where progress is shown.
             devices: over how many devices agents are spread; all that fit by default.
             doing: what is said of it meanwhile.
@@ -164,16 +164,6 @@ class Lessons:
         )
         hyperparameters = {**self.hyperparameters, BY_STUDENT: (0.0, 1.0)}
         return MetaTrainer.of(self.rule, tuple(entries), self.programs(way, self.rule), hyperparameters, way, devices)
-
-
-def check_not_told(start_updates: int, default: int) -> None:
-    """Where nothing is distilled.
-
-    Raises:
-        UserError: it is told how long to.
-    """
-    if start_updates != default:
-        raise UserError(f"start_updates: {start_updates} given; start says that nothing is distilled")
 
 
 def _run(

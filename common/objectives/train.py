@@ -15,6 +15,7 @@ from metaobj.common.errors import UserError
 from metaobj.common.files import atomic_write, make_folder
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
 from metaobj.common.memory import check_fits, size_of
+from metaobj.common.meta.config import wants_start
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
 from metaobj.common.objectives import file
 from metaobj.common.objectives.extension import MAY_DIFFER, extension, told
@@ -214,11 +215,14 @@ def started(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState
     """The first state, with the weights that the configuration asks to begin with.
 
     Raises:
-        UserError: `init` names no objective of this kind and these sizes.
+        UserError: `init` names no objective of this kind and these sizes, or what it starts from was not learnt.
     """
     eta: PyTree | None = None
-    if plugin.start is not None:
-        eta = plugin.start(trainer, console)
+    if plugin.start is not None and wants_start(trainer.config):
+        try:
+            eta = plugin.start(trainer.config, console, trainer.mesh.size)
+        except UserError as error:
+            raise UserError(f"start: {error}") from error
     if trainer.config.init:
         eta = initial_weights(plugin.kind, trainer.config.init, state.eta)
     if eta is None:

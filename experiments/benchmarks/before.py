@@ -5,7 +5,7 @@
 
 A process for each, which compiles anew (compiled programs that are kept are not used), in its checkout and with the
 memory that the command `metaobj` of that checkout has: huge pages since it asks for them. CPU seconds; of the chunks of
-meta-updates all but the first are timed, and the median is told. Preset at scale 1, in one device.
+meta-updates all but the first are timed, and the median is told. Presets at scale 1, on one device.
 """
 
 import json
