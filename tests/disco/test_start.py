@@ -6,17 +6,18 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from rich.console import Console
 
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.teaching import BY_STUDENT
-from metaobj.common.objectives.train import make_trainer, meta_train, started
+from metaobj.common.objectives.train import make_trainer, started
 from metaobj.disco.config import PRESETS
 from metaobj.disco.objective import Disco, DiscoConfig, see
 from metaobj.disco.plugin import plugin
-from metaobj.disco.scalars import BINS, expected
-from metaobj.disco.start import DiscoDistillation, Muesli
+from metaobj.disco.scalars import BINS, expected, two_hot
+from metaobj.disco.start import DiscoDistillation, Muesli, distil
 from tests.disco.parity import batch_of
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -89,15 +90,59 @@ def test_a_length_without_a_start_is_told():
         started(plugin, make_trainer(plugin, config), None, Console())
 
 
+def said_at_random(key):
+    """A rollout of many environments, and what an agent says of it, all drawn anew: (batch, heads, next heads)."""
+    rows, keys = 64, iter(jax.random.split(key, 12))
+    draw = lambda *shape: jax.random.normal(next(keys), (T + 1, rows, *shape))  # noqa: E731
+    actions = jax.random.randint(next(keys), (T + 1, rows), 0, A)
+    nothing, one = np.zeros((T + 1, rows, 2)), np.ones((T + 1, rows))
+    batch = batch_of(nothing, actions, draw(), one, draw(A), RULE.first_memory(), **{BY_STUDENT: 1.0})
+    bins = 300 + 3 * draw(A)
+    heads = {"policy": draw(A), "y": draw(4), "z": draw(A, 4), "next_policy": draw(A, A)}
+    heads["q"] = 1e2 * two_hot(jnp.clip(bins, 290, 310)) - 1e2
+    heads |= {f"target_{name}": x for name, x in heads.items()}
+    before, after = jax.tree.map(lambda x: x[:-1], heads), jax.tree.map(lambda x: x[1:], heads)
+    return batch, before, after
+
+
+def test_a_network_can_be_what_the_teacher_is():
+    """By descent of the teacher's errors, each on a rollout that it has not seen."""
+    rule, optimiser = DiscoDistillation(RULE, Muesli(0.9)), optax.adam(1e-2)
+
+    def error(eta, key):
+        batch, heads, after = said_at_random(key)
+        return rule.targets(eta, heads, after, batch)[1]["policy_error"]
+
+    def update(state, key):
+        eta, moments = state
+        found, gradient = jax.value_and_grad(error)(eta, key)
+        steps, moments = optimiser.update(gradient, moments)
+        return (optax.apply_updates(eta, steps), moments), found
+
+    @jax.jit
+    def errors(key):
+        first, lessons = jax.random.split(key)
+        eta = RULE.init(first)
+        return jax.lax.scan(update, (eta, optimiser.init(eta)), jax.random.split(lessons, 200))[1]
+
+    found = errors(jax.random.key(0))
+    assert found[-20:].mean() < 0.25 * found[0], found[::20]
+
+
 @pytest.mark.slow
 def test_the_network_learns_it(tmp_path):
-    """With learning, the student's policy is nearer to the teacher's than a fresh network's is."""
-    errors = []
-    for updates in (2, 60):
-        console = Console(record=True, width=200)
-        config = replace(PRESETS["smoke"], start="muesli", start_updates=updates, meta_updates=2)
-        meta_train(plugin, config, tmp_path / str(updates), console=console)
-        told = re.search(r"targets differ by (\d\.\d+) nats", console.export_text())
-        assert told is not None
-        errors.append(float(told[1]))
-    assert errors[1] < 0.7 * errors[0], errors
+    """A fresh network's targets differ by 0.48 nats in these worlds."""
+    few = tmp_path / "few.toml"
+    few.write_text("""
+[[entries]]
+environment = "grid/moving_any_small"
+lifetimes = 4
+updates = 400
+learning_rates = [0.003, 0.01]
+agent = {torso = "dense", hidden = [16]}
+""")
+    console = Console(record=True, width=200)
+    config = replace(PRESETS["smoke"], start="muesli", start_updates=600, meta_updates=2, distribution=str(few))
+    distil(config, console)
+    told = re.search(r"targets differ by (\d\.\d+) nats", console.export_text())
+    assert told is not None and float(told[1]) < 0.24, console.export_text()
