@@ -24,7 +24,7 @@ class DiscoTraining(MetaTrainingConfig):
     """Distil a policy improvement that people wrote into the network before the first meta-update, see
     `disco/start.py`.
     """
-    start_updates: int = 600
+    start_updates: int = 5000
     """How long that takes, in updates of eta."""
     meta_loss: DiscoMetaLoss = field(default_factory=DiscoMetaLoss)
     discount: float = 0.99
@@ -76,7 +76,8 @@ PRESETS: dict[str, DiscoTraining] = {
         model=ModelConfig(8, 8),
     ),
     "disco-demo": _SMALL,
-    "disco-cpu": replace(_SMALL, start="muesli"),
+    # Larger steps take from it what the start had.
+    "disco-cpu": replace(_SMALL, start="muesli", learning_rate=1e-4),
     # As in the published evaluation, but for rollouts of 20 steps, which all suites here have, and the value function.
     "disco103": DiscoTraining(
         distribution="disco-worlds",

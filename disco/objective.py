@@ -47,6 +47,11 @@ class DiscoConfig:
         check_numbers(self, names, at_least=1, at_most=MOST, prefix="network.")
         check_numbers(self, "discount", at_least=0, at_most=1, prefix="network.")
 
+    @property
+    def sizes(self) -> Sizes:
+        """Of the network's layers."""
+        return Sizes(self.units, self.life_units, self.hidden, self.categories)
+
 
 @dataclass(frozen=True)
 class DiscoMetaLoss:
@@ -99,8 +104,7 @@ class Disco:
         return {"policy": num_actions, **sizes, "next_policy": num_actions}
 
     def init(self, key: PRNGKey) -> PyTree:
-        config = self.config
-        return init_network(key, Sizes(config.units, config.life_units, config.hidden, config.categories))
+        return init_network(key, self.config.sizes)
 
     def first_memory(self) -> Memory:
         zeros = jnp.zeros(self.config.life_units)

@@ -4,85 +4,102 @@ The teacher is the clipped maximum a posteriori policy of Muesli (Hessel et al. 
 policy optimization", arXiv 2104.06159), pi_CMPO(a|s) proportional to pi_target(a|s) exp(clip(A(s, a), -c, c)), with A
 in units of the advantages' running deviation: of the action that was taken what its Retrace return says, which tells of
 it long before its action value does, and of the others the agent's action values relative to the state's. The network
-is given all of these. What y and z are to become is left to meta-training.
+is given all of these. It is regressed on the teacher over what agents might say, drawn at random, so that none need
+live for it; what y and z are to become is left to meta-training.
 """
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from rich.console import Console
 
-from metaobj.common.agents.agent import Heads, kl_divergence
-from metaobj.common.experience.batches import Batch
-from metaobj.common.lifetimes.distributions import Entry, make_distribution
-from metaobj.common.objectives.teaching import Distillation, Lessons
-from metaobj.common.types import Metrics, PyTree
-from metaobj.disco.config import DISTRIBUTIONS, RATES, WIDE, DiscoTraining
-from metaobj.disco.objective import Disco, Memory, Targets, see
-from metaobj.disco.programs import trials
+from metaobj.common.agents.agent import kl_divergence
+from metaobj.common.errors import UserError
+from metaobj.common.networks.lstm import State
+from metaobj.common.runs.progress import Progress
+from metaobj.common.types import PRNGKey, PyTree
+from metaobj.disco.config import DiscoTraining
+from metaobj.disco.drawn import draw
+from metaobj.disco.network import Seen, init_network, say
 
 LARGEST = 1.0
 """c."""
-_GRIDS = (Entry("grid/moving_any_small", 4, 8, 400, RATES, WIDE, split="held_out"),)
-"""Worlds that no training can draw, to tell how well the teacher has been learnt."""
+_ACTIONS = (2, 3, 6)
+"""A of the agents that are drawn; weights are shared over actions, so that others are between them."""
+_LEARNING_RATE, _CLIP = 3e-3, 1.0
 
 
-@dataclass(frozen=True)
-class Muesli:
-    """The teacher; see `common.objectives.teaching.Teacher`."""
-
-    discount: float
-    """gamma of the agents' action values."""
-    errors: ClassVar[tuple[str, ...]] = ("policy_error",)
-
-    def wanted(self, given: Targets, heads: Heads, next_heads: Heads, batch: Batch) -> Targets:
-        seen, _ = see(heads, next_heads, batch, self.discount)
-        taken = jax.nn.one_hot(batch.rollout.action, seen.values.relative.shape[-1])  # [T, B, A]
-        advantages = jnp.where(taken > 0, seen.values.advantages[..., None], seen.values.relative[:-1])
-        advantages = seen.advantages.normalise(advantages)
-        prior = jax.nn.log_softmax(seen.target["policy"][:-1])
-        return given._replace(said=given.said._replace(policy=prior + jnp.clip(advantages, -LARGEST, LARGEST)))
-
-    def compare(self, given: Targets, wanted: Targets) -> Metrics:
-        """KL(wanted || given) of the policies, in nats."""
-        policies = (jax.nn.log_softmax(targets.said.policy) for targets in (wanted, given))
-        return {"policy_error": jnp.mean(kl_divergence(*policies))}
+def wanted(seen: Seen) -> jax.Array:
+    """Logits of the teacher's policy, [T, B, A]."""
+    taken = jax.nn.one_hot(seen.steps.action, seen.values.relative.shape[-1])  # [T, B, A]
+    advantages = jnp.where(taken > 0, seen.values.advantages[..., None], seen.values.relative[:-1])
+    prior = jax.nn.log_softmax(seen.target["policy"][:-1])
+    return prior + jnp.clip(seen.advantages.normalise(advantages), -LARGEST, LARGEST)
 
 
-@dataclass(frozen=True)
-class DiscoDistillation(Distillation[Disco]):
-    """With what is remembered of agents."""
-
-    def first_memory(self) -> Memory:
-        return self.student.first_memory()
-
-    def remember(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch, targets: Targets) -> Memory:
-        return self.student.remember(weights, heads, next_heads, batch, targets)
+def policy_error(weights: PyTree, life: State, seen: Seen) -> jax.Array:
+    """KL from the teacher's policies to what the network says, in nats and over all steps."""
+    given = say(weights, life, seen).policy
+    return jnp.mean(kl_divergence(jax.nn.log_softmax(wanted(seen)), jax.nn.log_softmax(given)))
 
 
-def distil(config: DiscoTraining, console: Console, devices: int | None = None) -> PyTree:
-    """Weights eta that say what `Muesli` says, as nearly as their network can; how near they are is told.
+class _Learner(NamedTuple):
+    eta: PyTree
+    moments: PyTree
+    key: PRNGKey
+
+
+def distil(config: DiscoTraining, console: Console, devices: int = 1) -> PyTree:
+    """Weights eta that say what the teacher says, as nearly as their network can; how near they are is told.
 
     Args:
         config: of the run that starts from them; `start_updates` tells how long.
         console: where progress is shown.
-        devices: over how many devices agents are spread; all that fit by default.
+        devices: of the run; one of them does all of this.
 
     Raises:
         UserError: what was learnt is not finite.
     """
-    entries = make_distribution(config.distribution, config.scale, DISTRIBUTIONS, config.life)
-    lessons = Lessons(
-        DiscoDistillation(Disco(config.network, config.meta_loss), Muesli(config.network.discount)),
-        trials,
-        {},
-        {"policy_error": "policy's error {:.3f}"},
+    updates, chunk = config.start_updates, config.log_every
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(_CLIP), optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, updates))
     )
-    updates = config.start_updates
-    way = replace(config, meta_updates=updates, checkpoint_every=updates, lifetime_adam=False, family_adam=False)
-    eta, found = lessons.learn(way, entries, _GRIDS, console, devices, "learning the start from Muesli")
-    told = f"on held-out grids the policy's targets differ by {found['policy_error']:.3f} nats"
+
+    def error(eta: PyTree, key: PRNGKey) -> jax.Array:
+        keys = jax.random.split(key, len(_ACTIONS))
+        drawn = [draw(k, n, config.rollout_steps, config.network.sizes) for k, n in zip(keys, _ACTIONS, strict=True)]
+        return jnp.mean(jnp.stack([policy_error(eta, life, seen) for seen, life in drawn]))
+
+    def update(learner: _Learner, _: None) -> tuple[_Learner, jax.Array]:
+        key, lesson = jax.random.split(learner.key)
+        found, gradient = jax.value_and_grad(error)(learner.eta, lesson)
+        steps, moments = optimiser.update(gradient, learner.moments)
+        return _Learner(optax.apply_updates(learner.eta, steps), moments, key), found
+
+    @jax.jit
+    def begin(key: PRNGKey) -> _Learner:
+        first, key = jax.random.split(key)
+        eta = init_network(first, config.network.sizes)
+        return _Learner(eta, optimiser.init(eta), key)
+
+    @jax.jit
+    def learn(learner: _Learner) -> tuple[_Learner, jax.Array]:
+        learner, errors = jax.lax.scan(update, learner, None, chunk)
+        return learner, jnp.mean(errors)  # each on rollouts that were never learnt from
+
+    found = math.inf
+    with Progress(console, updates, 0, {"policy_error": "policy's error {:.4f}"}) as progress:
+        progress.note("learning the start from Muesli: compiling")
+        learner = begin(jax.random.key(config.seed, impl="rbg"))  # numbers are most of what is computed here
+        for step in range(chunk, updates + 1, chunk):
+            learner, errors = learn(learner)
+            found = float(errors)
+            progress.update(step, {"policy_error": found})
+    if not math.isfinite(found):
+        raise UserError("the teacher was not learnt: its error is not finite")
+    told = f"on what agents might say the policy's targets differ by {found:.4f} nats"
     console.print(f"started from Muesli: {told}", highlight=False, soft_wrap=True)
-    return eta
+    return jax.device_get(learner.eta)

@@ -2,11 +2,12 @@
 
     python -m experiments.disco_study [--seeds SEED ...] [--only NAME ...]
 
-Disco from scratch with a small network, and from the published weights; LPG from noise and from the hand-written rule,
-LPG+V from A2C: each is meta-trained from several seeds in the same worlds (those of `disco-worlds`: small grids and
-pendulums, seen by networks) for the same number of environment steps. Fresh agents, networks of 64-64, then learn by
-what has become of it: in held-out grids of the kind, and in Catch, which nothing was trained on, each at the best of a
-few learning rates there. A2C and the published Disco103 as it is stand beside them, the latter also with a store.
+Disco from scratch with a small network, likewise from Muesli's policy improvement, and from the published weights; LPG
+from noise and from the hand-written rule, LPG+V from A2C: each is meta-trained from several seeds in the same worlds
+(those of `disco-worlds`: small grids and pendulums, seen by networks) for the same number of environment steps. Fresh
+agents, networks of 64-64, then learn by what has become of it: in held-out grids of the kind, and in Catch, which
+nothing was trained on, each at the best of a few learning rates there. A2C and the published Disco103 as it is stand
+beside them, the latter also with a store.
 
 Runs add to one table, so several at once may share the variants.
 """
@@ -52,7 +53,7 @@ DISTRIBUTIONS[_LPG] = tuple(
 )
 """The same worlds and networks for LPG, whose agents have no optimiser of their own: A2C's."""
 
-SCRATCH, TUNED = "Disco, from scratch", "Disco103, trained on"
+SCRATCH, MUESLI, TUNED = "Disco, from scratch", "Disco, from Muesli", "Disco103, trained on"
 PUBLISHED, STORED, A2C = "Disco103", "Disco103, from a store", "A2C"
 FROM_NOISE = "LPG, from noise"
 _SMALL = PRESETS["disco-demo"]
@@ -60,6 +61,7 @@ _WIDE = replace(PRESETS["disco103"], model=_SMALL.model, replay=ReplayConfig(), 
 """Agents with the same small model everywhere, and without a store, which none of the others has."""
 VARIANTS: dict[str, tuple[str, Any]] = {
     SCRATCH: ("disco", replace(_SMALL, chunk=6)),
+    MUESLI: ("disco", replace(PRESETS["disco-cpu"], chunk=6)),
     TUNED: ("disco", replace(_WIDE, init="pretrained:disco103")),
     FROM_NOISE: ("lpg", OF_LPG[PLAIN].config),
     STARTED: ("lpg", OF_LPG[STARTED].config),
@@ -108,7 +110,8 @@ def variant(name: str, meta_updates: int) -> tuple[Plugin[Any, Any], Trained]:
     updates = round(meta_updates * share)
     worlds = _DISCO if kind == "disco" else _LPG
     changes: dict[str, Any] = {"distribution": worlds, "meta_updates": updates, "checkpoint_every": updates}
-    return get_plugin(kind), Trained(replace(config, scale=1, log_every=gcd(updates, 10), **changes))
+    judged = (0.0, 1.0) if name == MUESLI else (1.0,)
+    return get_plugin(kind), Trained(replace(config, scale=1, log_every=gcd(updates, 10), **changes), judged)
 
 
 def untrained(name: str) -> Method:
@@ -126,8 +129,9 @@ def summary(rows: Sequence[Row]) -> Table:
     """Means over seeds of meta-training, with the least and the largest."""
     table = Table("", "seeds", "steps", *(f"{task}, {what}" for task in (GRIDS, CATCH) for what in ("final", "area")))
     table.box, table.title = box.SIMPLE_HEAD, "0: uniform actions, 1: the best policy"
-    for name in (*VARIANTS, *UNTRAINED):
-        of: list[Row] = [row for row in rows if row["variant"] == name]
+    shown = [(name, share) for name in VARIANTS for share in (0.0, 1.0)] + [(name, 0.0) for name in UNTRAINED]
+    for name, share in shown:
+        of: list[Row] = [row for row in rows if (row["variant"], row["share"]) == (name, share)]
         if not of:
             continue
 
@@ -138,7 +142,8 @@ def summary(rows: Sequence[Row]) -> Table:
 
         steps = of[0].get("environment_steps", 0)
         scores = [told(f"{task}_{what}") for task in (GRIDS, CATCH) for what in ("final", "area")]
-        table.add_row(name, str(len(of)), f"{steps / 1e6:.2f} M", *scores)
+        label = f"{name}, as it starts" if name in VARIANTS and share == 0 else name
+        table.add_row(label, str(len(of)), f"{steps / 1e6:.2f} M", *scores)
     return table
 
 
@@ -156,7 +161,7 @@ def main() -> None:
         add(arguments.out, COLUMNS, row)
 
     for name in arguments.only or (*UNTRAINED, *VARIANTS):
-        done = {row["seed"] for row in read(arguments.out) if row["variant"] == name}
+        done = {(row["seed"], row["share"]) for row in read(arguments.out) if row["variant"] == name}
         if name in UNTRAINED:
             if not done:
                 keep({"variant": name, "seed": 0, "share": 0.0}, untrained(name))
@@ -164,11 +169,13 @@ def main() -> None:
         plugin, trained = variant(name, arguments.meta_updates)
         trainer: MetaTrainer | None = None
         for seed in arguments.seeds:
-            if seed in done:
+            if done >= {(seed, share) for share in trained.judged}:
                 continue
             # The seed is in the first state alone, so that all share what is compiled.
             trainer = trainer or make_trainer(plugin, replace(trained.config, seed=seed))
             for share, loaded, metrics in meta_trained(plugin, trained, trainer, seed):
+                if (seed, share) in done:
+                    continue
                 steps = loaded.metadata["environment_steps"]
                 row = {"variant": name, "seed": seed, "share": share, "environment_steps": steps, **metrics}
                 keep(row, learned(loaded, name))

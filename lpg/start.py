@@ -9,13 +9,13 @@ from rich.console import Console
 from metaobj.common.agents.agent import Heads, TargetRule
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry, make_distribution
-from metaobj.common.objectives.teaching import Distillation, Lessons
 from metaobj.common.types import Metrics, PyTree
 from metaobj.lpg.actor_critic import ActorCritic
 from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.programs import programs
 from metaobj.lpg.targets import errors
+from metaobj.lpg.teaching import Distillation, Lessons
 
 _LAYOUTS = (Entry("grid/small_layouts", lifetimes=8, split="held_out"),)
 """Worlds that no training can draw, to tell how well the teacher has been learnt."""

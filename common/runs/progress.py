@@ -62,7 +62,8 @@ class Progress:
         """Show the latest metrics."""
         now = time.monotonic()
         signal = "  ".join(form.format(row[name]) for name, form in self._live.items() if name in row)
-        parts = [self._time_left(step, now), f"{row['steps_per_second'] / 1e3:.0f}k steps/s", signal]
+        rate = f"{row['steps_per_second'] / 1e3:.0f}k steps/s" if "steps_per_second" in row else ""
+        parts = [self._time_left(step, now), rate, signal]
         if row.get("not_finite"):
             parts.append(f"[yellow]{row['not_finite']} lifetimes not finite, restarted[/]")
         text = "  ".join(filter(None, parts))

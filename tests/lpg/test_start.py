@@ -15,7 +15,6 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.experience.rollout import Rollout
 from metaobj.common.meta.objectives import Bootstrapped, Last
 from metaobj.common.objectives.loading import load_objective
-from metaobj.common.objectives.teaching import BY_STUDENT, Distillation
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train, started
 from metaobj.lpg import start
 from metaobj.lpg.actor_critic import ENTROPY_WEIGHT, ActorCritic
@@ -25,6 +24,7 @@ from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.plugin import plugin
 from metaobj.lpg.smaller import Frozen
 from metaobj.lpg.targets import errors
+from metaobj.lpg.teaching import BY_STUDENT, Distillation
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = replace(
