@@ -76,7 +76,6 @@ PRESETS: dict[str, DiscoTraining] = {
         model=ModelConfig(8, 8),
     ),
     "disco-demo": _SMALL,
-    # Larger steps take from it what the start had.
     "disco-cpu": replace(_SMALL, start="muesli", learning_rate=1e-4),
     # As in the published evaluation, but for rollouts of 20 steps, which all suites here have, and the value function.
     "disco103": DiscoTraining(

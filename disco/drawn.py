@@ -1,8 +1,7 @@
 """What an agent of Disco may say and meet, drawn at random.
 
-Nothing here knows a world: rewards and values are of any size, sparse or not, policies of any entropy, predictions
-whatever they may be, and the meta-RNN is in any state. A network that is right about all of this is right about agents,
-too.
+Nothing here knows a world: rewards and values are of any size, sparse or not, critics biased or not, policies of any
+entropy, predictions whatever they may be, and the meta-RNN is in any state.
 """
 
 import jax
@@ -20,8 +19,7 @@ _ROWS = 16
 def draw(key: PRNGKey, actions: int, steps: int, sizes: Sizes) -> tuple[Seen, State]:
     """What a network of these sizes is given of one rollout of an agent with so many actions, and the meta-RNN's state.
 
-    Sizes are log-uniform; those of advantages and of the moments that they are divided by are the block's, the others a
-    row's.
+    Sizes are log-uniform. Rewards, values and advantages share a unit, and a row has more or less of it.
     """
     keys = iter(jax.random.split(key, 48))
     states, rows = steps + 1, _ROWS
@@ -52,12 +50,19 @@ def draw(key: PRNGKey, actions: int, steps: int, sizes: Sizes) -> tuple[Seen, St
     target = {name: near(x, 0.003, 1.0) for name, x in heads.items()}
     behaviour = jax.nn.log_softmax(near(policy, 0.001, 0.3)[:-1])
 
+    action = jax.random.categorical(next(keys), behaviour)
+
     unit = size(1e-3, 10.0)
-    advantages = unit * size(0.3, 3.0, rows) * sparse(steps, rows)
+    deviation = unit * size(0.5, 2.0)
+    # A critic that is wrong by as much everywhere is so about what follows the actions taken alone.
+    mean = deviation * size(0.01, 3.0) * jnp.sign(normal())
+    moments = Moments(mean, deviation**2 + mean**2, jnp.zeros(()))
+    advantages = mean + unit * size(0.3, 3.0, rows) * sparse(steps, rows)
     relative = unit * size(0.2, 3.0, rows, 1) * sparse(states, rows, actions)
     relative -= jnp.sum(jax.nn.softmax(policy) * relative, -1, keepdims=True)
     value = unit * size(0.1, 30.0, rows) * (normal(rows) + 0.3 * normal(states, rows))  # [T + 1, B]
     online = value + 0.3 * unit * normal(states, rows)
+    taken = jnp.take_along_axis(relative[:-1], action[..., None], -1)[..., 0]
     values = Values(
         online=online,
         target=value,
@@ -65,15 +70,12 @@ def draw(key: PRNGKey, actions: int, steps: int, sizes: Sizes) -> tuple[Seen, St
         relative=relative,
         returns=value[:-1] + advantages,
         advantages=advantages,
-        errors=value[:-1] + advantages - online[:-1],
+        errors=advantages + value[:-1] - online[:-1] - taken,
     )
-    deviation = unit * size(0.5, 2.0)
-    mean = 0.2 * deviation * normal()
-    moments = Moments(mean, deviation**2 + mean**2, jnp.zeros(()))
 
     over = uniform(steps, rows) < size(0.003, 0.3, rows)
     met = Steps(
-        action=jax.random.categorical(next(keys), behaviour),
+        action=action,
         reward=3.0 * unit * sparse(steps, rows) * (uniform(rows) < 0.8),
         over=over.astype(advantages.dtype),
     )

@@ -30,7 +30,10 @@ def fitted(config: Any, given: Mapping[str, Any]) -> Any:
         return config
     updates = lengths.get("meta_updates", config.meta_updates)
     every = lengths.get("checkpoint_every", min(config.checkpoint_every, updates))
-    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), updates, every)
+    others = [updates, every]
+    if given.get("start", getattr(config, "start", "none")) != "none":
+        others.append(given.get("start_updates", config.start_updates))
+    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), *others)
     return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
 
 

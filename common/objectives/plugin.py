@@ -96,8 +96,9 @@ class Plugin(Generic[Config, Rule]):
     them.
     """
     start: Callable[[Config, Console, int], PyTree] | None = None
-    """Weights that a configuration begins with whose `start` is not "none", over so many devices. May take long, and
-    shows how far it is. Configurations of a kind that has this have `start` and `start_updates`, see `check_start`.
+    """Weights that a configuration begins with whose `start` is not "none", for a run on so many devices. May take
+    long, and shows how far it is. Configurations of a kind that has this have `start` and `start_updates`, see
+    `check_start`.
     """
     trials: Callable[[Config, Rule], ProgramMaker[MetaProgram[Any, Rule]]] | None = None
     """Likewise while updates are differentiated, where that leaves out something of how they live."""
