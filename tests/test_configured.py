@@ -70,6 +70,15 @@ def test_lengths_in_a_file_have_an_interval_that_suits(trained: list[Any]) -> No
     assert trained[-1].meta_updates == 40
 
 
+def test_the_length_of_a_start_has_an_interval_that_suits_too(trained: list[Any]) -> None:
+    """5000 updates of eta are no multiple of 3, 6 or 12; a start that is not asked for has no length."""
+    assert run("train", "disco", "--preset", "disco-cpu", "--meta-updates", "12", "--run-dir", "x") == 0
+    assert run("train", "disco", "--preset", "disco-demo", "--meta-updates", "12", "--run-dir", "x") == 0
+    asked = ("--start", "muesli", "--start-updates", "30")
+    assert run("train", "disco", "--preset", "disco-demo", "--meta-updates", "12", *asked, "--run-dir", "x") == 0
+    assert [config.log_every for config in trained] == [4, 6, 6]
+
+
 def test_the_configuration_of_a_run_is_a_file_too(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     record = {"format_version": 1, "config": {"distribution": "tabular", "network": {"units": 5}}}
     Path("config.json").write_text(json.dumps(record))

@@ -59,8 +59,8 @@ def suited(config: Any, arguments: list[str]) -> Any:
     """The configuration with the lengths that flags give, see `fitted`."""
     from metaobj.common.meta.config import LENGTHS, fitted
 
-    given = {name: last_value(arguments, flag(name)) or "" for name in LENGTHS}
-    return fitted(config, {name: int(value) for name, value in given.items() if value.isdecimal()})
+    given = {name: last_value(arguments, flag(name)) or "" for name in (*LENGTHS, "start", "start_updates")}
+    return fitted(config, {name: int(value) if value.isdecimal() else value for name, value in given.items() if value})
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def fitted(config: Any, given: Mapping[str, Any]) -> Any:
     every = lengths.get("checkpoint_every", min(config.checkpoint_every, updates))
     others = [updates, every]
     if given.get("start", getattr(config, "start", "none")) != "none":
-        others.append(given.get("start_updates", config.start_updates))
+        others.append(given.get("start_updates", getattr(config, "start_updates", 0)))
+    others = [length for length in others if type(length) is int]  # the configuration tells of others
     log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), *others)
     return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
 

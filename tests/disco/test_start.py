@@ -19,7 +19,7 @@ from metaobj.common.objectives.train import make_trainer, started
 from metaobj.disco import start
 from metaobj.disco.config import PRESETS, WIDE
 from metaobj.disco.drawn import draw
-from metaobj.disco.network import Sizes
+from metaobj.disco.network import Sizes, say
 from metaobj.disco.objective import Disco, DiscoConfig, see
 from metaobj.disco.plugin import plugin
 from metaobj.disco.scalars import BINS, expected
@@ -49,9 +49,11 @@ def test_it_moves_the_targets_policy_towards_better_actions_and_no_further_than_
     seen, _ = jax.jit(lambda: see(heads, after, batch, RULE.config.discount))()
     moved = start.wanted(seen) - heads["target_policy"]
     values = expected(heads["q"])  # the policy is uniform
-    advantages = np.array(values - values.mean(-1, keepdims=True))
-    advantages[..., 0] = seen.values.returns - values.mean(-1)  # of the action taken
-    advantages = (advantages - seen.advantages.mean) / seen.advantages.deviation
+    advantages = np.array((values - values.mean(-1, keepdims=True)) / seen.advantages.deviation)
+    # Of the action taken, where a critic's bias is no part of it.
+    returned = seen.values.returns - values.mean(-1)
+    advantages[..., 0] = (returned - seen.advantages.mean) / seen.advantages.deviation
+    assert abs(seen.advantages.mean) > seen.advantages.deviation, "or else it would not matter"
     np.testing.assert_allclose(moved, np.clip(advantages, -1.0, 1.0), rtol=1e-5, atol=1e-6)
     assert (abs(moved[..., 0]) < 1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
     eta = jax.jit(RULE.init)(jax.random.key(0))
@@ -66,25 +68,33 @@ def test_it_moves_the_targets_policy_towards_better_actions_and_no_further_than_
 def test_what_is_drawn_agrees_with_itself_and_is_of_all_sizes():
     seen, _ = jax.jit(jax.vmap(lambda key: draw(key, 4, 5, Sizes(3, 2, 3, 6))))(jax.random.split(jax.random.key(0), 40))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(seen))
-    values, pi = seen.values, jax.nn.softmax(seen.heads["policy"])
-    scale = np.abs(values.relative).max((1, 2, 3))  # of each rollout
-    tolerance = 1e-4 * np.abs(values.target_q).max()
-    np.testing.assert_allclose(np.sum(pi * values.target_q, -1), values.target, atol=tolerance)
-    np.testing.assert_allclose(values.returns - values.target[:, :-1], values.advantages, atol=tolerance)
+    values, pi, action = seen.values, jax.nn.softmax(seen.heads["policy"]), seen.steps.action
+    scale = np.abs(values.target_q).max((1, 2, 3), keepdims=True)  # of each rollout
+
+    def same(found, wanted):
+        np.testing.assert_allclose(found / scale[..., 0], wanted / scale[..., 0], atol=1e-5)
+
+    same(np.sum(pi * values.target_q, -1), values.target)
+    same(values.returns - values.target[:, :-1], values.advantages)
+    taken = np.take_along_axis(values.relative[:, :-1], action[..., None], -1)[..., 0]
+    same(values.returns - values.online[:, :-1] - taken, values.errors)
     np.testing.assert_allclose(jax.scipy.special.logsumexp(seen.behaviour, -1), 0, atol=1e-5)
+    bias = np.abs(seen.advantages.first) / np.sqrt(seen.advantages.second - seen.advantages.first**2)
+    assert (bias < 0.1).any() and (bias > 1).any()
+    scale = np.abs(values.relative).max((1, 2, 3))
     assert scale.min() < 0.1 and scale.max() > 10
     within = np.mean(np.abs(jax.vmap(lambda seen: seen.advantages.normalise(seen.values.advantages))(seen)) < 1)
     assert 0.3 < within < 0.9, "some advantages are clipped and some are not"
     assert pi.max(-1).mean() < 0.9 and (pi.max(-1) > 0.99).any() and (pi.max(-1) < 0.3).any()
-    shares = [np.mean(np.asarray(x) == 1) for x in (seen.steps.over, seen.steps.action)]
+    shares = [np.mean(np.asarray(x) == 1) for x in (seen.steps.over, action)]
     assert 0.01 < shares[0] < 0.2 and 0.15 < shares[1] < 0.35
 
 
 def test_the_network_learns_it(monkeypatch):
-    """More than what the target's policy is already, and of other numbers of actions than it was taught with."""
+    """More than what the target's policy is already; of y and z it says nothing."""
     monkeypatch.setattr(start, "_ACTIONS", (3,))
     lengths = dict.fromkeys(("meta_updates", "checkpoint_every", "log_every"), 500)
-    network = DiscoConfig(16, 4, 8, 4)
+    network = DiscoConfig(32, 4, 16, 4)
     config = replace(PRESETS["smoke"], start="muesli", start_updates=2000, network=network, rollout_steps=3, **lengths)
     console = Console(record=True, width=200)
     learnt = start.distil(config, console)
@@ -93,12 +103,14 @@ def test_the_network_learns_it(monkeypatch):
 
     @jax.jit
     def errors(key):
-        seen, life = draw(key, 5, 3, network.sizes)
+        seen, life = draw(key, 3, 3, network.sizes)
         log_wanted, log_prior = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(seen.target["policy"][:-1])
-        return start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior))
+        said = say(learnt, life, seen)
+        return start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior)), said.y, said.z
 
-    found, without = np.mean([errors(jax.random.key(i)) for i in range(40)], 0)
-    assert found < 0.5 * without and float(told[1]) < 0.3 * without, (found, told[1], without)
+    found, without, *others = zip(*(errors(jax.random.key(i)) for i in range(60)), strict=True)
+    assert np.mean(found) < 0.6 * np.mean(without) and not np.any(others)
+    assert 0.7 < float(told[1]) / np.mean(found) < 1.4
 
 
 @pytest.mark.parametrize(
@@ -128,4 +140,4 @@ def test_agents_learn_catch_by_it():
     entry = Entry("Catch-bsuite", updates=1000, agent=WIDE, split="any")  # of 16 environments and 20 steps
     trials = Trials(EvaluationProtocol(seeds=2))
     record = trials.train(learned(loaded, "start"), entry, [{"learning_rate": 1e-2}], "evaluation")[0]
-    assert record.returns[:, -2:].mean() > 0.9, record.returns  # -0.6 by uniform actions
+    assert record.returns[:, -2:].mean() > 0.8, record.returns  # -0.6 by uniform actions
