@@ -1,7 +1,7 @@
 """What an agent of Disco may say and meet, drawn at random.
 
-Nothing here knows a world: rewards and values are of any size, sparse or not, critics biased or not, policies of any
-entropy, predictions whatever they may be, and the meta-RNN is in any state.
+Nothing here knows a world: rewards and values are of any size, sparse or not, policies of any entropy, predictions
+whatever they may be, and the meta-RNN is in any state.
 """
 
 import jax
@@ -54,10 +54,9 @@ def draw(key: PRNGKey, actions: int, steps: int, sizes: Sizes) -> tuple[Seen, St
 
     unit = size(1e-3, 10.0)
     deviation = unit * size(0.5, 2.0)
-    # A critic that is wrong by as much everywhere is so about what follows the actions taken alone.
-    mean = deviation * size(0.01, 3.0) * jnp.sign(normal())
+    mean = 0.2 * deviation * normal()
     moments = Moments(mean, deviation**2 + mean**2, jnp.zeros(()))
-    advantages = mean + unit * size(0.3, 3.0, rows) * sparse(steps, rows)
+    advantages = unit * size(0.3, 3.0, rows) * sparse(steps, rows)
     relative = unit * size(0.2, 3.0, rows, 1) * sparse(states, rows, actions)
     relative -= jnp.sum(jax.nn.softmax(policy) * relative, -1, keepdims=True)
     value = unit * size(0.1, 30.0, rows) * (normal(rows) + 0.3 * normal(states, rows))  # [T + 1, B]

@@ -2,10 +2,10 @@
 
 The teacher is the clipped maximum a posteriori policy of Muesli (Hessel et al. 2021, "Muesli: combining improvements in
 policy optimization", arXiv 2104.06159), pi_CMPO(a|s) proportional to pi_target(a|s) exp(clip(A(s, a), -c, c)), with A
-in units of the advantages' running deviation: of the action that was taken what its Retrace return says, less the
-running mean, for it tells of the action long before its value does, but of the critic's bias, too; of the others the
-agent's action values relative to the state's, which have none. The network is regressed on the teacher over what agents
-might say, drawn at random, so that none need live for it. Of y and z nothing is said, which is left to meta-training.
+standardised by the advantages' running moments: of the action that was taken what its Retrace return says, which tells
+of it long before its action value does, and of the others the agent's action values relative to the state's. The
+network is given all of these. It is regressed on the teacher over what agents might say, drawn at random, so that none
+need live for it. Of y and z nothing is said, which is left to meta-training.
 """
 
 import math
@@ -39,10 +39,9 @@ _TOLD_OF = 50
 def wanted(seen: Seen) -> jax.Array:
     """Logits of the teacher's policy, [T, B, A]."""
     taken = jax.nn.one_hot(seen.steps.action, seen.values.relative.shape[-1])  # [T, B, A]
-    of_taken = seen.advantages.normalise(seen.values.advantages)[..., None]
-    advantages = jnp.where(taken > 0, of_taken, seen.values.relative[:-1] / seen.advantages.deviation)
+    advantages = jnp.where(taken > 0, seen.values.advantages[..., None], seen.values.relative[:-1])
     prior = jax.nn.log_softmax(seen.target["policy"][:-1])
-    return prior + jnp.clip(advantages, -LARGEST, LARGEST)
+    return prior + jnp.clip(seen.advantages.normalise(advantages), -LARGEST, LARGEST)
 
 
 def policy_error(weights: PyTree, life: State, seen: Seen) -> jax.Array:
