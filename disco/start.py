@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from rich.console import Console
 
@@ -30,7 +29,7 @@ from metaobj.disco.network import Seen, init_network, say
 LARGEST = 1.0
 """c."""
 _ACTIONS = (2, 4, 9)
-"""A of the agents that are drawn; weights are shared over actions, so that other numbers are between these."""
+"""A of the agents that are drawn; weights are shared over actions, and few numbers of them are as many programs."""
 _LEARNING_RATE, _CLIP = 3e-3, 1.0
 _TOLD_OF = 50
 """Updates' worth of draws that it is told of how near the network is."""
@@ -70,7 +69,6 @@ def distil(config: DiscoTraining, console: Console, devices: int = 1) -> PyTree:
         UserError: what was learnt is not finite.
     """
     updates, chunk = config.start_updates, config.log_every
-    rest = math.ceil(_TOLD_OF / chunk)
     optimiser = optax.chain(
         optax.clip_by_global_norm(_CLIP), optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, updates))
     )
@@ -106,7 +104,11 @@ def distil(config: DiscoTraining, console: Console, devices: int = 1) -> PyTree:
             learner, errors = learn(learner)
             progress.update(step, {"policy_error": float(errors)})
     # By now the learning rate is 0: what follows is of the weights as they are.
-    found = np.mean([float(learn(learner._replace(key=jax.random.fold_in(learner.key, n)))[1]) for n in range(rest)])
+    told_of = []
+    for _ in range(math.ceil(_TOLD_OF / chunk)):
+        learner, errors = learn(learner)
+        told_of.append(float(errors))
+    found = sum(told_of) / len(told_of)
     if not math.isfinite(found):
         raise UserError("the teacher was not learnt: its error is not finite")
     told = f"on what agents might say the policy's targets differ by {found:.4f} nats"

@@ -76,7 +76,8 @@ def test_the_length_of_a_start_has_an_interval_that_suits_too(trained: list[Any]
     assert run("train", "disco", "--preset", "disco-demo", "--meta-updates", "12", "--run-dir", "x") == 0
     asked = ("--start", "muesli", "--start-updates", "30")
     assert run("train", "disco", "--preset", "disco-demo", "--meta-updates", "12", *asked, "--run-dir", "x") == 0
-    assert [config.log_every for config in trained] == [4, 6, 6]
+    assert run("train", "disco", "--preset", "disco-demo", *asked[:-1], "15", "--run-dir", "x") == 0  # of 200
+    assert [config.log_every for config in trained] == [4, 6, 6, 5]
 
 
 def test_the_configuration_of_a_run_is_a_file_too(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

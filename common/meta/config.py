@@ -25,16 +25,16 @@ def fitted(config: Any, given: Mapping[str, Any]) -> Any:
     Raises:
         UserError: a length is out of bounds, or the interval that is given does not divide the others.
     """
-    lengths = {name: given[name] for name in LENGTHS if type(given.get(name)) is int}
-    if not lengths or min(lengths.values()) < 1:  # which the configuration itself tells of
+    lengths = {name: given[name] for name in (*LENGTHS, "start_updates") if type(given.get(name)) is int}
+    starts = given.get("start", getattr(config, "start", "none")) != "none"
+    if not (lengths or starts) or min(lengths.values(), default=1) < 1:  # which the configuration itself tells of
         return config
     updates = lengths.get("meta_updates", config.meta_updates)
     every = lengths.get("checkpoint_every", min(config.checkpoint_every, updates))
-    others = [updates, every]
-    if given.get("start", getattr(config, "start", "none")) != "none":
-        others.append(given.get("start_updates", getattr(config, "start_updates", 0)))
-    others = [length for length in others if type(length) is int]  # the configuration tells of others
-    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, updates), *others)
+    divided = [updates, every]
+    if starts:
+        divided.append(lengths.get("start_updates", getattr(config, "start_updates", updates)))
+    log_every = lengths.get("log_every") or longest_interval(min(config.log_every, *divided), *divided)
     return replace(config, meta_updates=updates, checkpoint_every=every, log_every=log_every)
 
 
