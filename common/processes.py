@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from metaobj.common.errors import UserError
+from metaobj.common.types import PyTree
 
 HEARTBEAT = 30
 """Seconds without a sign of life after which a process counts as lost."""
@@ -152,6 +153,11 @@ def everyones(text: str) -> list[str]:
 def firsts(text: str) -> str:
     """What the first process says; all must speak."""
     return everyones(text if is_first() else "")[0]
+
+
+def firsts_arrays(arrays: PyTree) -> PyTree:
+    """What the first process has; all must give as many, of the same shapes and types."""
+    return multihost_utils.broadcast_one_to_all(arrays) if several() else arrays
 
 
 def largest(number: int) -> int:

@@ -31,15 +31,20 @@ _KEPT = 0.9
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of an agent's model of its actions."""
+    """An agent's model of its actions."""
 
     units: int = 128
     """Of its LSTM."""
     head_units: int = 128
     """Of the hidden layer of each head that is computed for each action."""
+    first_values: float = 1.0
+    """How large the first weights of the action values' last layer are, beside the published ones. Those make values of
+    some tenths of a unit up, which is much where rewards are few; by 0 a new agent's values are 0.
+    """
 
     def __post_init__(self) -> None:
         check_numbers(self, "units head_units", at_least=1, at_most=MOST, prefix="model.")
+        check_numbers(self, "first_values", at_least=0, at_most=1, prefix="model.")
 
 
 @struct.dataclass
@@ -51,7 +56,16 @@ class TargetedLearner(Learner):
 
 _CUT = 0.87962566103423978
 """The deviation of normal numbers that are cut at 2, by which JAX widens those that keep the size of inputs."""
-_AS_READ = nn.initializers.variance_scaling(_CUT**2, "fan_in", "truncated_normal")
+
+
+def _as_read(scale: float = 1.0) -> nn.initializers.Initializer:
+    """Deviations of scale / sqrt(fan in)."""
+    if scale == 0:
+        return nn.initializers.zeros_init()
+    return nn.initializers.variance_scaling((scale * _CUT) ** 2, "fan_in", "truncated_normal")
+
+
+_AS_READ = _as_read()
 _SMALL = nn.initializers.truncated_normal(0.01)
 
 
@@ -100,7 +114,10 @@ class ModelNetwork(nn.Module):
         by_action, _ = lstm_cell(opened, cell)
         for name, size in self.heads:
             if name in BY_ACTION:
-                outputs[name] = dense(size, name)(nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action)))
+                drawn = _as_read(self.model.first_values if name == "q" else 1.0)
+                outputs[name] = dense(size, name, drawn)(
+                    nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action))
+                )
         return {name: value.reshape(*leading, *value.shape[1:]) for name, value in outputs.items()}
 
 

@@ -1,10 +1,12 @@
 """A start for Disco's weights: a policy improvement that people wrote, distilled into the network.
 
 The teacher is the clipped maximum a posteriori policy of Muesli (Hessel et al. 2021, "Muesli: combining improvements in
-policy optimization", arXiv 2104.06159), pi_CMPO(a|s) proportional to pi_target(a|s) exp(clip(A(s, a), -c, c)), with A
+policy optimization", arXiv 2104.06159), pi_CMPO(a|s) proportional to pi(a|s) exp(clip(A(s, a), -c, c)), with A
 standardised by the advantages' running moments: of the action that was taken what its Retrace return says, which tells
-of it long before its action value does, and of the others the agent's action values relative to the state's. The
-network is given all of these. It is regressed on the teacher over what agents might say, drawn at random, so that none
+of it long before its action value does, and of the others the agent's action values relative to the state's. The policy
+that it improves on is the agent's own. The paper's is the target network's, beside a policy gradient that moves the
+agent on; here targets are all that moves it, and one that lags ten updates behind would hold it back. The network is
+given all of these. It is regressed on the teacher over what agents might say, drawn at random, so that none
 need live for it. Of y and z nothing is said, which is left to meta-training.
 """
 
@@ -39,7 +41,7 @@ def wanted(seen: Seen) -> jax.Array:
     """Logits of the teacher's policy, [T, B, A]."""
     taken = jax.nn.one_hot(seen.steps.action, seen.values.relative.shape[-1])  # [T, B, A]
     advantages = jnp.where(taken > 0, seen.values.advantages[..., None], seen.values.relative[:-1])
-    prior = jax.nn.log_softmax(seen.target["policy"][:-1])
+    prior = jax.nn.log_softmax(seen.heads["policy"][:-1])
     return prior + jnp.clip(seen.advantages.normalise(advantages), -LARGEST, LARGEST)
 
 

@@ -18,7 +18,7 @@ from metaobj.common.command.options import RunArguments
 from metaobj.common.command.supervised import LOST, is_loss, supervise
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.plugin import get_plugin
-from metaobj.common.processes import Cluster, agreed, everyones, find_cluster, firsts, largest
+from metaobj.common.processes import Cluster, agreed, everyones, find_cluster, firsts, firsts_arrays, largest
 from tests.cluster import ROOT, together
 
 HERE = "10.0.0.1:8476"
@@ -79,7 +79,7 @@ def test_wrong_flags_are_told_in_one_line(flags: str, line: str, capfd: pytest.C
 
 
 def test_one_process_agrees_with_itself() -> None:
-    assert (everyones("a"), firsts("a"), largest(3)) == (["a"], "a", 3)
+    assert (everyones("a"), firsts("a"), firsts_arrays({"a": 1.0}), largest(3)) == (["a"], "a", {"a": 1.0}, 3)
     with pytest.raises(UserError, match="mine"), agreed():
         raise UserError("mine")
 
@@ -183,7 +183,9 @@ from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from metaobj.common.errors import UserError
-from metaobj.common.processes import Cluster, agreed, everyones, firsts, is_first, join, largest, leave, process
+from metaobj.common.processes import (
+    Cluster, agreed, everyones, firsts, firsts_arrays, is_first, join, largest, leave, process
+)
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.run_folder import RunFolder, check_same_everywhere
 
@@ -192,6 +194,8 @@ join(Cluster(address, int(number), int(processes)))
 mine = process()
 assert everyones("x" * mine) == ["", "x"] and firsts("one" if is_first() else "two") == "one"
 assert largest(7 - mine) == 7
+heard = firsts_arrays({"weights": np.float32([0.1, -3e-30]) * (1 + mine), "count": np.int32(mine)})
+assert heard["weights"].tobytes() == np.float32([0.1, -3e-30]).tobytes() and int(heard["count"]) == 0
 
 def refused(act):
     try:

@@ -25,7 +25,7 @@ from metaobj.common.objectives.provenance import begun
 from metaobj.common.objectives.run_page import write_run_page
 from metaobj.common.objectives.run_pictures import draw
 from metaobj.common.objectives.selection import LAST, Selection, selection_entries
-from metaobj.common.processes import agreed, is_first
+from metaobj.common.processes import agreed, firsts_arrays, is_first
 from metaobj.common.runs.checkpoint import Checkpoints
 from metaobj.common.runs.loop import Spent, Stopped, run_chunks
 from metaobj.common.runs.metrics import MetricsLog, Sink, read_metrics
@@ -219,10 +219,13 @@ def started(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState
     """
     eta: PyTree | None = None
     if plugin.start is not None and wants_start(trainer.config):
-        try:
-            eta = plugin.start(trainer.config, console, trainer.mesh.size)
-        except UserError as error:
-            raise UserError(f"start: {error}") from error
+        with agreed():
+            try:
+                eta = plugin.start(trainer.config, console, trainer.mesh.size)
+            except UserError as error:
+                raise UserError(f"start: {error}") from error
+        # Each process has learnt it, and by the last bit not all of them the same where their processors differ.
+        eta = firsts_arrays(eta)
     if trainer.config.init:
         eta = initial_weights(plugin.kind, trainer.config.init, state.eta)
     if eta is None:

@@ -150,6 +150,21 @@ def test_outputs_are_of_the_sizes_asked_for():
     jax.tree.map(np.testing.assert_array_equal, learner.target, learner.params)
 
 
+def test_a_new_agents_action_values_are_0_where_asked():
+    params = [INIT(jax.random.key(0)).params]
+    for size in (0.0, 0.1):
+        agent = replace(AGENT, model=replace(AGENT.model, first_values=size))
+        params.append(jax.jit(agent.init)(jax.random.key(0)).params)
+    published, none, tenth = (each["params"] for each in params)
+    first = published.pop("q")
+    assert not none.pop("q")["kernel"].any() and first["kernel"].any()
+    np.testing.assert_allclose(tenth.pop("q")["kernel"], 0.1 * first["kernel"], rtol=1e-12)
+    jax.tree.map(np.testing.assert_array_equal, published, none)
+    jax.tree.map(np.testing.assert_array_equal, published, tenth)
+    with pytest.raises(UserError, match="model.first_values: -1 given; must be at least 0"):
+        ModelConfig(first_values=-1)
+
+
 def test_heads_of_the_action_taken_alone_are_those_of_all_actions(batch):
     learner, action = INIT(jax.random.key(1)), batch.rollout.action
     everything = jax.jit(AGENT.apply)(learner.params, batch.rollout.observation)

@@ -28,6 +28,7 @@ from tests.disco.parity import batch_of
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 RULE = Disco(DiscoConfig(units=3, life_units=2, hidden=3, categories=4, discount=0.9))
 T, B, A = 2, 1, 3
+POLICY = jnp.array([0.2, 0.3, 0.5])
 
 
 def lived():
@@ -40,17 +41,18 @@ def lived():
     heads = {name: jnp.zeros((T, B, *size)) for name, size in sizes.items()}
     heads["q"] = heads["q"] - 1e9 * (1 - jax.nn.one_hot(bins, BINS))
     heads |= {f"target_{name}": x for name, x in heads.items()}
-    heads["target_policy"] = jnp.broadcast_to(jnp.log(jnp.array([0.2, 0.3, 0.5])), (T, B, A))
+    heads["policy"] = jnp.broadcast_to(jnp.log(POLICY), (T, B, A))
     return batch, heads, heads
 
 
-def test_it_moves_the_targets_policy_towards_better_actions_and_no_further_than_it_may():
+def test_it_moves_the_policy_towards_better_actions_and_no_further_than_it_may():
     batch, heads, after = lived()
     seen, _ = jax.jit(lambda: see(heads, after, batch, RULE.config.discount))()
-    moved = start.wanted(seen) - heads["target_policy"]
-    values = expected(heads["q"])  # the policy is uniform
-    advantages = np.array(values - values.mean(-1, keepdims=True))
-    advantages[..., 0] = seen.values.returns - values.mean(-1)  # of the action taken
+    moved = start.wanted(seen) - heads["policy"]
+    values = expected(heads["q"])
+    mean = np.sum(POLICY * values, -1)
+    advantages = np.array(values - mean[..., None])
+    advantages[..., 0] = seen.values.returns - mean  # of the action taken
     advantages = (advantages - seen.advantages.mean) / seen.advantages.deviation
     np.testing.assert_allclose(moved, np.clip(advantages, -1.0, 1.0), rtol=1e-5, atol=1e-6)
     assert (abs(moved[..., 0]) < 1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
@@ -87,7 +89,7 @@ def test_what_is_drawn_agrees_with_itself_and_is_of_all_sizes():
 
 
 def test_the_network_learns_it(monkeypatch):
-    """More than what the target's policy is already; of y and z it says nothing."""
+    """More than what the policy is already; of y and z it says nothing."""
     monkeypatch.setattr(start, "_ACTIONS", (3,))
     lengths = dict.fromkeys(("meta_updates", "checkpoint_every", "log_every"), 500)
     network = DiscoConfig(32, 4, 16, 4)
@@ -100,7 +102,7 @@ def test_the_network_learns_it(monkeypatch):
     @jax.jit
     def errors(key):
         seen, life = draw(key, 3, 3, network.sizes)
-        log_wanted, log_prior = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(seen.target["policy"][:-1])
+        log_wanted, log_prior = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(seen.heads["policy"][:-1])
         said = say(learnt, life, seen)
         return start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior)), said.y, said.z
 
