@@ -33,6 +33,10 @@ LARGEST = 1.0
 _ACTIONS = (2, 4, 9)
 """A of the agents that are drawn; weights are shared over actions, and few numbers of them are as many programs."""
 _LEARNING_RATE, _CLIP = 3e-3, 1.0
+_SIZE_WEIGHT = 0.01
+"""Of the squared mean of logits, of which policies know nothing. A meta-loss that keeps targets small would have to
+bring it to 0 first, which is the same in all lifetimes and drowns what they have to say.
+"""
 _TOLD_OF = 50
 """Updates' worth of draws that it is told of how near the network is."""
 
@@ -45,10 +49,12 @@ def wanted(seen: Seen) -> jax.Array:
     return prior + jnp.clip(seen.advantages.normalise(advantages), -LARGEST, LARGEST)
 
 
-def policy_error(weights: PyTree, life: State, seen: Seen) -> jax.Array:
-    """KL from the teacher's policies to what the network says, in nats and over all steps."""
+def policy_error(weights: PyTree, life: State, seen: Seen) -> tuple[jax.Array, jax.Array]:
+    """KL from the teacher's policies to what the network says, in nats and over all steps; and the squared mean of the
+    logits that it says.
+    """
     given = say(weights, life, seen).policy
-    return jnp.mean(kl_divergence(jax.nn.log_softmax(wanted(seen)), jax.nn.log_softmax(given)))
+    return jnp.mean(kl_divergence(jax.nn.log_softmax(wanted(seen)), jax.nn.log_softmax(given))), jnp.mean(given) ** 2
 
 
 class _Learner(NamedTuple):
@@ -75,14 +81,15 @@ def distil(config: DiscoTraining, console: Console, devices: int = 1) -> PyTree:
         optax.clip_by_global_norm(_CLIP), optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, updates))
     )
 
-    def error(eta: PyTree, key: PRNGKey) -> jax.Array:
+    def error(eta: PyTree, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(key, len(_ACTIONS))
         drawn = [draw(k, n, config.rollout_steps, config.network.sizes) for k, n in zip(keys, _ACTIONS, strict=True)]
-        return jnp.mean(jnp.stack([policy_error(eta, life, seen) for seen, life in drawn]))
+        found, size = jnp.mean(jnp.array([policy_error(eta, life, seen) for seen, life in drawn]), 0)
+        return found + _SIZE_WEIGHT * size, found
 
     def update(learner: _Learner, _: None) -> tuple[_Learner, jax.Array]:
         key, lesson = jax.random.split(learner.key)
-        found, gradient = jax.value_and_grad(error)(learner.eta, lesson)
+        gradient, found = jax.grad(error, has_aux=True)(learner.eta, lesson)
         steps, moments = optimiser.update(gradient, learner.moments)
         return _Learner(optax.apply_updates(learner.eta, steps), moments, key), found
 

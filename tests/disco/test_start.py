@@ -57,12 +57,13 @@ def test_it_moves_the_policy_towards_better_actions_and_no_further_than_it_may()
     np.testing.assert_allclose(moved, np.clip(advantages, -1.0, 1.0), rtol=1e-5, atol=1e-6)
     assert (abs(moved[..., 0]) < 1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
     eta = jax.jit(RULE.init)(jax.random.key(0))
-    (given, _), error = jax.jit(
+    (given, _), (error, size) = jax.jit(
         lambda: (RULE.targets(eta, heads, after, batch), start.policy_error(eta, batch.memory.life, seen))
     )()
     log_wanted, log_given = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(given.said.policy)
     np.testing.assert_allclose(error, np.mean(np.sum(np.exp(log_wanted) * (log_wanted - log_given), -1)), rtol=1e-5)
     assert error > 0.01
+    np.testing.assert_allclose(size, np.mean(given.said.policy) ** 2, rtol=1e-5)
 
 
 def test_what_is_drawn_agrees_with_itself_and_is_of_all_sizes():
@@ -104,10 +105,11 @@ def test_the_network_learns_it(monkeypatch):
         seen, life = draw(key, 3, 3, network.sizes)
         log_wanted, log_prior = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(seen.heads["policy"][:-1])
         said = say(learnt, life, seen)
-        return start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior)), said.y, said.z
+        return *start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior)), said.y, said.z
 
-    found, without, *others = zip(*(errors(jax.random.key(i)) for i in range(60)), strict=True)
+    found, size, without, *others = zip(*(errors(jax.random.key(i)) for i in range(60)), strict=True)
     assert np.mean(found) < 0.6 * np.mean(without) and not np.any(others)
+    assert np.mean(size) < 0.1, "logits are about 0, of which policies know nothing"
     assert 0.7 < float(told[1]) / np.mean(found) < 1.4
 
 
