@@ -66,7 +66,7 @@ def main() -> None:
                 "objective": method.name,
                 "task": entry.environment,
                 "learning_rate": arguments.learning_rate,
-                "final": float(returns[-2:].mean()),
+                "final": float(returns[-1]),
                 "area": float(returns.mean()),
                 "curve": " ".join(f"{x:.2f}" for x in returns[::3]),
             }
