@@ -60,8 +60,6 @@ _CUT = 0.87962566103423978
 
 def _as_read(scale: float = 1.0) -> nn.initializers.Initializer:
     """Deviations of scale / sqrt(fan in)."""
-    if scale == 0:
-        return nn.initializers.zeros_init()
     return nn.initializers.variance_scaling((scale * _CUT) ** 2, "fan_in", "truncated_normal")
 
 
@@ -114,10 +112,8 @@ class ModelNetwork(nn.Module):
         by_action, _ = lstm_cell(opened, cell)
         for name, size in self.heads:
             if name in BY_ACTION:
-                drawn = _as_read(self.model.first_values if name == "q" else 1.0)
-                outputs[name] = dense(size, name, drawn)(
-                    nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action))
-                )
+                hidden = nn.relu(dense(self.model.head_units, f"{name}_hidden")(by_action))
+                outputs[name] = dense(size, name, _as_read(self.model.first_values if name == "q" else 1.0))(hidden)
         return {name: value.reshape(*leading, *value.shape[1:]) for name, value in outputs.items()}
 
 

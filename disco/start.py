@@ -6,8 +6,8 @@ standardised by the advantages' running moments: of the action that was taken wh
 of it long before its action value does, and of the others the agent's action values relative to the state's. The policy
 that it improves on is the agent's own. The paper's is the target network's, beside a policy gradient that moves the
 agent on; here targets are all that moves it, and one that lags ten updates behind would hold it back. The network is
-given all of these. It is regressed on the teacher over what agents might say, drawn at random, so that none
-need live for it. Of y and z nothing is said, which is left to meta-training.
+given all of these, and regressed on the teacher over what agents might say, drawn at random, so that none need live for
+it. Of y and z nothing is said, which is left to meta-training.
 """
 
 import math
