@@ -54,6 +54,8 @@ def main() -> None:
     """Add to the table."""
     arguments = tyro.cli(Arguments)
     use_all_cores()
+    if not arguments.files:
+        raise SystemExit("files: none given; name one or more objectives, such as RUN/objective.safetensors")
     for path in arguments.files:
         loaded = load_objective(path, "disco")
         method = learned(replace(loaded, config=replace(loaded.config, replay=ReplayConfig())), str(path))
