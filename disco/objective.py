@@ -16,6 +16,7 @@ from metaobj.common.experience.batches import Batch
 from metaobj.common.rules.handwritten import A2C, A2C_ENTROPY_WEIGHT
 from metaobj.common.types import Metrics, PRNGKey, PyTree
 from metaobj.disco.agent import TARGET, of_taken
+from metaobj.disco.muesli import departure
 from metaobj.disco.network import CATEGORIES, Said, Seen, Sizes, init_network, live, say
 from metaobj.disco.scalars import BINS, squash, two_hot
 from metaobj.disco.values import Moments, Steps, value_outs
@@ -64,9 +65,11 @@ class DiscoMetaLoss:
     """Of the squared means of targets' logits."""
     policy_drift: float = 0.01
     """Of KL from the target network's policy to the policy's targets."""
+    anchor: float = 0.0
+    """Of KL from Muesli's policy improvement to the policy's targets; 0 in the paper."""
 
     def __post_init__(self) -> None:
-        names = "policy_entropy prediction_entropy target_size policy_drift"
+        names = "policy_entropy prediction_entropy target_size policy_drift anchor"
         check_numbers(self, names, at_least=0, prefix="meta_loss.")
 
 
@@ -132,6 +135,8 @@ class Disco:
             "policy_kl": jnp.mean(kl_divergence(*_log(said.policy, heads["policy"]))),
             "value_error": jnp.mean(seen.values.errors**2),
         }
+        if self.meta_loss_config.anchor:
+            about["policy_error"] = departure(seen, said.policy)
         return targets, about
 
     def counted(self, batch: Batch) -> jax.Array:
@@ -160,6 +165,8 @@ class Disco:
         if "target_size" not in updates:
             raise UserError("updates: nothing given of what targets were; a forward trace cannot judge by them")
         regular = config.target_size * updates["target_size"] + config.policy_drift * updates["policy_drift"]
+        if config.anchor:
+            regular += config.anchor * updates["policy_error"]
         if target is not None:
             distance = jnp.mean(kl_divergence(*_log(target["policy"], heads["policy"])))
             return distance + regular, metrics

@@ -1,13 +1,8 @@
 """A start for Disco's weights: a policy improvement that people wrote, distilled into the network.
 
-The teacher is the clipped maximum a posteriori policy of Muesli (Hessel et al. 2021, "Muesli: combining improvements in
-policy optimization", arXiv 2104.06159), pi_CMPO(a|s) proportional to pi(a|s) exp(clip(A(s, a), -c, c)), with A
-standardised by the advantages' running moments: of the action that was taken what its Retrace return says, which tells
-of it long before its action value does, and of the others the agent's action values relative to the state's. The policy
-that it improves on is the agent's own. The paper's is the target network's, beside a policy gradient that moves the
-agent on; here targets are all that moves it, and one that lags ten updates behind would hold it back. The network is
-given all of these, and regressed on the teacher over what agents might say, drawn at random, so that none need live for
-it. Of y and z nothing is said, which is left to meta-training.
+The teacher is Muesli's (`disco/muesli.py`). The network is given all that it reads, and regressed on it over what
+agents might say, drawn at random, so that none need live for it. Of y and z nothing is said, which is left to
+meta-training.
 """
 
 import math
@@ -18,18 +13,15 @@ import jax.numpy as jnp
 import optax
 from rich.console import Console
 
-from metaobj.common.agents.agent import kl_divergence
 from metaobj.common.errors import UserError
 from metaobj.common.keys import stream
-from metaobj.common.networks.lstm import State
 from metaobj.common.runs.progress import Progress
 from metaobj.common.types import PRNGKey, PyTree
 from metaobj.disco.config import DiscoTraining
 from metaobj.disco.drawn import draw
-from metaobj.disco.network import Seen, init_network, say
+from metaobj.disco.muesli import departure
+from metaobj.disco.network import init_network, say
 
-LARGEST = 1.0
-"""c."""
 _ACTIONS = (2, 4, 9)
 """A of the agents that are drawn; weights are shared over actions, and few numbers of them are as many programs."""
 _LEARNING_RATE, _CLIP = 3e-3, 1.0
@@ -39,22 +31,6 @@ bring it to 0 first, which is the same in all lifetimes and drowns what they hav
 """
 _TOLD_OF = 50
 """Updates' worth of draws that it is told of how near the network is."""
-
-
-def wanted(seen: Seen) -> jax.Array:
-    """Logits of the teacher's policy, [T, B, A]."""
-    taken = jax.nn.one_hot(seen.steps.action, seen.values.relative.shape[-1])  # [T, B, A]
-    advantages = jnp.where(taken > 0, seen.values.advantages[..., None], seen.values.relative[:-1])
-    prior = jax.nn.log_softmax(seen.heads["policy"][:-1])
-    return prior + jnp.clip(seen.advantages.normalise(advantages), -LARGEST, LARGEST)
-
-
-def policy_error(weights: PyTree, life: State, seen: Seen) -> tuple[jax.Array, jax.Array]:
-    """KL from the teacher's policies to what the network says, in nats and over all steps; and the squared mean of the
-    logits that it says.
-    """
-    given = say(weights, life, seen).policy
-    return jnp.mean(kl_divergence(jax.nn.log_softmax(wanted(seen)), jax.nn.log_softmax(given))), jnp.mean(given) ** 2
 
 
 class _Learner(NamedTuple):
@@ -84,7 +60,9 @@ def distil(config: DiscoTraining, console: Console, devices: int = 1) -> PyTree:
     def error(eta: PyTree, key: PRNGKey) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(key, len(_ACTIONS))
         drawn = [draw(k, n, config.rollout_steps, config.network.sizes) for k, n in zip(keys, _ACTIONS, strict=True)]
-        found, size = jnp.mean(jnp.array([policy_error(eta, life, seen) for seen, life in drawn]), 0)
+        said = [say(eta, life, seen).policy for seen, life in drawn]
+        found = jnp.mean(jnp.array([departure(seen, policy) for (seen, _), policy in zip(drawn, said, strict=True)]))
+        size = jnp.mean(jnp.array([jnp.mean(policy) ** 2 for policy in said]))
         return found + _SIZE_WEIGHT * size, found
 
     def update(learner: _Learner, _: None) -> tuple[_Learner, jax.Array]:

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from experiments.study import frozen
-from metaobj.common.agents.agent import kl_divergence
 from metaobj.common.errors import UserError
 from metaobj.common.evaluation.protocol import EvaluationProtocol, Trials
 from metaobj.common.lifetimes.distributions import Entry
@@ -19,8 +18,9 @@ from metaobj.common.objectives.train import make_trainer, started
 from metaobj.disco import start
 from metaobj.disco.config import PRESETS, WIDE
 from metaobj.disco.drawn import draw
+from metaobj.disco.muesli import departure, muesli
 from metaobj.disco.network import Sizes, say
-from metaobj.disco.objective import Disco, DiscoConfig, see
+from metaobj.disco.objective import Disco, DiscoConfig, DiscoMetaLoss, see
 from metaobj.disco.plugin import plugin
 from metaobj.disco.scalars import BINS, expected
 from tests.disco.parity import batch_of
@@ -48,7 +48,7 @@ def lived():
 def test_it_moves_the_policy_towards_better_actions_and_no_further_than_it_may():
     batch, heads, after = lived()
     seen, _ = jax.jit(lambda: see(heads, after, batch, RULE.config.discount))()
-    moved = start.wanted(seen) - heads["policy"]
+    moved = muesli(seen) - heads["policy"]
     values = expected(heads["q"])
     mean = np.sum(POLICY * values, -1)
     advantages = np.array(values - mean[..., None])
@@ -57,13 +57,14 @@ def test_it_moves_the_policy_towards_better_actions_and_no_further_than_it_may()
     np.testing.assert_allclose(moved, np.clip(advantages, -1.0, 1.0), rtol=1e-5, atol=1e-6)
     assert (abs(moved[..., 0]) < 1).all() and (moved[..., 1] == 1).all() and (moved[..., 2] == -1).all(), "clipped"
     eta = jax.jit(RULE.init)(jax.random.key(0))
-    (given, _), (error, size) = jax.jit(
-        lambda: (RULE.targets(eta, heads, after, batch), start.policy_error(eta, batch.memory.life, seen))
-    )()
-    log_wanted, log_given = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(given.said.policy)
-    np.testing.assert_allclose(error, np.mean(np.sum(np.exp(log_wanted) * (log_wanted - log_given), -1)), rtol=1e-5)
+    rule = replace(RULE, meta_loss_config=DiscoMetaLoss(anchor=2.0))
+    targets, about = jax.jit(lambda: rule.targets(eta, heads, after, batch))()
+    log_wanted, log_given = jax.nn.log_softmax(muesli(seen)), jax.nn.log_softmax(targets.said.policy)
+    error = np.mean(np.sum(np.exp(log_wanted) * (log_wanted - log_given), -1))
+    np.testing.assert_allclose(about["policy_error"], error, rtol=1e-5)
     assert error > 0.01
-    np.testing.assert_allclose(size, np.mean(given.said.policy) ** 2, rtol=1e-5)
+    (held, _), (free, _) = (rule.meta_loss(heads, after, batch, about) for rule in (rule, RULE))
+    np.testing.assert_allclose(held - free, 2 * error, rtol=1e-4)
 
 
 def test_what_is_drawn_agrees_with_itself_and_is_of_all_sizes():
@@ -103,9 +104,9 @@ def test_the_network_learns_it(monkeypatch):
     @jax.jit
     def errors(key):
         seen, life = draw(key, 3, 3, network.sizes)
-        log_wanted, log_prior = jax.nn.log_softmax(start.wanted(seen)), jax.nn.log_softmax(seen.heads["policy"][:-1])
         said = say(learnt, life, seen)
-        return *start.policy_error(learnt, life, seen), jnp.mean(kl_divergence(log_wanted, log_prior)), said.y, said.z
+        found, without = (departure(seen, policy) for policy in (said.policy, seen.heads["policy"][:-1]))
+        return found, jnp.mean(said.policy) ** 2, without, said.y, said.z
 
     found, size, without, *others = zip(*(errors(jax.random.key(i)) for i in range(60)), strict=True)
     assert np.mean(found) < 0.6 * np.mean(without) and not np.any(others)
