@@ -17,7 +17,7 @@ from metaobj.common.objectives.provenance import here, known
 from metaobj.common.types import Metrics, PyTree
 from metaobj.lpg.config import DISTRIBUTIONS, LPGTraining
 from metaobj.lpg.objective import LPG
-from metaobj.lpg.start import learn
+from metaobj.lpg.teaching import learn
 
 _EVERY = 10
 """Updates between lines of progress."""

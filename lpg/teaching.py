@@ -1,4 +1,4 @@
-"""A learned objective's weights from a rule that is there already, distilled into its network.
+"""An LPG's weights from a rule of the same heads that is there already, distilled into its network.
 
 Agents live in the training distribution, half of them by the teacher and half by the student, and at each of their
 updates the student is regressed on the teacher's targets. It is meta-training with another loss, which looks at the
@@ -6,29 +6,32 @@ targets themselves, so that nothing is differentiated through the agents.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from metaobj.common.agents.agent import Heads
+from metaobj.common.agents.agent import Heads, TargetRule
 from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.distributions import Entry
-from metaobj.common.lifetimes.lifetime import ProgramMaker
 from metaobj.common.lifetimes.sampler import SamplerConfig
-from metaobj.common.meta.config import MetaTrainingConfig
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
-from metaobj.common.rules.on_policy import LearnedObjective
 from metaobj.common.runs.loop import run_chunk, summarise
 from metaobj.common.runs.progress import Progress
 from metaobj.common.types import Metrics, PRNGKey, PyTree
+from metaobj.lpg.config import LPGTraining
+from metaobj.lpg.objective import LPG
+from metaobj.lpg.programs import programs
+from metaobj.lpg.targets import errors
 
 BY_STUDENT = "by_student"
 """A hyperparameter of agents: 1 where they learn by the student."""
+TEST = (Entry("grid/small_layouts", lifetimes=8, split="held_out"),)
+"""Worlds that no training can draw, to tell how well the teacher has been learnt."""
 _EVENLY = SamplerConfig(temperature=1e6)
 """All settings as often as each other, whatever comes of them."""
 _LEARNING_RATE, _CLIP = 2e-3, 1.0
@@ -40,29 +43,13 @@ _STILL = 1e-12
 """A learning rate by which nothing is learnt."""
 
 
-class Teacher(Protocol):
-    """What a student is to say. A frozen dataclass."""
-
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Names of what `compare` tells."""
-
-    def wanted(self, given: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> PyTree:
-        """The targets that a student's `given` ones should be, in the same form."""
-
-    def compare(self, given: PyTree, wanted: PyTree) -> Metrics:
-        """How far the ones are from the others, scalars that a student's loss is the sum of."""
-
-
-Student = TypeVar("Student", bound=LearnedObjective)
-
-
 @dataclass(frozen=True)
-class Distillation(Generic[Student]):
+class Distillation:
     """A learned objective whose meta-loss is the distance of a student's targets from a teacher's."""
 
-    student: Student
-    teacher: Teacher
+    student: LPG
+    teacher: TargetRule
+    """Its weights are its own."""
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -77,8 +64,8 @@ class Distillation(Generic[Student]):
     def targets(self, weights: PyTree, heads: Heads, next_heads: Heads, batch: Batch) -> tuple[PyTree, Metrics]:
         heads, next_heads = jax.lax.stop_gradient((heads, next_heads))
         given, _ = self.student.targets(weights, heads, next_heads, batch)
-        wanted = self.teacher.wanted(given, heads, next_heads, batch)
-        about = self.teacher.compare(given, wanted)
+        wanted, _ = self.teacher.targets((), heads, next_heads, batch)
+        about = errors(given, wanted)
         by_student = batch.hyperparameters[BY_STUDENT] > 0.5
         targets = jax.tree.map(lambda g, w: jnp.where(by_student, g, w), given, wanted)
         return jax.lax.stop_gradient(targets), about
@@ -89,81 +76,91 @@ class Distillation(Generic[Student]):
     def meta_loss(
         self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
-        return jnp.sum(jnp.stack([updates[name] for name in self.teacher.errors])), {}
+        return updates["policy_error"] + updates["prediction_error"], {}
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """How a student learns."""
+class Learnt(NamedTuple):
+    """What a student has made of a teacher. Errors are those of `targets.errors`, on rollouts of agents in held-out
+    layouts.
+    """
 
-    rule: Distillation[Any]
-    programs: Callable[[Any, Any], ProgramMaker[Any]]
-    """From (configuration, rule)."""
-    hyperparameters: Mapping[str, tuple[float, ...]]
-    """Of agents, beside `BY_STUDENT` and the learning rate."""
-    live: Mapping[str, str]
-    """The teacher's errors and how they are shown meanwhile, {name: format}."""
+    eta: PyTree
+    policy_error: float
+    prediction_error: float
 
-    def learn(
-        self,
-        config: MetaTrainingConfig,
-        entries: Sequence[Entry],
-        test: Sequence[Entry],
-        console: Console,
-        devices: int | None,
-        doing: str,
-    ) -> tuple[PyTree, dict[str, float]]:
-        """Weights that say what the teacher says, as nearly as the student can, and how near they are in `test`.
-
-        Args:
-            config: of the student; `meta_updates` tells how long it learns.
-            entries: where agents live by either's targets.
-            test: where it is told how near; worlds that no training can draw.
-            console: where progress is shown.
-            devices: over how many devices agents are spread; all that fit by default.
-            doing: what is said of it meanwhile.
-
-        Raises:
-            UserError: what was learnt is not finite.
-        """
-        few = [replace(entry, num_environments=_ENVIRONMENTS) for entry in entries]
-        trainer = self.trainer(config, few, devices)
-        state = trainer.init("start")
-        with Progress(console, config.meta_updates, 0, self.live) as progress:
-            progress.note(f"{doing}: compiling")
-            state = _run(trainer, state, config.meta_updates, progress.update)
-        tester = self.trainer(config, test, devices, _STILL)
-        rows: list[Metrics] = []
-        # Agents grow up before they are looked at.
-        standing = replace(tester.init("test"), eta=jax.device_put(jax.device_get(state.eta)))
-        grown = math.ceil(_GROWN / config.log_every) * config.log_every
-        _run(tester, standing, grown, lambda step, row: rows.append(row))
-        errors = {name: float(rows[-1][name]) for name in self.rule.teacher.errors}
-        if not math.isfinite(sum(errors.values())):
-            raise UserError("the teacher was not learnt: an error is not finite")
-        return jax.device_get(state.eta), errors
-
-    def trainer(
-        self,
-        config: MetaTrainingConfig,
-        entries: Sequence[Entry],
-        devices: int | None,
-        learning_rate: float = _LEARNING_RATE,
-    ) -> MetaTrainer:
-        """Of the student's weights."""
-        way = replace(
-            config,
-            inner_updates=_UPDATES,
-            checkpoint_every=config.meta_updates,
-            learning_rate=learning_rate,
-            schedule="cosine",
-            lifetime_gradient_clip=_CLIP,
-            sampler=_EVENLY,
-            mix=0.0,
-            estimator="backprop",
+    @property
+    def told(self) -> str:
+        """The errors in words."""
+        return (
+            f"on held-out layouts the policy's targets differ by {self.policy_error:.3f} of their mean square, the "
+            f"predictions' by {self.prediction_error:.3f} nats"
         )
-        hyperparameters = {**self.hyperparameters, BY_STUDENT: (0.0, 1.0)}
-        return MetaTrainer.of(self.rule, tuple(entries), self.programs(way, self.rule), hyperparameters, way, devices)
+
+
+def learn(
+    teacher: TargetRule,
+    config: LPGTraining,
+    entries: Sequence[Entry],
+    console: Console,
+    devices: int | None = None,
+    doing: str = "learning from the teacher",
+) -> Learnt:
+    """Weights of the configuration's network that say what a teacher says, as nearly as they can.
+
+    Args:
+        teacher: of the same heads; its weights are its own.
+        config: of the student; `start_updates` tells how long.
+        entries: where agents live by either's targets.
+        console: where progress is shown.
+        devices: over how many devices agents are spread; all that fit by default.
+        doing: what is said of it meanwhile.
+
+    Raises:
+        UserError: what was learnt is not finite.
+    """
+    few = [replace(entry, num_environments=_ENVIRONMENTS) for entry in entries]
+    trainer = trainer_of(teacher, config, few, devices)
+    state = trainer.init("start")
+    shown = {"policy_error": "policy's error {:.3f}", "prediction_error": "prediction's {:.3f}"}
+    with Progress(console, config.start_updates, 0, shown) as progress:
+        progress.note(f"{doing}: compiling")
+        state = _run(trainer, state, config.start_updates, progress.update)
+    tester = trainer_of(teacher, config, TEST, devices, _STILL)
+    rows: list[Metrics] = []
+    # Agents grow up before they are looked at.
+    standing = replace(tester.init("test"), eta=jax.device_put(jax.device_get(state.eta)))
+    grown = math.ceil(_GROWN / config.log_every) * config.log_every
+    _run(tester, standing, grown, lambda step, row: rows.append(row))
+    found = {name: float(rows[-1][name]) for name in shown}
+    if not math.isfinite(sum(found.values())):
+        raise UserError("the teacher was not learnt: an error is not finite")
+    return Learnt(jax.device_get(state.eta), **found)
+
+
+def trainer_of(
+    teacher: TargetRule,
+    config: LPGTraining,
+    entries: Sequence[Entry],
+    devices: int | None,
+    learning_rate: float = _LEARNING_RATE,
+) -> MetaTrainer:
+    """Of the student's weights; arguments as `learn`'s."""
+    way = replace(
+        config,
+        meta_updates=config.start_updates,
+        checkpoint_every=config.start_updates,
+        meta_loss=replace(config.meta_loss, look_ahead=0),
+        inner_updates=_UPDATES,
+        learning_rate=learning_rate,
+        schedule="cosine",
+        lifetime_gradient_clip=_CLIP,
+        sampler=_EVENLY,
+        mix=0.0,
+        estimator="backprop",
+    )
+    rule = Distillation(LPG(config.network), teacher)
+    hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}
+    return MetaTrainer.of(rule, tuple(entries), programs(way, rule), hyperparameters, way, devices)
 
 
 def _run(

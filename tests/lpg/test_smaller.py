@@ -12,7 +12,7 @@ from metaobj.common.objectives.loading import load_objective
 from metaobj.lpg.objective import LPG
 from metaobj.lpg.plugin import plugin
 from metaobj.lpg.smaller import Smaller
-from metaobj.lpg.start import Learnt
+from metaobj.lpg.teaching import Learnt
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 OLD = "pretrained:lpg-tabular"

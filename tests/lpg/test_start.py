@@ -16,7 +16,6 @@ from metaobj.common.experience.rollout import Rollout
 from metaobj.common.meta.objectives import Bootstrapped, Last
 from metaobj.common.objectives.loading import load_objective
 from metaobj.common.objectives.train import initial_weights, make_trainer, meta_train, started
-from metaobj.lpg import start
 from metaobj.lpg.actor_critic import ENTROPY_WEIGHT, ActorCritic
 from metaobj.lpg.config import PRESETS, LPGTraining
 from metaobj.lpg.meta_loss import MetaLossConfig
@@ -24,7 +23,7 @@ from metaobj.lpg.objective import LPG, LPGConfig
 from metaobj.lpg.plugin import plugin
 from metaobj.lpg.smaller import Frozen
 from metaobj.lpg.targets import errors
-from metaobj.lpg.teaching import BY_STUDENT, Distillation
+from metaobj.lpg.teaching import BY_STUDENT, TEST, Distillation, trainer_of
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = replace(
@@ -85,7 +84,7 @@ def test_a_learned_rule_makes_no_errors_against_itself():
     batch = batch._replace(hyperparameters={**batch.hyperparameters, BY_STUDENT: jnp.float32(0.0)})
     heads = {"policy": jnp.zeros((2, 1, 4)), "prediction": jnp.zeros((2, 1, 5))}
     other, _ = rule.targets(eta, heads, heads, batch)
-    distillation = Distillation(rule, start.Targets(Frozen(rule, eta)))
+    distillation = Distillation(rule, Frozen(rule, eta))
     targets, same = distillation.targets(eta, heads, heads, batch)
     assert same["policy_error"] == 0 and abs(same["prediction_error"]) < 1e-6
     jax.tree.map(np.testing.assert_array_equal, targets, other)
@@ -147,11 +146,10 @@ def test_distillation_does_not_look_ahead():
     """Nor does it count steps of what it does not do."""
     config = replace(SMALL, start="actor-critic", meta_loss=MetaLossConfig(look_ahead=5, anchor=0.1))
     plain = replace(config, meta_loss=MetaLossConfig(), estimator="persistent-es")
-    lessons = start.lessons(ActorCritic(config.network.prediction_size), config)
-    trainer = lessons.trainer(start.way(config), start._LAYOUTS, 1)
-    assert trainer.config.meta_objective == Last()
-    paired = lessons.trainer(start.way(plain), start._LAYOUTS, 1)
-    assert not paired.config.paired, "a teacher is learnt from by its targets, and not by what is earned"
+    teacher = ActorCritic(config.network.prediction_size)
+    assert trainer_of(teacher, config, TEST, 1).config.meta_objective == Last()
+    plain_trainer = trainer_of(teacher, plain, TEST, 1)
+    assert not plain_trainer.config.paired, "a teacher is learnt from by its targets, and not by what is earned"
     assert make_trainer(plugin, config).config.meta_objective == Bootstrapped(5)
 
 
