@@ -61,10 +61,12 @@ def end(process: "subprocess.Popen[str]", within: float = PATIENCE) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def together(arguments: Sequence[str], processes: int, devices: int = 1, **environment: str) -> list[Ended]:
-    """Run Python with these arguments as each of so many processes, to their ends."""
+def together(
+    arguments: Sequence[str], processes: int, devices: int = 1, within: float = PATIENCE, **environment: str
+) -> list[Ended]:
+    """Run Python with these arguments as each of so many processes, to their ends, see `end`."""
     port = free_port()
     started = [
         start([*arguments, *flags(number, processes, port)], devices, **environment) for number in range(processes)
     ]
-    return [end(process) for process in started]
+    return [end(process, within) for process in started]

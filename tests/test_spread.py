@@ -19,6 +19,8 @@ from tests.cluster import end, start, together
 from tests.spread import run, summed, trainer_of
 
 KINDS = ("lpg", "metagenrl", "disco")
+COMPILED = 3600
+"""Seconds in which a process must end that compiles up to five programs, on a core that it shares."""
 
 
 def test_shares_are_equal_and_so_are_their_chunks() -> None:
@@ -89,11 +91,11 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     where = ["-m", "tests.spreading", request.param, str(folder)]
 
     def alone(*arguments: str) -> None:
-        done = end(start([*where, *arguments], 8, **environment))
+        done = end(start([*where, *arguments], 8, **environment), COMPILED)
         assert done.status == 0, done.err
 
     def several(processes: int, *arguments: str) -> None:
-        for done in together([*where, *arguments], processes, **environment):
+        for done in together([*where, *arguments], processes, within=COMPILED, **environment):
             assert done.status == 0, done.err
 
     alone("--on", "1", "2", "4", "8", "--resumed", "8 in 1:3")
