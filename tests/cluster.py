@@ -69,4 +69,10 @@ def together(
     started = [
         start([*arguments, *flags(number, processes, port)], devices, **environment) for number in range(processes)
     ]
-    return [end(process, within) for process in started]
+    try:
+        return [end(process, within) for process in started]
+    finally:
+        for process in started:
+            if process.returncode is None:  # one before it did not end
+                process.kill()
+                process.communicate()
