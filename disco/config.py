@@ -76,7 +76,13 @@ PRESETS: dict[str, DiscoTraining] = {
         model=ModelConfig(8, 8),
     ),
     "disco-demo": _SMALL,
-    "disco-cpu": replace(_SMALL, start="muesli", learning_rate=1e-4, model=replace(_SMALL.model, first_values=0.0)),
+    "disco-cpu": replace(
+        _SMALL,
+        start="muesli",
+        learning_rate=1e-4,
+        model=replace(_SMALL.model, first_values=0.0),
+        meta_loss=DiscoMetaLoss(anchor=0.1),
+    ),
     # As in the published evaluation, but for rollouts of 20 steps, which all suites here have, and the value function.
     "disco103": DiscoTraining(
         distribution="disco-worlds",
