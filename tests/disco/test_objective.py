@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.disco_parts import Weighed
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.command.cli import main
 from metaobj.common.environments.protocol import Box, Discrete
@@ -186,7 +187,13 @@ def test_agents_are_judged_by_hand(batch):
     p = np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum()
     spread = -(p * np.log(p)).sum()
     chosen = np.log(p)[np.asarray(batch.rollout.action)].mean()
-    np.testing.assert_allclose(loss, -2.0 * chosen - 0.1 * spread - 0.01 * 2 * np.log(4) + 0.5 * 2 + 0.25 * 4)
+    parts = [-2.0 * chosen, -0.1 * spread, -0.01 * 2 * np.log(4), 0.5 * 2, 0.25 * 4, 0.0]
+    np.testing.assert_allclose(loss, sum(parts))
+    updates = {"target_size": 2.0, "policy_drift": 4.0}
+    one_by_one = [
+        Weighed(rule.config, rule.meta_loss_config, w).meta_loss(heads, heads, seen, updates)[0] for w in np.eye(6)
+    ]
+    np.testing.assert_allclose(one_by_one, parts, atol=1e-12)
     np.testing.assert_allclose(metrics["policy_entropy"], spread)
     with pytest.raises(UserError, match="updates: nothing given of what targets were"):
         rule.meta_loss(heads, heads, seen, {})
