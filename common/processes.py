@@ -3,7 +3,9 @@
 Each runs the same code on the same configuration and holds a part of the population. The first alone writes.
 """
 
+import errno
 import importlib.util
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,8 +94,11 @@ def join(cluster: Cluster) -> None:
     """Become one of the cluster's processes. Must come before JAX is used.
 
     Raises:
-        UserError: the others cannot be reached, or do not have as many devices each.
+        UserError: the others cannot be reached, or do not have as many devices each, or this is the first one and its
+            port is taken.
     """
+    if cluster.process == 0 and cluster.coordinator is not None:
+        _check_free(cluster.coordinator)
     # It would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -115,6 +120,20 @@ def join(cluster: Cluster) -> None:
     # The first that all do together connects them, for which CPUs are given half a minute: it is done while all are
     # here, and not when each has prepared what it will run, which takes some much longer where hosts are busy.
     largest(0)
+
+
+def _check_free(coordinator: str) -> None:
+    """On a port that others listen on JAX's service may end this process by a signal, without a word."""
+    port = int(coordinator.rpartition(":")[2])
+    both = socket.has_dualstack_ipv6()
+    try:
+        socket.create_server(
+            ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
+        ).close()
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason = "taken" if error.errno == errno.EADDRINUSE else "not for this user"
+            raise UserError(f"coordinator: {coordinator} given; port {port} is {reason} on this host") from error
 
 
 def leave() -> None:

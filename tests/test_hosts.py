@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -180,14 +181,12 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         where = flags(0, 2, taken.getsockname()[1])
         done = end(start([*command(tmp_path / "run"), *where, "--wait", "5"]))
-    assert told_once(done, r"coordinator: .*"), done
+    assert told_once(done, r"coordinator: .* given; port \d+ is taken on this host"), done
 
 
 def test_other_configurations_are_refused(tmp_path: Path, programs: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import signal
+import socket
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -18,7 +19,7 @@ from metaobj.common.command.options import RunArguments
 from metaobj.common.command.supervised import LOST, is_loss, supervise
 from metaobj.common.errors import UserError
 from metaobj.common.objectives.plugin import get_plugin
-from metaobj.common.processes import Cluster, agreed, everyones, find_cluster, firsts, firsts_arrays, largest
+from metaobj.common.processes import Cluster, agreed, everyones, find_cluster, firsts, firsts_arrays, join, largest
 from tests.cluster import ROOT, together
 
 HERE = "10.0.0.1:8476"
@@ -271,3 +272,11 @@ def test_one_may_come_later_than_the_other() -> None:
     """By more than the half minute in which CPUs would have to be connected."""
     for done in together(["-c", LATE], 2):
         assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_a_port_that_others_listen_on_is_told_by_the_first(host):
+    with socket.create_server((host, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"coordinator: here:{port} given; port {port} is taken on this host"):
+            join(Cluster(f"here:{port}", 0, 2, 1))
