@@ -10,7 +10,7 @@ part whose average over every other meta-update points where that over the rest 
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -40,13 +40,13 @@ class Arguments:
 
     file: tyro.conf.Positional[Path]
     """An objective of the preset's sizes."""
-    preset: str = "disco-cpu"
+    preset: Literal["disco-cpu", "disco-demo"] = "disco-cpu"
     inner_updates: int = 2
     """K."""
     age: int = 60
     """Meta-updates that lifetimes have lived before."""
     rounds: int = 16
-    """Meta-updates that are looked at."""
+    """Meta-updates that are looked at, at least 2."""
     out: Path = Path("disco_parts.csv")
 
 
@@ -60,8 +60,9 @@ class Weighed(Disco):
     def meta_loss(
         self, heads: Heads, next_heads: Heads, batch: Batch, updates: Metrics, target: Heads | None = None
     ) -> tuple[jax.Array, Metrics]:
-        configs = [DiscoMetaLoss(*x) for x in np.diag(list(_weights(self.meta_loss_config).values()))]
-        silent = DiscoMetaLoss(**dict.fromkeys(_weights(self.meta_loss_config), 0.0))
+        weights = list(_weights(self.meta_loss_config).values())
+        configs = [DiscoMetaLoss(*alone) for alone in np.diag(weights)]
+        silent = DiscoMetaLoss(*np.zeros_like(weights))
         gain, metrics = Disco(self.config, silent).meta_loss(heads, next_heads, batch, updates, target)
         others = [Disco(self.config, c).meta_loss(heads, next_heads, batch, updates, target)[0] - gain for c in configs]
         return jnp.stack([gain, *others]) @ self.weights, metrics
@@ -74,6 +75,8 @@ def _weights(config: DiscoMetaLoss) -> dict[str, float]:
 def main() -> None:
     """Add to the table."""
     arguments = tyro.cli(Arguments)
+    if arguments.rounds < 2:
+        raise SystemExit(f"rounds: {arguments.rounds} given; must be at least 2")
     use_all_cores()
     lengths: dict[str, Any] = dict.fromkeys(("meta_updates", "log_every", "checkpoint_every"), arguments.age)
     config = replace(PRESETS[arguments.preset], start="none", inner_updates=arguments.inner_updates, **lengths)
