@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import tyro
 
 from experiments.rows import Row, add
+from experiments.study import Task, returns_in
 from metaobj.common.devices import use_all_cores
-from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate
+from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
 from metaobj.common.objectives.contestants import learned
@@ -37,16 +37,16 @@ class Arguments:
     out: Path = Path("disco_start.csv")
 
 
-def tasks(updates: int) -> tuple[tuple[Entry, int, bool], ...]:
-    """Where, with how many agents, and whether 0 is uniform actions and 1 the best policy, or returns as they are."""
+def tasks(updates: int) -> tuple[tuple[Task, int], ...]:
+    """Where, and with how many agents."""
 
     def entry(name: str, environments: int, split: Literal["any", "held_out"]) -> Entry:
         return Entry(name, 1, environments, updates, RATES, WIDE, split=split)
 
     return (
-        (entry("Catch-bsuite", 16, "any"), 4, False),
-        (entry("CartPole-v1", 16, "any"), 4, False),
-        (entry("grid/moving_any_small", 4, "held_out"), 6, True),
+        (Task(entry("Catch-bsuite", 16, "any"), normalised=False), 4),
+        (Task(entry("CartPole-v1", 16, "any"), normalised=False), 4),
+        (Task(entry("grid/moving_any_small", 4, "held_out")), 6),
     )
 
 
@@ -59,14 +59,13 @@ def main() -> None:
     for path in arguments.files:
         loaded = load_objective(path, "disco")
         method = learned(replace(loaded, config=replace(loaded.config, replay=ReplayConfig())), str(path))
-        for entry, agents, normalised in tasks(arguments.updates):
+        for task, agents in tasks(arguments.updates):
             trials = Trials(EvaluationProtocol(seeds=agents, tuning_seeds=1, tuning="suite"))
-            setting = {entry.environment: {"learning_rate": arguments.learning_rate}}
-            curves = evaluate(trials, Contestant(method.name, (method,)), [entry], setting)
-            returns = np.nan_to_num(curves.normalised if normalised else curves.returns)[0].mean(0)  # over agents
+            setting = {"learning_rate": arguments.learning_rate}
+            returns = returns_in(task, trials, Contestant(method.name, (method,)), setting)[0].mean(0)
             row: Row = {
                 "objective": method.name,
-                "task": entry.environment,
+                "task": task.entry.environment,
                 "learning_rate": arguments.learning_rate,
                 "final": float(returns[-1]),
                 "area": float(returns.mean()),

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.rows import Row
-from metaobj.common.evaluation.method import Method
+from metaobj.common.evaluation.method import Method, Settings
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials, evaluate, tune
 from metaobj.common.evaluation.statistics import interquartile_mean
 from metaobj.common.lifetimes.distributions import Entry
@@ -74,6 +74,12 @@ def frozen(plugin: Plugin[Any, Any], trainer: MetaTrainer, state: TrainingState)
         return load_objective(path)
 
 
+def returns_in(task: Task, trials: Trials, contestant: Contestant, setting: Settings) -> np.ndarray:
+    """Of fresh agents over their lives [1, agents, bins], at this setting; 0 for who has diverged."""
+    curves = evaluate(trials, contestant, [task.entry], {task.entry.environment: setting})
+    return np.nan_to_num(curves.normalised if task.normalised else curves.returns)
+
+
 def in_tasks(method: Method, tasks: Mapping[str, Task], agents: int, tuning_agents: int) -> Row:
     """Interquartile means over fresh agents of final return and area under the curve of returns, by task, each at the
     best of a few learning rates there.
@@ -89,10 +95,7 @@ def in_tasks(method: Method, tasks: Mapping[str, Task], agents: int, tuning_agen
     for name, task in tasks.items():
         trials, contestant = Trials(protocol), Contestant(method.name, (method,))
         best = tune(trials, contestant, [task.entry]).setting
-        curves = evaluate(trials, contestant, [task.entry], {task.entry.environment: best})
-        returns = curves.normalised if task.normalised else curves.returns  # [1, agents, bins]
-        # Who has diverged earns nothing.
-        returns = np.nan_to_num(returns)
+        returns = returns_in(task, trials, contestant, best)
         row[f"{name}_final"] = float(interquartile_mean(returns[..., -1]))
         row[f"{name}_area"] = float(interquartile_mean(returns.mean(-1)))
         row[f"{name}_rate"] = best["learning_rate"]
