@@ -93,9 +93,9 @@ def test_what_is_drawn_agrees_with_itself_and_is_of_all_sizes():
 def test_the_network_learns_it(monkeypatch):
     """More than what the policy is already; of y and z it says nothing."""
     monkeypatch.setattr(start, "_ACTIONS", (3,))
-    lengths = dict.fromkeys(("meta_updates", "checkpoint_every", "log_every"), 500)
+    lengths = dict.fromkeys(("meta_updates", "checkpoint_every", "log_every"), 250)
     network = DiscoConfig(32, 4, 16, 4)
-    config = replace(PRESETS["smoke"], start="muesli", start_updates=2000, network=network, rollout_steps=3, **lengths)
+    config = replace(PRESETS["smoke"], start="muesli", start_updates=1000, network=network, rollout_steps=3, **lengths)
     console = Console(record=True, width=200)
     learnt = start.distil(config, console)
     told = re.search(r"targets differ by (\d\.\d+) nats", console.export_text())

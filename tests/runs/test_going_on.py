@@ -165,6 +165,7 @@ def test_odd_configurations(text: str, straight: Path, tmp_path: Path, monkeypat
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_nothing_in_the_way(straight: Path, tmp_path: Path) -> None:
     """Such as a service that does not take the run."""
 

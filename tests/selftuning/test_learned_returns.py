@@ -35,6 +35,7 @@ def seen(lifetime):
     return apply(params, batch.rollout.observation), apply(params, batch.rollout.next_observation), batch
 
 
+@pytest.mark.slow
 def test_the_meta_gradient_is_the_finite_difference(lifetime):
     """Of one update: what the LSTM reads is constant to gradients, and a second one reads what the first changed."""
     program, eta = family_of(RULE).program, RULE.init(jax.random.key(0))
