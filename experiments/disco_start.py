@@ -83,7 +83,7 @@ def main() -> None:
             }
             for name, values in (("final", returns[:, -1]), ("area", returns.mean(-1))):
                 row |= {name: float(values.mean()), f"{name}_error": float(values.std(ddof=1) / agents**0.5)}
-            print(*(row[name] for name in COLUMNS), flush=True)
+            print(*(f"{x:.3g}" if isinstance(x := row[name], float) else x for name in COLUMNS), flush=True)
             add(arguments.out, COLUMNS, row)
 
 
