@@ -16,6 +16,7 @@ import tyro
 from experiments.rows import Row, add, check_only
 from experiments.study import Task, returns_in
 from metaobj.common.devices import use_all_cores
+from metaobj.common.errors import UserError
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
@@ -88,4 +89,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
