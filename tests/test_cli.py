@@ -160,6 +160,8 @@ WRONG: dict[str, str] = {
     "train lpg --learning-rate inf": "learning_rate: inf given",
     "train lpg --learning-rate 0": "learning_rate: 0.0 given; must be greater than 0",
     "train lpg --lifetime-gradient-clip -1": "lifetime_gradient_clip: -1.0 given",
+    "train lpg --matmul-precision float16": "--matmul-precision: 'float16' given; choose from 'default', 'highest'",
+    "train lpg --matmul-precision bfloat16": "matmul_precision: bfloat16 given; a CPU takes float32 alone",
     "train lpg --family-adam --lifetime-adam": "lifetime_adam: true given; must be false where family_adam is true",
     "train lpg --seed -1": "seed: -1 given",
     "train lpg --seed 99999999999999999999": "seed: 99999999999999999999 given",

@@ -10,6 +10,7 @@ from metaobj.common.lifetimes.sampler import SamplerConfig
 from metaobj.common.meta.objectives import Last, MetaObjective, Mixed
 
 Schedule: TypeAlias = Literal["constant", "cosine"]
+MatmulPrecision: TypeAlias = Literal["default", "highest", "bfloat16"]
 LENGTHS = ("meta_updates", "checkpoint_every", "log_every")
 
 
@@ -132,6 +133,11 @@ class MetaTrainingConfig:
     """Seed of worlds, networks, actions and noise; the same seed gives the same objective."""
     chunk: int = 32
     """At most so many lifetimes of a family and device are differentiated at once; sets memory, not results."""
+    matmul_precision: MatmulPrecision = "default"
+    """How an accelerator takes matrix products in meta-updates; sums and all else are float32. By default as it does by
+    itself (TF32 on NVIDIA's from Ampere on, bfloat16 on TPUs); highest: of float32 numbers; bfloat16: of numbers
+    rounded to it. A CPU has float32 alone.
+    """
     log_every: int = 10
     """Meta-updates per compiled chunk and per line of metrics."""
     checkpoint_every: int = 50
@@ -159,8 +165,9 @@ class MetaTrainingConfig:
             raise UserError(f"estimator: {self.estimator} given; must be backprop where {self.meta_objective} judges")
         if self.family_adam and self.lifetime_adam:
             raise UserError("lifetime_adam: true given; must be false where family_adam is true")
-        if self.schedule not in get_args(Schedule):
-            raise UserError(f"schedule: {self.schedule!r} given; choose from {', '.join(get_args(Schedule))}")
+        for name, known in (("schedule", get_args(Schedule)), ("matmul_precision", get_args(MatmulPrecision))):
+            if (given := getattr(self, name)) not in known:
+                raise UserError(f"{name}: {given!r} given; choose from {', '.join(known)}")
         check_interval(self, "meta_updates checkpoint_every")
 
     @property

@@ -1,5 +1,6 @@
 """One meta-update, and compiled chunks of them."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,9 @@ from metaobj.common.meta.gradient import meta_gradient
 from metaobj.common.meta.together import exchange, own, summary_of
 from metaobj.common.rules.on_policy import Objective
 from metaobj.common.types import Metrics, PRNGKey, PyTree
+
+_MATMUL_PRECISIONS = {"highest": "highest", "bfloat16": "BF16_BF16_F32"}
+"""JAX's names of what the configuration may ask for; without one the products are left to JAX."""
 
 
 @struct.dataclass
@@ -85,6 +89,7 @@ class MetaTrainer:
         families = make_families(entries, programs, _pool(config), config.rollout_steps)
         sampler = make_sampler(sampler_grids(entries, hyperparameters), config.sampler, config.worlds)
         check_estimator(config, entries, families)
+        check_precision(config, jax.default_backend())
         together = 2 if config.paired else 1
         mesh = make_mesh([family.lifetimes.size // together for family in families], devices)
         return cls(objective, entries, families, sampler, config, mesh)
@@ -324,9 +329,19 @@ class MetaTrainer:
         """`log_every` meta-updates, compiled; takes the state's memory. Metrics [log_every, ...]."""
 
         def chunk(state: TrainingState) -> tuple[TrainingState, Metrics]:
-            return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
+            precision = _MATMUL_PRECISIONS.get(self.config.matmul_precision)
+            with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
+                return jax.lax.scan(lambda s, _: self.step(s), state, None, length=self.config.log_every)
 
         return jax.jit(chunk, donate_argnums=0, compiler_options=quick_to_compile())
+
+
+def check_precision(config: MetaTrainingConfig, backend: str) -> None:
+    """Raises:
+    UserError: the backend cannot take matrix products so.
+    """
+    if backend == "cpu" and config.matmul_precision == "bfloat16":
+        raise UserError("matmul_precision: bfloat16 given; a CPU takes float32 alone: must be default or highest")
 
 
 def check_estimator(config: MetaTrainingConfig, entries: Sequence[Entry], families: Sequence[Family[Any]]) -> None:

@@ -77,29 +77,32 @@ def _full(plugin: Plugin[Any, Any]) -> list[str]:
     return [f"{plugin.kind}/{preset}" for preset in plugin.presets]
 
 
-def single_updates(kind: str, preset: str, scale: int, devices: int | None = None, **changes: Any) -> MetaTrainer:
-    """The trainer of a preset whose compiled chunks are one meta-update each, from fresh weights.
+def short_chunks(
+    kind: str, preset: str, scale: int, devices: int | None = None, meta_updates: int = 1, **changes: Any
+) -> MetaTrainer:
+    """The trainer of a preset whose compiled chunks are so many meta-updates each, from fresh weights.
 
     Args:
         kind: of objective.
         preset: of that kind.
         scale: multiplies the lifetimes.
         devices: over how many lifetimes are spread; all that are of use by default.
+        meta_updates: of a chunk.
         changes: other fields of the configuration.
 
     Raises:
         UserError: it cannot be run, or memory cannot hold its state.
     """
     plugin = get_plugin(kind)
-    once = {"init": "", "meta_updates": 1, "log_every": 1, "checkpoint_every": 1}
-    trainer = make_trainer(plugin, replace(plugin.presets[preset], scale=scale, **once, **changes), devices)
+    few = dict.fromkeys(("meta_updates", "log_every", "checkpoint_every"), meta_updates)
+    trainer = make_trainer(plugin, replace(plugin.presets[preset], scale=scale, init="", **few, **changes), devices)
     check_memory(trainer)
     return trainer
 
 
 def measure(kind: str, preset: str, scale: int, meta_updates: int, devices: int | None = None) -> Cost:
     """What meta-updates of a preset cost, the medians of so many; in a process of its own, for the peak of memory."""
-    run = MetaUpdate(trainer := single_updates(kind, preset, scale, devices))
+    run = MetaUpdate(trainer := short_chunks(kind, preset, scale, devices))
     warm_up(run)
     seconds, cpu_seconds = median([timed(run) for _ in range(meta_updates)])
     return Cost(

@@ -20,7 +20,7 @@ from experiments.benchmarks.cost_model import Link, on_devices
 from experiments.rows import Row, read
 from metaobj.common.files import write_csv
 from metaobj.common.meta.cost import Work
-from metaobj.common.objectives.benchmark import single_updates
+from metaobj.common.objectives.benchmark import short_chunks
 
 SCALARS = 19
 """Sums beside the gradient, 4 bytes each; by environment there are some more."""
@@ -97,7 +97,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     name, _, scale = arguments.case.partition("@")
     kind, preset = name.split("/")
-    trainer = single_updates(kind, preset, int(scale), 1)
+    trainer = short_chunks(kind, preset, int(scale), 1)
     families = [family.lifetimes.size for family in trainer.families]
     rows = over_devices(arguments, read(arguments.costs), families, trainer.config.chunk)
     Console(width=110).print(table(rows, f"{arguments.case}, {sum(families)} lifetimes: a meta-update"))

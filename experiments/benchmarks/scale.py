@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import tyro
 from filelock import FileLock
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.rows import Row, add, read
+from metaobj.common.meta.config import MatmulPrecision
 
 CASES = (
     *(f"lpg-paper@{scale}" for scale in (1, 4, 16, 64)),
@@ -30,7 +32,7 @@ CASES = (
     *(f"metagenrl-demo@{scale}" for scale in (1, 16, 128)),
 )
 """With the published sizes where presets have them; MetaGenRL's in worlds that need no further package."""
-PRECISIONS = ("default", "highest")
+PRECISIONS = get_args(MatmulPrecision)
 COLUMNS = (
     "case",
     "precision",
@@ -52,7 +54,7 @@ class Arguments:
     """Meta-updates of presets at growing numbers of lifetimes."""
 
     cases: tuple[str, ...] = CASES
-    """PRESET@SCALE each, PRESET@SCALE:highest with matrix products in full float32."""
+    """PRESET@SCALE each; PRESET@SCALE:highest or :bfloat16 with that `matmul_precision`."""
     seconds: float = 540.0
     """After which what is under way is ended."""
     at_once: int = 8
@@ -75,7 +77,9 @@ def parsed(case: str) -> tuple[str, int, str]:
     scale, _, precision = rest.partition(":")
     precision = precision or "default"
     if not scale.isdecimal() or int(scale) < 1 or precision not in PRECISIONS:
-        raise SystemExit(f"cases: {case!r} given; must be PRESET@SCALE or PRESET@SCALE:highest")
+        raise SystemExit(
+            f"cases: {case!r} given; must be PRESET@SCALE or PRESET@SCALE:PRECISION, one of {', '.join(PRECISIONS)}"
+        )
     return preset, int(scale), precision
 
 
@@ -86,10 +90,9 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
     from metaobj.common.devices import hardware, use_all_cores
     from metaobj.common.errors import UserError
     from metaobj.common.meta.timed import MetaUpdate, timed
-    from metaobj.common.objectives.benchmark import find_preset, single_updates
+    from metaobj.common.objectives.benchmark import find_preset, short_chunks
 
     preset, scale, precision = parsed(case)
-    jax.config.update("jax_default_matmul_precision", None if precision == "default" else precision)
     use_all_cores()
     try:
         plugin, preset = find_preset(preset)
@@ -97,7 +100,7 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
         raise SystemExit(str(error)) from None
     # Not the preset's chunks: they bound memory, of which an accelerator is to be given all.
     many = {"chunk": 4096} if jax.default_backend() != "cpu" else {}
-    trainer = single_updates(plugin.kind, preset, scale, **many)
+    trainer = short_chunks(plugin.kind, preset, scale, matmul_precision=precision, **many)
     run = MetaUpdate(trainer)
     with lock:
         jax.block_until_ready(run())

@@ -1,0 +1,96 @@
+"""What less precise matrix products cost: objectives meta-trained with them, judged by fresh agents with full ones.
+
+    python -m experiments.precision [--seeds SEED ...] [--only NAME ...]
+
+A CPU multiplies in float32 alone. So every product of meta-training, also those of its gradients, is of operands that
+are rounded first, to as many bits as TF32 and bfloat16 have; sums are float32, as on accelerators. Agents are judged in
+held-out layouts, at the best of a few learning rates there.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import tyro
+from jax._src.lax import lax as products
+
+from experiments.rows import Row, add, check_only, read
+from experiments.study import Task, Trained, columns, in_tasks, meta_trained
+from metaobj.common.devices import use_all_cores
+from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.objectives.contestants import learned
+from metaobj.common.objectives.train import make_trainer
+from metaobj.lpg.plugin import plugin
+
+BITS = {"float32": 23, "TF32": 10, "bfloat16": 7, "4 bits": 3}
+"""Of a mantissa; all have eight bits of exponent. The last is no machine's: it shows what too few do."""
+TASK = "held-out-layouts"
+COLUMNS = columns([TASK])
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Meta-training with rounded matrix products."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of meta-training."""
+    only: tuple[str, ...] = ()
+    """Some of the precisions."""
+    preset: str = "lpg-demo"
+    """Of LPG."""
+    meta_updates: int = 400
+    agents: int = 32
+    """Fresh agents that judge an objective."""
+    tuning_agents: int = 8
+    """Those that a learning rate is chosen by."""
+    out: Path = field(default=Path("experiments/results/precision/precision.csv"))
+    """The table; what stands there already is not run again."""
+
+
+@contextlib.contextmanager
+def rounded_products(bits: int) -> Iterator[None]:
+    """Whatever is traced meanwhile takes matrix products of numbers with so many bits of mantissa. Products of
+    gradients are among them: JAX makes them by the same function.
+    """
+    exact = products.dot_general
+
+    def rounded(lhs: Any, rhs: Any, *args: Any, **kwargs: Any) -> jax.Array:
+        lhs, rhs = (jax.lax.reduce_precision(side, 8, bits) for side in (lhs, rhs))
+        return exact(lhs, rhs, *args, **kwargs)
+
+    products.dot_general = jax.lax.dot_general = rounded
+    jax.clear_caches()  # what JAX has traced of its own functions, `jnp.matmul` among them
+    try:
+        yield
+    finally:
+        products.dot_general = jax.lax.dot_general = exact
+        jax.clear_caches()
+
+
+def main() -> None:
+    """Run what the table does not hold yet."""
+    arguments = tyro.cli(Arguments)
+    use_all_cores()
+    check_only(arguments.only, [*BITS])
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    config = replace(plugin.presets[arguments.preset], meta_updates=arguments.meta_updates)
+    for name in arguments.only or BITS:
+        trainer = make_trainer(plugin, config)
+        for seed in arguments.seeds:
+            if any((row["variant"], row["seed"]) == (name, seed) for row in read(arguments.out)):
+                continue
+            with rounded_products(BITS[name]) if name != "float32" else contextlib.nullcontext():
+                ((share, loaded, metrics),) = meta_trained(plugin, Trained(config), trainer, seed)
+            tasks = {TASK: Task(make_suite(TASK)[0])}
+            row: Row = {"variant": name, "seed": seed, "share": share, **metrics}
+            row["environment_steps"] = loaded.metadata["environment_steps"]
+            row |= in_tasks(learned(loaded), tasks, arguments.agents, arguments.tuning_agents)
+            add(arguments.out, COLUMNS, row)
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
