@@ -7,6 +7,7 @@ Disco103's card goes into its file where its weights are converted (`disco/conve
 
 from pathlib import Path
 
+from experiments.script import run_script
 from metaobj.common.objectives import file
 
 CORES = "two cores of an AMD EPYC, no accelerator; Python 3.11, jax 0.10.2"
@@ -90,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -26,6 +26,7 @@ import numpy as np
 import optax
 from rich.console import Console
 
+from experiments.script import run_script
 from metaobj.common.devices import everywhere, spread
 from metaobj.common.errors import UserError
 from metaobj.common.meta.trainer import MetaTrainer, TrainingState
@@ -203,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

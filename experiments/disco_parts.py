@@ -19,9 +19,9 @@ import tyro
 from jax.flatten_util import ravel_pytree
 
 from experiments.rows import Row, add
+from experiments.script import run_script
 from metaobj.common.agents.agent import Heads
 from metaobj.common.devices import use_all_cores
-from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.lifetime import Lifetime
 from metaobj.common.meta.objectives import meta_loss
@@ -133,7 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    run_script(main)

@@ -14,9 +14,9 @@ from typing import Literal
 import tyro
 
 from experiments.rows import Row, add, check_only
+from experiments.script import run_script
 from experiments.study import Task, returns_in
 from metaobj.common.devices import use_all_cores
-from metaobj.common.errors import UserError
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
@@ -89,7 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    run_script(main)

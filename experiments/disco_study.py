@@ -27,6 +27,7 @@ from rich.table import Table
 from experiments.lpg_study import PLAIN, STARTED, VALUED
 from experiments.lpg_study import VARIANTS as OF_LPG
 from experiments.rows import Row, add, check_only, read
+from experiments.script import run_script
 from experiments.study import Task, Trained, columns, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import A2C_RATES, a2c
@@ -183,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from experiments.intervals import told
 from experiments.rows import Row
+from experiments.script import run_script
 from metaobj.common.devices import hardware
 from metaobj.common.evaluation.curves import final_score
 from metaobj.common.evaluation.protocol import Trials
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

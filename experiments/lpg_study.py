@@ -18,6 +18,7 @@ import jax
 import tyro
 
 from experiments.rows import Row, add, check_only, read
+from experiments.script import run_script
 from experiments.study import Task, Trained, columns, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.baselines import a2c
@@ -187,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

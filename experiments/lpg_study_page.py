@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter
 
 from experiments.lpg_study import A2C, EVOLVED, LAYOUTS, PLAIN, POOLS, STARTS, UPDATES, VARIANTS
 from experiments.rows import Row, read
+from experiments.script import run_script
 from metaobj.common.files import atomic_write
 from metaobj.common.pictures.style import COLOURS, add_legend, grid_of_panels, save_figure, set_title, style_panel
 
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

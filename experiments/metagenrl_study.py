@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from experiments.rows import Row, add, check_only, read
+from experiments.script import run_script
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.evaluation.baselines import ddpg
 from metaobj.common.evaluation.method import Method, Settings
@@ -270,4 +271,4 @@ def mean(rows: list[Row], key: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.script import run_script
 from metaobj.common.environments.measured import uniform_return
 from metaobj.common.environments.protocol import sample_params
 from metaobj.common.environments.registry import make_environment
@@ -62,4 +63,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    run_script(lambda: main(tyro.cli(Arguments)))

@@ -24,6 +24,7 @@ import torch
 import tyro
 from torch import nn
 
+from experiments.script import run_script
 from metaobj import Rollout
 from metaobj.common.command.exporting import write_module
 from metaobj.common.evaluation import follow
@@ -215,4 +216,4 @@ def told(curves: np.ndarray, seconds: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

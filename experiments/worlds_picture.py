@@ -11,12 +11,13 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.script import run_script
 from metaobj.common.devices import quick_jit
 from metaobj.common.environments.protocol import sample_params
 from metaobj.common.environments.registry import make_environment
 from metaobj.common.environments.splits import Split
 from metaobj.common.environments.viewer import render
-from metaobj.common.errors import UserError, check_numbers
+from metaobj.common.errors import check_numbers
 from metaobj.common.lifetimes.distributions import make_distribution
 from metaobj.common.pictures.style import INK, LABEL, MUTED, new_figure, plain, save_figure
 from metaobj.common.types import PRNGKey
@@ -78,7 +79,4 @@ def _updates(entries: tuple, name: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

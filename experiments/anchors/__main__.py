@@ -17,6 +17,7 @@ import tyro
 from experiments.anchors.catalogue import ANCHORS, GROUPS
 from experiments.anchors.measure import load, measure, save, shortened
 from experiments.anchors.page import summarise, write_page
+from experiments.script import run_script
 from metaobj.common.devices import use_all_cores
 from metaobj.common.errors import UserError
 
@@ -72,7 +73,4 @@ def say(begun: float, line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

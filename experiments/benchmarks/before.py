@@ -45,8 +45,13 @@ class Arguments:
 
     before: Annotated[Path, tyro.conf.Positional]
     """The other checkout."""
-    presets: tuple[str, ...] = ("lpg/lpg-demo", "metagenrl/metagenrl-demo", "lpg/lpg-paper")
-    """KIND/PRESET each; of the same work in both, which is not checked."""
+    presets: tuple[str, ...] = (
+        "lpg/lpg-demo",
+        "metagenrl/metagenrl-demo",
+        "lpg/lpg-cpu=lpg/lpg-tabular",
+        "lpg/lpg-paper",
+    )
+    """KIND/PRESET each, BEFORE=NOW where its name has changed; of the same work in both, which is not checked."""
     chunk: int = 5
     """Meta-updates of a chunk."""
     rounds: int = 1
@@ -114,17 +119,22 @@ def main() -> None:
 
     here = Path(__file__).parents[2]
     for _, preset in product(range(arguments.rounds), arguments.presets):
-        for variant, folder in (("before", arguments.before.absolute()), ("now", here)):
+        earlier, _, later = preset.partition("=")
+        for variant, folder, case in (
+            ("before", arguments.before.absolute(), earlier),
+            ("now", here, later or earlier),
+        ):
             environment = {k: v for k, v in os.environ.items() if k != TUNABLES}
             environment |= {"PYTHONPATH": str(folder / "src"), "JAX_ENABLE_COMPILATION_CACHE": "false"}
             if (folder / "src/metaobj/common/command/start.py").exists():
                 environment[TUNABLES] = HUGE_PAGES
             # By its path: the other checkout may not have this file.
-            command = [sys.executable, __file__, str(folder), "--chunk", str(arguments.chunk), "--case", preset]
+            command = [sys.executable, __file__, str(folder), "--chunk", str(arguments.chunk), "--case", case]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
             row = {
                 "variant": variant,
                 **json.loads(done.stdout.splitlines()[-1]),
+                "case": later or earlier,
                 "hardware": hardware(),
                 "date": time.strftime("%Y-%m-%d"),
                 "command": "python -m experiments.benchmarks.before",
@@ -134,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main()  # not by `experiments.script`, which the other checkout may not have

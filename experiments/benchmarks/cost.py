@@ -28,7 +28,7 @@ from rich.table import Table
 
 from experiments.benchmarks.cost_model import Prices, fitted
 from experiments.rows import Row, add, read
-from metaobj.common.errors import UserError
+from experiments.script import run_script
 from metaobj.common.files import write_csv
 from metaobj.common.memory import size_of
 from metaobj.common.meta.cost import Work
@@ -203,10 +203,7 @@ def main() -> None:
     """Measure what the table does not hold yet, predict, print."""
     arguments = tyro.cli(Arguments)
     if arguments.case is not None:
-        try:
-            add(arguments.out, COLUMNS, measured(arguments.case, arguments.timed))
-        except UserError as error:
-            raise SystemExit(str(error)) from None
+        add(arguments.out, COLUMNS, measured(arguments.case, arguments.timed))
         return
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     measure_all(arguments)
@@ -219,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -18,6 +18,7 @@ from rich.table import Table
 from experiments.benchmarks.cost import preset_of, prices_of, work_in
 from experiments.benchmarks.cost_model import Link, on_devices
 from experiments.rows import Row, read
+from experiments.script import run_script
 from metaobj.common.files import write_csv
 from metaobj.common.meta.cost import Work
 from metaobj.common.objectives.benchmark import short_chunks
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

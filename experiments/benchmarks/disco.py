@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.benchmarks.disco_work import WORKS, Work, made_up, serve
+from experiments.script import run_script
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import hardware, quick_jit
 from metaobj.common.environments.protocol import Box
@@ -234,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import tyro
 
+from experiments.script import run_script
 from metaobj.common.devices import hardware, use_all_cores
 from metaobj.common.evaluation.baselines import a2c
 from metaobj.common.evaluation.method import Settings
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

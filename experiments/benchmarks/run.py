@@ -23,6 +23,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.script import run_script
+
 PUBLISHED: dict[str, Any] = {"units": 256, "prediction_size": 8, "environments": 64}
 SMALL: dict[str, Any] = {"units": 32, "prediction_size": 8, "environments": 16}
 
@@ -226,4 +228,4 @@ def table(title: str, rows: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.rows import Row, add, read
+from experiments.script import run_script
 from metaobj.common.meta.config import MatmulPrecision
 
 CASES = (
@@ -88,16 +89,12 @@ def measured(case: str, meta_updates: int, lock: FileLock) -> Row:
     import jax
 
     from metaobj.common.devices import hardware, use_all_cores
-    from metaobj.common.errors import UserError
     from metaobj.common.meta.timed import MetaUpdate, timed
     from metaobj.common.objectives.benchmark import find_preset, short_chunks
 
     preset, scale, precision = parsed(case)
     use_all_cores()
-    try:
-        plugin, preset = find_preset(preset)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    plugin, preset = find_preset(preset)
     # Not the preset's chunks: they bound memory, of which an accelerator is to be given all.
     many = {"chunk": 4096} if jax.default_backend() != "cpu" else {}
     trainer = short_chunks(plugin.kind, preset, scale, matmul_precision=precision, **many)
@@ -186,4 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

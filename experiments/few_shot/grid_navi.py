@@ -21,6 +21,7 @@ from rich.table import Table
 from experiments.few_shot.search import bayes_optimal, known_goal
 from experiments.few_shot.trials import TrialAgent, train
 from experiments.intervals import band, told
+from experiments.script import run_script
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import stream
@@ -152,4 +153,4 @@ def _draw_route(panel: Axes, size: int, cells: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -22,6 +22,7 @@ from rich.table import Table
 from experiments.few_shot.maml import Experience, Learner, train
 from experiments.few_shot.plane import Plane
 from experiments.intervals import band, told
+from experiments.script import run_script
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.keys import Purpose, stream
@@ -176,4 +177,4 @@ def _draw_ways(panel: Axes, shown: Adapted) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

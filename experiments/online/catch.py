@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.intervals import told
+from experiments.script import run_script
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation import follow
 from metaobj.common.evaluation.statistics import interquartile_mean
@@ -95,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -20,6 +20,7 @@ from flax import struct
 from rich.console import Console
 from rich.table import Table
 
+from experiments.script import run_script
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import use_all_cores
 from metaobj.common.environments.protocol import Discrete
@@ -153,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

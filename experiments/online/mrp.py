@@ -22,6 +22,7 @@ from flax import struct
 from rich.console import Console
 from rich.table import Table
 
+from experiments.script import run_script
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.files import make_folder, write_csv
 from metaobj.common.lifetimes.lifetime import Birth
@@ -184,4 +185,4 @@ def _told(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.intervals import band, told
+from experiments.script import run_script
 from metaobj.common.agents.agent import Heads, Learner
 from metaobj.common.agents.tabular import TabularAgent
 from metaobj.common.devices import quick_jit, use_all_cores
@@ -236,4 +237,4 @@ def _draw(path: Path, found: dict[str, np.ndarray], tenth: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.intervals import band, told
+from experiments.script import run_script
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.agents.value_function import ValueConfig
 from metaobj.common.devices import use_all_cores
@@ -135,4 +136,4 @@ def _draw(path: Path, lives: dict[str, follow.Followed], seeds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

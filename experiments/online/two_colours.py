@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.intervals import band, told
+from experiments.script import run_script
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import use_all_cores
 from metaobj.common.environments.protocol import Box, Discrete
@@ -204,4 +205,4 @@ def _draw(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.script import run_script
 from metaobj.common.agents.agent import AgentConfig
 from metaobj.common.devices import quick_jit, use_all_cores
 from metaobj.common.files import make_folder, write_csv
@@ -126,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
