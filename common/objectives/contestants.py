@@ -45,6 +45,12 @@ class Field:
         return make_distribution(name, 1, self.plugin.distributions)
 
 
+GRIDS_FOR_NETWORKS = ("grid/moving_any_small", "grid/moving_survive")
+"""What settings of networks are chosen on where an objective's training knows none: agents learn there in 500 updates,
+dense and convolutional. In a larger grid with rare objects (`grid/random_small`) none does, and chance would choose.
+"""
+
+
 def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
     """A learned objective, tuned over the settings it was trained with; its agents live as they did in training, and
     learn by the optimiser that most agents of their kind had there.
@@ -240,12 +246,12 @@ def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]
 
 def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
     """Training environments for tuning a kind of agent: those that the objective was trained on, at most `limit`, the
-    most frequent first; where it has none of that kind, the small random grid. Lives are at most `longest` updates, the
-    same for every method.
+    most frequent first; where it has none of that kind, small grids. Lives are at most `longest` updates, the same for
+    every method.
     """
     same = sorted((e for e in trained_on if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
         return [replace(entry, agent=agent, updates=min(entry.updates, longest)) for entry in same]
     if agent.torso == "tabular":
         return [Entry("grid/small_layouts")]
-    return [Entry("grid/random_small", updates=longest, agent=agent, learning_rates=NETWORK_RATES)]
+    return [Entry(name, updates=longest, agent=agent, learning_rates=NETWORK_RATES) for name in GRIDS_FOR_NETWORKS]
