@@ -20,6 +20,10 @@ class Choice:
     """The hyperparameters whose value is the "lowest" or the "highest" of all that were tried."""
     tried: Sequence[tuple[Settings, float]]
     """Every setting with the score that it was chosen by."""
+    worlds: Sequence[str] = ()
+    """The environments that it was chosen on."""
+    by_chance: bool = False
+    """Whether agents learned next to nothing there by any setting, as far as scores are known."""
 
 
 @dataclass(frozen=True, eq=False)

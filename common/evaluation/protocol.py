@@ -39,6 +39,8 @@ from metaobj.common.memory import memory
 Tuning: TypeAlias = Literal["training", "suite"]
 ROUNDS = 2
 """How often a best setting on an edge is followed outwards."""
+NOTHING = 0.1
+"""Final plus mean score, of 2 at best, below which a best setting has taught agents nothing that chance could not."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,16 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
             records = [[*old, *new] for old, new in zip(records, measure([setting]), strict=True)]
         totals = _totals(records)
     best = settings[int(np.argmax(totals))]
-    tried = list(zip(settings, totals.tolist(), strict=True))
-    return Choice(contestant.name, label(agent), best, edges(grid, settings, best), tried)
+    known = all(record.optimal is not None for by_setting in records for record in by_setting)
+    return Choice(
+        method=contestant.name,
+        agent=label(agent),
+        setting=best,
+        edges=edges(grid, settings, best),
+        tried=list(zip(settings, totals.tolist(), strict=True)),
+        worlds=[entry.environment for entry in entries],
+        by_chance=known and bool(np.max(totals) < NOTHING),
+    )
 
 
 def evaluate(

@@ -312,4 +312,6 @@ def _told(choice: Choice) -> str:
         f"{name} {value:g}" + (f" (the {choice.edges[name]} tried)" if name in choice.edges else "")
         for name, value in choice.setting.items()
     )
-    return f"{choice.method}, {choice.agent} agents: {values}; the best of {len(choice.tried)}"
+    best = f"the best of {len(choice.tried)} on {', '.join(choice.worlds)}"
+    told = f"{choice.method}, {choice.agent} agents: {values}; {best}"
+    return f"{told}, by chance: next to nothing was learnt there" if choice.by_chance else told

@@ -18,6 +18,7 @@ CHOICE = Choice(
         ({"learning_rate": 0.004, "entropy_weight": 0.01}, 1.25),
         ({"learning_rate": 0.002, "entropy_weight": 0.01}, 0.75),
     ],
+    worlds=["grid/any_small", "grid/survive"],
 )
 
 

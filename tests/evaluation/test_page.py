@@ -11,7 +11,7 @@ from metaobj.common.evaluation.evaluation import Choice, Evaluation
 from metaobj.common.evaluation.page.document import page
 from metaobj.common.evaluation.summary import summary_table
 from metaobj.common.evaluation.wording import digits, with_interval
-from tests.evaluation.pages import Parsed, evaluation, heights, plots, svgs
+from tests.evaluation.pages import CHOICE, Parsed, evaluation, heights, plots, svgs
 
 
 def test_the_document_is_sound(methods):
@@ -215,7 +215,11 @@ def test_long_curves_are_drawn_at_some_of_their_bins(make_curves):
 def test_settings_tell_edges_and_what_was_tried(methods):
     parsed = Parsed(page(evaluation(methods)))
     chosen = parsed.table("Marked values")[1]
-    assert chosen == ["LPG", "dense 64-64", "learning_rate 0.004 highest triedentropy_weight 0.01", "3"]
+    values = "learning_rate 0.004 highest triedentropy_weight 0.01"
+    assert chosen == ["LPG", "dense 64-64", values, "3", "grid/any_small, grid/survive"]
+    by_chance = dataclasses.replace(CHOICE, by_chance=True)
+    *_, where = Parsed(page(evaluation(methods, choices=[by_chance]))).table("Marked values")[1]
+    assert where == "grid/any_small, grid/survive by chance: next to nothing was learnt there"
     tried = parsed.table("LPG, dense 64-64")
     assert tried[0] == ["learning_rate", "entropy_weight", "score", ""]
     assert tried[1:] == [

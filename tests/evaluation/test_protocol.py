@@ -1,5 +1,6 @@
 """Tuning, training fresh agents and scoring them, on worlds of three states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,9 @@ from metaobj.common.evaluation.protocol import (
     tune,
 )
 from metaobj.common.evaluation.scoring import relative_to, score_diverged
+from metaobj.common.evaluation.training import Record
 from metaobj.common.experience.rollout import Acted, Episodes, reset
+from metaobj.common.keys import Purpose
 from metaobj.common.lifetimes.distributions import CONTROL_DENSE, Entry
 from metaobj.common.lifetimes.lifetime import Birth
 from metaobj.common.rules.handwritten import A2C
@@ -140,6 +143,29 @@ def test_a_setting_on_the_edge_is_followed_and_told(method: Method) -> None:
     low = replace(method, grid=lambda agent: {"learning_rate": (1e-6, 2e-6), "entropy_weight": (0.0,)})
     choice = tune(Trials(PROTOCOL), contest(low), [LESSON])
     assert len(choice.tried) > 2 and set(choice.edges) <= {"learning_rate"}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Trials):
+    """Agents whose score is this from their lives' middle on, at whatever setting; with or without a known best."""
+
+    score: float = 0.0
+    known: bool = True
+
+    def train(self, method: Method, entry: Entry, settings: Sequence[Settings], purpose: Purpose) -> list[Record]:
+        returns = np.tile([0.0, self.score], (6, 1))
+        random, optimal = np.zeros(6), np.ones(6) if self.known else None
+        return [Record(returns, np.array([1.0, 2.0]), random, optimal, returns < -1)] * len(settings)
+
+
+@pytest.mark.parametrize(
+    ("score", "known", "by_chance"), [(0.05, True, True), (0.5, True, False), (0.05, False, False)]
+)
+def test_a_choice_where_nothing_was_learnt_is_by_chance(
+    method: Method, score: float, known: bool, by_chance: bool
+) -> None:
+    choice = tune(Scored(PROTOCOL, score=score, known=known), contest(method), [LESSON, LESSON])
+    assert choice.by_chance == by_chance and choice.worlds == ["tests.worlds:LESSON"] * 2
 
 
 def curves_of(method: str, finals: list[float], floor: float, random: float, optimal: float) -> Curves:

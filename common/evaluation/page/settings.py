@@ -5,7 +5,7 @@ import math
 from metaobj.common.evaluation.evaluation import Choice, Evaluation
 from metaobj.common.evaluation.method import Settings
 from metaobj.common.evaluation.page.cells import body, heads, method_head, table, text_cell
-from metaobj.common.evaluation.page.markup import Markup, folded, joined, tag
+from metaobj.common.evaluation.page.markup import Markup, breakable, folded, joined, tag
 
 
 def settings(evaluation: Evaluation) -> Markup:
@@ -18,10 +18,11 @@ def settings(evaluation: Evaluation) -> Markup:
             text_cell(choice.agent),
             tag("td", _values(choice)),
             text_cell(str(len(choice.tried)), "number"),
+            tag("td", *_where(choice)),
         )
         for choice in evaluation.choices
     ]
-    names = heads("Method", "Agents", "Chosen", "Settings tried", numbers=["Settings tried"])
+    names = heads("Method", "Agents", "Chosen", "Settings tried", "On", numbers=["Settings tried"])
     caption = "Marked values are the lowest or the highest that were tried: better ones may lie beyond."
     chosen = table("Chosen settings", caption, [tag("tr", *names)], [body(lines)])
     tried = [_tried(choice) for choice in evaluation.choices]
@@ -47,6 +48,12 @@ def _values(choice: Choice) -> Markup:
         edge = [" ", tag("span", f"{choice.edges[name]} tried", class_="edge")] if name in choice.edges else []
         items.append(tag("li", tag("code", name), f" {value:g}", *edge))
     return tag("ul", *items, class_="values")
+
+
+def _where(choice: Choice) -> list[str]:
+    worlds = breakable(", ".join(choice.worlds))
+    by_chance = tag("span", "by chance: next to nothing was learnt there", class_="edge")
+    return [worlds, " ", by_chance] if choice.by_chance else [worlds]
 
 
 def _tried(choice: Choice) -> Markup:
