@@ -27,6 +27,7 @@ from metaobj.lpo.config import PRESETS
 from metaobj.lpo.interface import load
 from metaobj.lpo.objective import LPO, LPOConfig
 from metaobj.lpo.plugin import plugin
+from tests.cluster import end, start
 from tests.lpo.cases import ENTRY, TINY, random_weights, saved
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -70,6 +71,15 @@ def test_agents_of_ones_own_may_use_it(tmp_path):
     drift = mine.drift(log_ratio, advantage)
     assert drift[0] == 0 and (drift >= 0).all()
     np.testing.assert_allclose(mine.loss(log_ratio, advantage), drift - jnp.exp(log_ratio) * advantage)
+
+
+@pytest.mark.slow
+def test_its_preset_is_compiled_as_the_command_does(tmp_path):
+    """With less care, LLVM ended the process on processors with AVX-512."""
+    lengths = [word for name in ("meta-updates", "log-every", "checkpoint-every") for word in (f"--{name}", "2")]
+    command = ["-m", "metaobj", "train", "lpo", "--preset", "lpo-demo", *lengths, "--run-dir", str(tmp_path / "run")]
+    ended = end(start(command, JAX_DISABLE_MOST_OPTIMIZATIONS="0"))
+    assert ended.status == 0 and "done: " in ended.out, ended.err
 
 
 @pytest.mark.slow
