@@ -22,6 +22,7 @@ from experiments.rows import Row, add
 from experiments.script import run_script
 from metaobj.common.agents.agent import Heads
 from metaobj.common.devices import use_all_cores
+from metaobj.common.errors import UserError
 from metaobj.common.experience.batches import Batch
 from metaobj.common.lifetimes.lifetime import Lifetime
 from metaobj.common.meta.objectives import meta_loss
@@ -77,7 +78,7 @@ def main() -> None:
     """Add to the table."""
     arguments = tyro.cli(Arguments)
     if arguments.rounds < 2:
-        raise SystemExit(f"rounds: {arguments.rounds} given; must be at least 2")
+        raise UserError(f"rounds: {arguments.rounds} given; must be at least 2")
     use_all_cores()
     lengths: dict[str, Any] = dict.fromkeys(("meta_updates", "log_every", "checkpoint_every"), arguments.age)
     config = replace(PRESETS[arguments.preset], start="none", inner_updates=arguments.inner_updates, **lengths)

@@ -17,6 +17,7 @@ from experiments.rows import Row, add, check_only
 from experiments.script import run_script
 from experiments.study import Task, returns_in
 from metaobj.common.devices import use_all_cores
+from metaobj.common.errors import UserError
 from metaobj.common.evaluation.protocol import Contestant, EvaluationProtocol, Trials
 from metaobj.common.lifetimes.distributions import Entry
 from metaobj.common.lifetimes.replayed import ReplayConfig
@@ -61,9 +62,9 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     use_all_cores()
     if not arguments.files:
-        raise SystemExit("files: none given; name one or more objectives, such as RUN/objective.safetensors")
+        raise UserError("files: none given; name one or more objectives, such as RUN/objective.safetensors")
     if arguments.agents is not None and arguments.agents < 2:
-        raise SystemExit(f"agents: {arguments.agents} given; must be at least 2")
+        raise UserError(f"agents: {arguments.agents} given; must be at least 2")
     judged = {task.entry.environment: (task, agents) for task, agents in tasks(arguments.updates)}
     check_only(arguments.only, tuple(judged))
     chosen = [judged[name] for name in arguments.only or judged]

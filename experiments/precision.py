@@ -2,7 +2,7 @@
 
     python -m experiments.precision [--seeds SEED ...] [--only NAME ...]
 
-A CPU multiplies in float32 alone. So every product of meta-training, also those of its gradients, is of operands that
+A CPU multiplies in float32 alone. So every product of a meta-update, also those of its gradients, is of operands that
 are rounded first, to as many bits as TF32 and bfloat16 have; sums are float32, as on accelerators. Agents are judged in
 held-out layouts, at the best of a few learning rates there.
 """
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import tyro
-from jax._src.lax import lax as products
+from jax.extend.core.primitives import dot_general_p
+from jax.extend.mlir.dialects import stablehlo
+from jax.interpreters import mlir
 
 from experiments.rows import Row, add, check_only, read
 from experiments.script import run_script
@@ -53,21 +56,27 @@ class Arguments:
 
 @contextlib.contextmanager
 def rounded_products(bits: int) -> Iterator[None]:
-    """Whatever is traced meanwhile takes matrix products of numbers with so many bits of mantissa. Products of
-    gradients are among them: JAX makes them by the same function.
+    """Whatever is compiled for a CPU meanwhile takes matrix products of float32 numbers that are rounded to so many
+    bits of mantissa. It is done where programs are lowered, so that products of gradients are among them, by whatever
+    function of JAX they are, and nothing else is rounded.
     """
-    exact = products.dot_general
+    entry = mlir._platform_specific_lowerings["cpu"][dot_general_p]
 
-    def rounded(lhs: Any, rhs: Any, *args: Any, **kwargs: Any) -> jax.Array:
-        lhs, rhs = (jax.lax.reduce_precision(side, 8, bits) for side in (lhs, rhs))
-        return exact(lhs, rhs, *args, **kwargs)
+    def lower(context: mlir.LoweringRuleContext, lhs: Any, rhs: Any, **given: Any) -> Any:
+        sides = [
+            stablehlo.reduce_precision(side, mlir.i32_attr(8), mlir.i32_attr(bits))
+            if aval.dtype == jnp.float32  # type: ignore[attr-defined]  # arrays are all there is
+            else side
+            for side, aval in zip((lhs, rhs), context.avals_in, strict=True)
+        ]
+        return entry.rule(context, *sides, **given)
 
-    products.dot_general = jax.lax.dot_general = rounded
-    jax.clear_caches()  # what JAX has traced of its own functions, `jnp.matmul` among them
+    mlir.register_lowering(dot_general_p, lower, platform="cpu")
+    jax.clear_caches()  # what is compiled already
     try:
         yield
     finally:
-        products.dot_general = jax.lax.dot_general = exact
+        mlir._platform_specific_lowerings["cpu"][dot_general_p] = entry
         jax.clear_caches()
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from metaobj.common.errors import UserError
+
 Row: TypeAlias = dict[str, Any]
 TEXT = ("variant", "case", "precision", "device", "hardware", "jax", "date", "command")
 """Columns that hold no numbers."""
@@ -32,8 +34,8 @@ def add(path: Path, names: Sequence[str], row: Row) -> None:
 
 def check_only(only: Sequence[str], known: Sequence[str]) -> None:
     """Raises:
-    SystemExit: one of them is unknown.
+    UserError: one of them is unknown.
     """
     for name in only:
         if name not in known:
-            raise SystemExit(f"only: {name!r} given; choose from {'; '.join(known)}")
+            raise UserError(f"only: {name!r} given; choose from {'; '.join(known)}")

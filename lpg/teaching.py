@@ -157,6 +157,7 @@ def trainer_of(
         sampler=_EVENLY,
         mix=0.0,
         estimator="backprop",
+        matmul_precision="default",
     )
     rule = Distillation(LPG(config.network), teacher)
     hyperparameters = {"kl_weight": config.kl_weights, BY_STUDENT: (0.0, 1.0)}

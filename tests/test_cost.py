@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from experiments.benchmarks.cost import WORK, with_predictions
+from experiments.benchmarks.cost import CHUNK, COLUMNS, WORK, measured_alike, with_predictions
 from experiments.benchmarks.cost_devices import PARTS, Arguments, over_devices
 from experiments.benchmarks.cost_model import Link, Prices, fitted, on_devices
 from experiments.benchmarks.kernels import executed
+from experiments.rows import add
 from metaobj.common.devices import AXIS
+from metaobj.common.errors import UserError
 from metaobj.common.meta.cost import Work, work_of
 from metaobj.common.meta.machine import Rates, measured_rates
 
@@ -158,7 +161,7 @@ def test_a_preset_over_devices() -> None:
         assert row["seconds"] == pytest.approx(sum(row[part] for part in PARTS))
     assert told[-1]["lifetimes"] + told[-1]["uneven"] == pytest.approx(2 * PRICES.seconds(Work(1e7, 3e7)))
     assert told[-1]["pieces"] == pytest.approx(2 * 5e-2)
-    with pytest.raises(SystemExit, match="must hold its preset at two scales"):
+    with pytest.raises(UserError, match="must hold its preset at two scales"):
         over_devices(Arguments("b@6"), rows, families=(40,), chunk=10)
 
 
@@ -216,3 +219,11 @@ def test_of_a_slice_the_slice_alone_moves(told: str, times: int) -> None:
     work = executed(Work(), KERNELS.replace("{TIMES}", told))
     assert work.operations == 2 * times + 1
     assert work.bytes == times * (2 * 32 + 2 * 32) + 2 * 3200
+
+
+def test_rows_that_were_measured_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
+    add(table := tmp_path / "cost.csv", COLUMNS, {"case": "lpg/smoke@1", "chunk": CHUNK})
+    assert [row["case"] for row in measured_alike(table)] == ["lpg/smoke@1"]
+    add(table, COLUMNS, {"case": "lpg/smoke@2"})
+    with pytest.raises(UserError, match="^out: .*cost.csv holds rows that were not measured in chunks of 8"):
+        measured_alike(table)

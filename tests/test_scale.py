@@ -6,6 +6,7 @@ import pytest
 
 from experiments.benchmarks.scale import CASES, COLUMNS, Arguments, parsed, table, waiting
 from experiments.rows import add, read
+from metaobj.common.errors import UserError
 from metaobj.common.objectives.plugin import plugins
 
 
@@ -17,7 +18,7 @@ def test_cases_name_presets() -> None:
 
 @pytest.mark.parametrize("case", ["lpg-paper", "lpg-paper@0", "lpg-paper@few", "lpg-paper@4:low"])
 def test_what_is_no_case_is_told(case: str) -> None:
-    with pytest.raises(SystemExit, match="must be PRESET@SCALE"):
+    with pytest.raises(UserError, match="must be PRESET@SCALE"):
         parsed(case)
 
 

@@ -22,8 +22,8 @@ class Choice:
     """Every setting with the score that it was chosen by."""
     worlds: Sequence[str] = ()
     """The environments that it was chosen on."""
-    by_chance: bool = False
-    """Whether agents learned next to nothing there by any setting, as far as scores are known."""
+    little: bool = False
+    """Whether agents got little of what is to be had there by any setting, as far as scores are known."""
 
 
 @dataclass(frozen=True, eq=False)

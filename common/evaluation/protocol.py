@@ -39,8 +39,10 @@ from metaobj.common.memory import memory
 Tuning: TypeAlias = Literal["training", "suite"]
 ROUNDS = 2
 """How often a best setting on an edge is followed outwards."""
-NOTHING = 0.1
-"""Final plus mean score, of 2 at best, below which a best setting has taught agents nothing that chance could not."""
+LITTLE = 0.1
+"""Final plus mean score, of 2 at best, below which the agents of the best setting have learned little, and what tells
+it from others may be noise.
+"""
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,8 @@ def tune(trials: Trials, contestant: Contestant, entries: Sequence[Entry]) -> Ch
         setting=best,
         edges=edges(grid, settings, best),
         tried=list(zip(settings, totals.tolist(), strict=True)),
-        worlds=[entry.environment for entry in entries],
-        by_chance=known and bool(np.max(totals) < NOTHING),
+        worlds=list(dict.fromkeys(entry.environment for entry in entries)),
+        little=known and bool(np.max(totals) < LITTLE),
     )
 
 

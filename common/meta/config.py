@@ -134,9 +134,10 @@ class MetaTrainingConfig:
     chunk: int = 32
     """At most so many lifetimes of a family and device are differentiated at once; sets memory, not results."""
     matmul_precision: MatmulPrecision = "default"
-    """How an accelerator takes matrix products in meta-updates; sums and all else are float32. By default as it does by
-    itself (TF32 on NVIDIA's from Ampere on, bfloat16 on TPUs); highest: of float32 numbers; bfloat16: of numbers
-    rounded to it. A CPU has float32 alone.
+    """How an accelerator takes matrix products in meta-updates, those of worlds included; sums and all else are
+    float32. By default as it does by itself (TF32 on NVIDIA's from Ampere on, bfloat16 on TPUs); highest: of float32
+    numbers; bfloat16: of numbers rounded to it. A CPU has float32 alone. What is done before the first meta-update and
+    beside them (a distilled start, selection) is as by default.
     """
     log_every: int = 10
     """Meta-updates per compiled chunk and per line of metrics."""

@@ -180,7 +180,7 @@ def prepare(comparison: Comparison) -> Plan:
     tuned_on: dict[AgentConfig, list[Entry]] = {}
     for agent in dict.fromkeys(entry.agent for entry in suite):
         if protocol.tuning == "training":
-            tuned_on[agent] = tuning_entries(trained_on, agent, protocol.longest_tuning_life)
+            tuned_on[agent] = tuning_entries(trained_on, agent, protocol.longest_tuning_life, suite)
         else:  # tasks that are in no mean choose nothing, unless there are no others
             same = [entry for entry in suite if entry.agent == agent]
             tuned_on[agent] = [entry for entry in same if entry.environment not in APART] or same
@@ -314,4 +314,4 @@ def _told(choice: Choice) -> str:
     )
     best = f"the best of {len(choice.tried)} on {', '.join(choice.worlds)}"
     told = f"{choice.method}, {choice.agent} agents: {values}; {best}"
-    return f"{told}, by chance: next to nothing was learnt there" if choice.by_chance else told
+    return f"{told}, where little was learnt by any" if choice.little else told

@@ -45,9 +45,10 @@ class Field:
         return make_distribution(name, 1, self.plugin.distributions)
 
 
-GRIDS_FOR_NETWORKS = ("grid/moving_any_small", "grid/moving_survive")
+GRIDS_FOR_NETWORKS = ("grid/moving_any_small", "grid/moving_survive", "grid/moving_negative")
 """What settings of networks are chosen on where an objective's training knows none: agents learn there in 500 updates,
-dense and convolutional. In a larger grid with rare objects (`grid/random_small`) none does, and chance would choose.
+dense and convolutional. Where objects are rare and seen through 11x11 planes (`grid/random_small`) none does, and noise
+would choose.
 """
 
 
@@ -244,14 +245,18 @@ def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]
     raise error or UserError(f"{' '.join(names)}: no kind of objective is compared with all of these")
 
 
-def tuning_entries(trained_on: Sequence[Entry], agent: AgentConfig, longest: int, limit: int = 2) -> list[Entry]:
+def tuning_entries(
+    trained_on: Sequence[Entry], agent: AgentConfig, longest: int, suite: Sequence[Entry] = (), limit: int = 2
+) -> list[Entry]:
     """Training environments for tuning a kind of agent: those that the objective was trained on, at most `limit`, the
-    most frequent first; where it has none of that kind, small grids. Lives are at most `longest` updates, the same for
-    every method.
+    most frequent first; where it has none of that kind, small grids, of those that are not in the suite. Lives are at
+    most `longest` updates, the same for every method.
     """
     same = sorted((e for e in trained_on if e.agent.torso == agent.torso), key=lambda e: -e.lifetimes)[:limit]
     if same:
         return [replace(entry, agent=agent, updates=min(entry.updates, longest)) for entry in same]
     if agent.torso == "tabular":
         return [Entry("grid/small_layouts")]
-    return [Entry(name, updates=longest, agent=agent, learning_rates=NETWORK_RATES) for name in GRIDS_FOR_NETWORKS]
+    judged = {entry.environment for entry in suite}
+    names = [name for name in GRIDS_FOR_NETWORKS if name not in judged] or list(GRIDS_FOR_NETWORKS)
+    return [Entry(name, updates=longest, agent=agent, learning_rates=NETWORK_RATES) for name in names[:limit]]

@@ -29,6 +29,7 @@ from rich.table import Table
 from experiments.benchmarks.cost_model import Prices, fitted
 from experiments.rows import Row, add, read
 from experiments.script import run_script
+from metaobj.common.errors import UserError
 from metaobj.common.files import write_csv
 from metaobj.common.memory import size_of
 from metaobj.common.meta.cost import Work
@@ -51,7 +52,7 @@ WORK = tuple(field.name for field in fields(Work))
 MEASURED = ("cpu_seconds", "references", "reference_seconds", "seconds")
 ABOUT = ("trace_seconds", "compile_seconds", "meta_updates", "hardware", "jax", "date", "command")
 SIZES = ("traced_bytes", "traced_operations", "state_bytes", "eta_bytes", "host_seconds")
-COLUMNS = ("case", "seed", "lifetimes", "steps", *WORK, *MEASURED, "predicted", "ratio", *SIZES, *ABOUT)
+COLUMNS = ("case", "chunk", "seed", "lifetimes", "steps", *WORK, *MEASURED, "predicted", "ratio", *SIZES, *ABOUT)
 PRICED = ("product", "byte", "operation")
 """Dear functions are left out: a handful of presets cannot tell them from bytes."""
 LEAST = 3
@@ -130,6 +131,7 @@ def measured(case: str, seconds: float) -> Row:
     host = min(timed(nothing)[0] for _ in range(20))
     return {
         "case": case,
+        "chunk": CHUNK,
         "seed": trainer.config.seed,
         "lifetimes": trainer.lifetimes,
         "steps": trainer.steps_per_update,
@@ -150,6 +152,18 @@ def measured(case: str, seconds: float) -> Row:
         "date": time.strftime("%Y-%m-%d"),
         "command": f"taskset -c 1 python -m experiments.benchmarks.cost --cases {case}",
     }
+
+
+def measured_alike(path: Path) -> list[Row]:
+    """The table so far.
+
+    Raises:
+        UserError: it holds rows that were measured otherwise.
+    """
+    rows = read(path)
+    if any(row.get("chunk") != CHUNK for row in rows):
+        raise UserError(f"out: {path} holds rows that were not measured in chunks of {CHUNK}; give another table")
+    return rows
 
 
 def work_in(row: Row) -> Work:
@@ -181,7 +195,7 @@ def measure_all(arguments: Arguments) -> None:
     from metaobj.common.command.start import HUGE_PAGES, TUNABLES
 
     end, environment = time.monotonic() + arguments.seconds, {**os.environ, TUNABLES: HUGE_PAGES}
-    done = {row["case"] for row in read(arguments.out)}
+    done = {row["case"] for row in measured_alike(arguments.out)}
     for case in arguments.cases:
         if case in done or time.monotonic() > end:
             continue
@@ -207,7 +221,7 @@ def main() -> None:
         return
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     measure_all(arguments)
-    rows = with_predictions(read(arguments.out))
+    rows = with_predictions(measured_alike(arguments.out))
     write_csv(arguments.out, COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows))
     console = Console(width=100)
     console.print(table(rows))

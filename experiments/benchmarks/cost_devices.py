@@ -19,6 +19,7 @@ from experiments.benchmarks.cost import preset_of, prices_of, work_in
 from experiments.benchmarks.cost_model import Link, on_devices
 from experiments.rows import Row, read
 from experiments.script import run_script
+from metaobj.common.errors import UserError
 from metaobj.common.files import write_csv
 from metaobj.common.meta.cost import Work
 from metaobj.common.objectives.benchmark import short_chunks
@@ -53,12 +54,12 @@ def parts_of(rows: Sequence[Row], chunk: int) -> tuple[Work, Work, Work]:
     are started once for a chunk, all else grows with the lifetimes. Of presets of one family.
 
     Raises:
-        SystemExit: the rows do not tell.
+        UserError: the rows do not tell.
     """
     few, many = min(rows, key=lambda row: row["lifetimes"]), max(rows, key=lambda row: row["lifetimes"])
     chunks = [-(-int(row["lifetimes"]) // chunk) for row in (few, many)]
     if chunks[0] == chunks[1]:
-        raise SystemExit("case: the table of costs must hold its preset at two scales, in more chunks at one of them")
+        raise UserError("case: the table of costs must hold its preset at two scales, in more chunks at one of them")
     more = work_in(many) + work_in(few) * -1.0
     piece = Work(operations=more.operations / (chunks[1] - chunks[0]))
     each = replace(more * (1 / (many["lifetimes"] - few["lifetimes"])), operations=0.0)

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from experiments.rows import Row, add, read
 from experiments.script import run_script
+from metaobj.common.errors import UserError
 from metaobj.common.meta.config import MatmulPrecision
 
 CASES = (
@@ -72,13 +73,13 @@ def parsed(case: str) -> tuple[str, int, str]:
     """(preset, scale, precision of matrix products).
 
     Raises:
-        SystemExit: it does not name a case.
+        UserError: it does not name a case.
     """
     preset, _, rest = case.partition("@")
     scale, _, precision = rest.partition(":")
     precision = precision or "default"
     if not scale.isdecimal() or int(scale) < 1 or precision not in PRECISIONS:
-        raise SystemExit(
+        raise UserError(
             f"cases: {case!r} given; must be PRESET@SCALE or PRESET@SCALE:PRECISION, one of {', '.join(PRECISIONS)}"
         )
     return preset, int(scale), precision

@@ -77,6 +77,8 @@ def test_tuning_is_on_what_was_trained_on_most() -> None:
     others = tuning_entries(entries, dense, longest=300)
     assert [other.environment for other in others] == ["grid/moving_any_small", "grid/moving_survive"]
     assert {(other.agent, other.updates) for other in others} == {(dense, 300)}
+    others = tuning_entries(entries, dense, longest=300, suite=[Entry("grid/moving_any_small")])
+    assert [other.environment for other in others] == ["grid/moving_survive", "grid/moving_negative"]
 
 
 @pytest.mark.slow

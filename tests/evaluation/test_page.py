@@ -64,7 +64,7 @@ def test_names_are_never_markup(methods):
     task, plain = '"><img src=x onerror=y>', page(evaluation(methods))
     named = [dataclasses.replace(entry, tasks=[task, "b", "c", "d"], groups=[bad] * 3 + ["e"]) for entry in methods]
     named[0] = dataclasses.replace(named[0], method=bad)
-    choice = Choice(bad, bad, {bad: 1.0}, {bad: bad}, [({bad: 1.0}, 0.5)])
+    choice = Choice(bad, bad, {bad: 1.0}, {bad: bad}, [({bad: 1.0}, 0.5)], [bad])
     strange = {"sources": {task: bad}, "provenance": {bad: bad, "command": bad}, "choices": [choice]}
     text = page(evaluation(named, suite=bad, protocol=bad, **strange))
     parsed = Parsed(text)
@@ -217,9 +217,9 @@ def test_settings_tell_edges_and_what_was_tried(methods):
     chosen = parsed.table("Marked values")[1]
     values = "learning_rate 0.004 highest triedentropy_weight 0.01"
     assert chosen == ["LPG", "dense 64-64", values, "3", "grid/any_small, grid/survive"]
-    by_chance = dataclasses.replace(CHOICE, by_chance=True)
-    *_, where = Parsed(page(evaluation(methods, choices=[by_chance]))).table("Marked values")[1]
-    assert where == "grid/any_small, grid/survive by chance: next to nothing was learnt there"
+    little = dataclasses.replace(CHOICE, little=True)
+    *_, where = Parsed(page(evaluation(methods, choices=[little]))).table("Marked values")[1]
+    assert where == "grid/any_small, grid/survive little was learnt there by any"
     tried = parsed.table("LPG, dense 64-64")
     assert tried[0] == ["learning_rate", "entropy_weight", "score", ""]
     assert tried[1:] == [

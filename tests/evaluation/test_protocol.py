@@ -158,14 +158,10 @@ class Scored(Trials):
         return [Record(returns, np.array([1.0, 2.0]), random, optimal, returns < -1)] * len(settings)
 
 
-@pytest.mark.parametrize(
-    ("score", "known", "by_chance"), [(0.05, True, True), (0.5, True, False), (0.05, False, False)]
-)
-def test_a_choice_where_nothing_was_learnt_is_by_chance(
-    method: Method, score: float, known: bool, by_chance: bool
-) -> None:
+@pytest.mark.parametrize(("score", "known", "little"), [(0.05, True, True), (0.5, True, False), (0.05, False, False)])
+def test_a_choice_where_little_was_learnt_is_marked(method: Method, score: float, known: bool, little: bool) -> None:
     choice = tune(Scored(PROTOCOL, score=score, known=known), contest(method), [LESSON, LESSON])
-    assert choice.by_chance == by_chance and choice.worlds == ["tests.worlds:LESSON"] * 2
+    assert choice.little == little and choice.worlds == ["tests.worlds:LESSON"]
 
 
 def curves_of(method: str, finals: list[float], floor: float, random: float, optimal: float) -> Curves:

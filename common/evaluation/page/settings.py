@@ -52,8 +52,8 @@ def _values(choice: Choice) -> Markup:
 
 def _where(choice: Choice) -> list[str]:
     worlds = breakable(", ".join(choice.worlds))
-    by_chance = tag("span", "by chance: next to nothing was learnt there", class_="edge")
-    return [worlds, " ", by_chance] if choice.by_chance else [worlds]
+    little = tag("span", "little was learnt there by any", class_="edge")
+    return [worlds, " ", little] if choice.little else [worlds]
 
 
 def _tried(choice: Choice) -> Markup:
