@@ -29,8 +29,8 @@ from metaobj.common.objectives.contestants import learned
 from metaobj.common.objectives.train import make_trainer
 from metaobj.lpg.plugin import plugin
 
-BITS = {"float32": 23, "TF32": 10, "bfloat16": 7, "4 bits": 3}
-"""Of a mantissa; all have eight bits of exponent. The last is no machine's: it shows what too few do."""
+BITS = {"float32": 23, "TF32": 10, "bfloat16": 7, "3 bits": 3, "1 bit": 1}
+"""Of a mantissa; all have eight bits of exponent. The last two are no machine's: they show when it begins to matter."""
 TASK = "held-out-layouts"
 COLUMNS = columns([TASK])
 
