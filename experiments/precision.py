@@ -25,9 +25,9 @@ from experiments.script import run_script
 from experiments.study import Task, Trained, columns, in_tasks, meta_trained
 from metaobj.common.devices import use_all_cores
 from metaobj.common.evaluation.suites import make_suite
+from metaobj.common.objectives.benchmark import find_preset
 from metaobj.common.objectives.contestants import learned
 from metaobj.common.objectives.train import make_trainer
-from metaobj.lpg.plugin import plugin
 
 BITS = {"float32": 23, "TF32": 10, "bfloat16": 7, "3 bits": 3, "1 bit": 1}
 """Of a mantissa; all have eight bits of exponent. The last two are no machine's: they show when it begins to matter."""
@@ -86,13 +86,14 @@ def main() -> None:
     use_all_cores()
     check_only(arguments.only, [*BITS])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    config = replace(plugin.presets[arguments.preset], meta_updates=arguments.meta_updates)
+    plugin, preset = find_preset(f"lpg/{arguments.preset}")
+    config = replace(plugin.presets[preset], meta_updates=arguments.meta_updates)
     for name in arguments.only or BITS:
         trainer = make_trainer(plugin, config)
         for seed in arguments.seeds:
             if any((row["variant"], row["seed"]) == (name, seed) for row in read(arguments.out)):
                 continue
-            with rounded_products(BITS[name]) if name != "float32" else contextlib.nullcontext():
+            with rounded_products(BITS[name]):
                 ((share, loaded, metrics),) = meta_trained(plugin, Trained(config), trainer, seed)
             tasks = {TASK: Task(make_suite(TASK)[0])}
             row: Row = {"variant": name, "seed": seed, "share": share, **metrics}

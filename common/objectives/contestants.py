@@ -45,13 +45,6 @@ class Field:
         return make_distribution(name, 1, self.plugin.distributions)
 
 
-GRIDS_FOR_NETWORKS = ("grid/moving_any_small", "grid/moving_survive", "grid/moving_negative")
-"""What settings of networks are chosen on where an objective's training knows none: agents learn there in 500 updates,
-dense and convolutional. Where objects are rare and seen through 11x11 planes (`grid/random_small`) none does, and noise
-would choose.
-"""
-
-
 def learned(loaded: Loaded[Any, Any], name: str | None = None) -> Method:
     """A learned objective, tuned over the settings it was trained with; its agents live as they did in training, and
     learn by the optimiser that most agents of their kind had there.
@@ -243,6 +236,13 @@ def _plugin_of(names: Sequence[str], suite: Sequence[Entry]) -> Plugin[Any, Any]
             continue
         return plugin
     raise error or UserError(f"{' '.join(names)}: no kind of objective is compared with all of these")
+
+
+GRIDS_FOR_NETWORKS = ("grid/moving_any_small", "grid/moving_survive", "grid/moving_negative")
+"""What settings of networks are chosen on where an objective's training knows none: agents learn there in 500 updates,
+dense and convolutional. Where objects are rare and seen through 11x11 planes (`grid/random_small`) none does, and noise
+would choose.
+"""
 
 
 def tuning_entries(

@@ -4,7 +4,7 @@
 
 Each case is measured in a process of its own, in CPU seconds, as a run has it: in huge pages, in chunks of several
 meta-updates. The memory that a program works in is handed out anew at each of its calls, which without either is a
-third of what `lpg-demo` takes. One that stands in the table is not measured again. Then each preset is predicted with
+quarter of what `lpg-demo` takes. One that stands in the table is not measured again. Then each preset is predicted with
 prices fitted to all other presets.
 
 Other work on the machine slows every program down, also in CPU seconds, since caches and memory are shared. So a small

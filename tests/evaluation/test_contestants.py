@@ -15,6 +15,7 @@ from metaobj.common.lifetimes.distributions import ACTOR_CRITIC, Entry
 from metaobj.common.lifetimes.population import make_families
 from metaobj.common.objectives import contestants, file
 from metaobj.common.objectives.contestants import (
+    GRIDS_FOR_NETWORKS,
     find_contestants,
     learned,
     title_of,
@@ -88,7 +89,9 @@ def test_agents_learn_in_what_they_are_tuned_on(torso: Any) -> None:
     agent = AgentConfig(torso, hidden=(64,), channels=(8,), optimiser="adam")
     field = find_contestants(["A2C"], [Entry("Breakout-MinAtar", agent=agent)])
     setting = {"learning_rate": 0.002, "critic_learning_rate": 0.03, "entropy_weight": 0.01}
-    for entry in tuning_entries((), agent, EvaluationProtocol().longest_tuning_life):
+    entries = tuning_entries((), agent, EvaluationProtocol().longest_tuning_life, limit=len(GRIDS_FOR_NETWORKS))
+    assert [entry.environment for entry in entries] == [*GRIDS_FOR_NETWORKS]
+    for entry in entries:
         trials = Trials(EvaluationProtocol(tuning_seeds=4, bins=10))
         (record,) = trials.train(field.contestants[0].methods[0], entry, [setting], "tuning")
         assert np.median(record.scores[:, -1]) > 0.25, entry.environment
